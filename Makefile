@@ -1,0 +1,32 @@
+# The one task runner: people and CI call the same recipes.
+TARGET := $(shell rustc -vV | sed -n 's/^host: //p')
+# Static, so that one build serves the host, the image and the tests.
+export RUSTFLAGS := -C target-feature=+crt-static
+CARGO := cargo
+BUILD := --release --locked --target $(TARGET)
+
+.PHONY: check fmt clippy deny doc build test bench
+
+check: fmt clippy deny doc test
+
+fmt:
+	$(CARGO) fmt --check
+
+clippy:
+	$(CARGO) clippy $(BUILD) --all-targets -- -D warnings
+
+deny:
+	@if command -v cargo-deny >/dev/null; then $(CARGO) deny check bans licenses sources; else echo "cargo-deny is not installed: skipped (cargo install cargo-deny)"; fi
+
+doc:
+	RUSTDOCFLAGS="-D warnings -C target-feature=+crt-static" $(CARGO) doc $(BUILD) --no-deps --document-private-items
+
+build:
+	$(CARGO) build $(BUILD)
+
+# Every kind of test: core, layers, fakes, real nginx, real Docker.
+test:
+	$(CARGO) nextest run $(BUILD)
+
+bench:
+	scripts/bench
