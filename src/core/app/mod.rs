@@ -1,0 +1,69 @@
+//! What somebody wants of an app: the contents of `apps/APP.toml`, checked.
+//!
+//! In: TOML text and the name of the file. Out: an [`App`] made of checked names, or an error that names file,
+//! line, key and the nearest known one. Nothing here knows whether the app runs.
+
+mod file;
+mod options;
+
+pub use file::{AppFileError, parse_file};
+pub use options::{
+    Canary, Deploy, Gate, Health, HealthPath, Limits, Period, Proxy, Size, Sticky, StickyMode, Strategy, Volume,
+};
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::names::{AppName, Domain, EnvName, HostName, ImageRef, PathPrefix, Port};
+
+/// One app as declared. Serialises as its file reads.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct App {
+    pub name: AppName,
+    pub image: ImageRef,
+    /// As declared; empty means the default host.
+    pub hosts: Vec<HostName>,
+    pub paths: Vec<PathPrefix>,
+    /// Whether a path prefix is cut off before the app sees the request.
+    pub strip_prefix: bool,
+    pub port: Port,
+    pub replicas: u16,
+    /// The container's command; empty leaves the image's own (for the base image: app and repository).
+    pub command: Vec<String>,
+    pub deploy: Deploy,
+    pub health: Health,
+    pub gate: Option<Gate>,
+    pub canary: Canary,
+    pub sticky: Sticky,
+    pub proxy: Proxy,
+    pub env: BTreeMap<EnvName, String>,
+    /// Host path or volume name → what it is in the container.
+    pub volumes: Vec<Volume>,
+    pub limits: Limits,
+}
+
+impl App {
+    /// The app that a bare name declares: the base image, every default.
+    pub fn named(name: AppName) -> Self {
+        file::AppFile::default().into_app(name)
+    }
+
+    /// The hosts the app answers at: declared ones or `APP.DOMAIN`, and always `APP.localhost`.
+    pub fn all_hosts(&self, domain: &Domain) -> Vec<HostName> {
+        let mut hosts = self.hosts.clone();
+        if hosts.is_empty() {
+            hosts.push(self.name.host(domain));
+        }
+        let local = self.name.localhost();
+        if !hosts.contains(&local) {
+            hosts.push(local);
+        }
+        hosts
+    }
+
+    /// Whether an instance of this app fetches its artefact from the repository.
+    pub fn boots_from_repository(&self) -> bool {
+        self.image.repository() == ImageRef::base().as_str()
+    }
+}

@@ -1,0 +1,234 @@
+//! What a container asks for: which app it belongs to, at which version, port, hosts and paths.
+//!
+//! In: a [`Container`] with unchecked labels. Out: a [`Claim`]. Labels request, they do not command: a wrong
+//! one is a problem of that container alone, named with its label, and the container gets no route.
+
+use super::container::{Container, Owner, label};
+use super::names::{AppName, HostName, PathPrefix, Port, Version, nearest};
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Claim {
+    /// It asks for nothing: a name in DNS, no route.
+    None,
+    /// It belongs to another platform on this machine and is left alone.
+    Foreign,
+    Instance(Instance),
+    /// It asks for a route and gets none. The text names the label and what to write.
+    Refused {
+        reason: String,
+        remedy: String,
+    },
+}
+
+/// A container that is, or wants to be, an instance of an app.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Instance {
+    pub app: AppName,
+    /// `None` where neither label nor name tells: then it joins the stable release.
+    pub version: Option<Version>,
+    pub port: Option<Port>,
+    pub hosts: Vec<HostName>,
+    pub paths: Vec<PathPrefix>,
+    /// Started by this platform, which may therefore stop it.
+    pub managed: bool,
+}
+
+/// Reads a container's wish. `declared` tells whether an app of that name is declared: then a container
+/// named exactly so is that app, and `web-2` can be an app of its own.
+pub fn read(container: &Container, owner: &Owner, declared: impl Fn(&str) -> bool) -> Claim {
+    match container.label(label::OWNER) {
+        Some(other) if other != &*owner.0 => return Claim::Foreign,
+        _ => {}
+    }
+    match read_wish(container, owner, declared) {
+        Ok(Some(instance)) => Claim::Instance(instance),
+        Ok(None) => Claim::None,
+        Err((reason, remedy)) => Claim::Refused { reason, remedy },
+    }
+}
+
+/// Labels below `platformer.` that mean nothing, each with the one that was probably meant.
+pub fn unknown_labels(container: &Container) -> Vec<(String, Option<&'static str>)> {
+    let ours = container.labels.range(label::PREFIX.to_owned()..).take_while(|(k, _)| k.starts_with(label::PREFIX));
+    ours.filter(|(k, _)| !label::ALL.contains(&k.as_str()))
+        .map(|(k, _)| (k.chars().take(80).collect(), nearest(k, label::ALL)))
+        .collect()
+}
+
+type Refusal = (String, String);
+
+fn read_wish(
+    container: &Container,
+    owner: &Owner,
+    declared: impl Fn(&str) -> bool,
+) -> Result<Option<Instance>, Refusal> {
+    let named = match container.label(label::APP) {
+        Some(app) => Some((parse(label::APP, app, AppName::parse)?, suffix_of(&container.name, app))),
+        None if container.label(label::ROUTE) == Some("true") => {
+            let (app, version) = split_name(&container.name, declared);
+            let app = AppName::parse(&app).map_err(|e| {
+                (e.to_string(), format!("rename the container, or say the app with the label {}", label::APP))
+            })?;
+            Some((app, version))
+        }
+        None => None,
+    };
+    let Some((app, named_version)) = named else {
+        return Ok(None);
+    };
+    let version = match container.label(label::VERSION) {
+        Some(text) => Some(parse(label::VERSION, text, Version::parse)?),
+        None => named_version,
+    };
+    Ok(Some(Instance {
+        app,
+        version,
+        port: container.label(label::PORT).map(|text| parse(label::PORT, text, Port::parse)).transpose()?,
+        hosts: list(container, label::HOST, HostName::parse)?,
+        paths: list(container, label::PATH, PathPrefix::parse)?,
+        managed: container.is_owned_by(owner),
+    }))
+}
+
+fn parse<T>(label: &str, text: &str, parser: fn(&str) -> Result<T, super::names::NameError>) -> Result<T, Refusal> {
+    parser(text).map_err(|e| {
+        (format!("label {label}: {e}"), format!("correct the label {label} and start the container again"))
+    })
+}
+
+/// A comma-separated label; no label is no entry, an empty entry is an error.
+fn list<T>(
+    container: &Container,
+    name: &str,
+    parser: fn(&str) -> Result<T, super::names::NameError>,
+) -> Result<Vec<T>, Refusal> {
+    match container.label(name) {
+        None => Ok(Vec::new()),
+        Some(text) if text.len() > 8192 => Err((
+            format!("label {name} has {} characters, 8192 are allowed", text.len()),
+            format!("shorten the label {name}"),
+        )),
+        Some(text) => text.split(',').map(|part| parse(name, part.trim(), parser)).collect(),
+    }
+}
+
+/// Splits a container's name into app and version: `shop-1.0.1` is `shop` at `1.0.1`, `shop-2` is `shop`.
+/// Names are read in lower case with `_` as `-`, so that Compose's `shop_1` means the same.
+fn split_name(name: &str, declared: impl Fn(&str) -> bool) -> (String, Option<Version>) {
+    let plain = name.to_ascii_lowercase().replace('_', "-");
+    if declared(&plain) {
+        return (plain, None);
+    }
+    // From the left, so that a version keeps its pre-release part: `shop-1.0.0-rc1`.
+    for (at, _) in plain.match_indices('-') {
+        let (app, suffix) = (&plain[..at], &plain[at + 1..]);
+        let is_ordinal = !suffix.is_empty() && suffix.bytes().all(|b| b.is_ascii_digit());
+        if is_ordinal {
+            return (app.to_owned(), None);
+        }
+        if Version::looks_like_version(suffix) {
+            return (app.to_owned(), Version::parse(suffix).ok());
+        }
+    }
+    (plain, None)
+}
+
+/// The version in a container's name where its app is known from a label.
+fn suffix_of(name: &str, app: &str) -> Option<Version> {
+    let suffix = name.strip_prefix(app)?.strip_prefix('-')?;
+    Version::looks_like_version(suffix).then(|| Version::parse(suffix).ok()).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::testing::container;
+
+    fn owner() -> Owner {
+        Owner("me".into())
+    }
+
+    fn claim(name: &str, labels: &[(&str, &str)]) -> Claim {
+        read(&container(name, labels), &owner(), |app| app == "web-2")
+    }
+
+    fn instance(name: &str, labels: &[(&str, &str)]) -> (String, Option<String>) {
+        match claim(name, labels) {
+            Claim::Instance(i) => (i.app.to_string(), i.version.map(|v| v.to_string())),
+            other => panic!("{name} {labels:?} gave {other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_name_tells_app_and_version() {
+        let route = [(label::ROUTE, "true")];
+        for (name, app, version) in [
+            ("hello-world", "hello-world", None),
+            ("hello-world-2", "hello-world", None),
+            ("hello-world-1.0.1", "hello-world", Some("1.0.1")),
+            ("hello-world-v2.0", "hello-world", Some("v2.0")),
+            ("Proj_Web_1", "proj-web", None),
+            ("web-2", "web-2", None),
+            ("web-2-1", "web-2", None),
+        ] {
+            assert_eq!(instance(name, &route), (app.into(), version.map(str::to_owned)), "{name}");
+        }
+    }
+
+    #[test]
+    fn labels_win_over_the_name() {
+        assert_eq!(instance("x", &[(label::APP, "shop")]), ("shop".into(), None));
+        assert_eq!(instance("shop-1.0", &[(label::APP, "shop")]), ("shop".into(), Some("1.0".into())));
+        assert_eq!(
+            instance("shop-1.0", &[(label::APP, "shop"), (label::VERSION, "2.0")]),
+            ("shop".into(), Some("2.0".into()))
+        );
+    }
+
+    #[test]
+    fn without_a_label_nothing_is_asked_and_another_owner_is_left_alone() {
+        assert_eq!(claim("db", &[]), Claim::None);
+        assert_eq!(claim("db", &[(label::ROUTE, "false")]), Claim::None);
+        assert_eq!(claim("a", &[(label::APP, "a"), (label::OWNER, "other")]), Claim::Foreign);
+    }
+
+    #[test]
+    fn a_bad_label_is_refused_by_its_name() {
+        let mega = "a".repeat(1 << 20);
+        for (name, value) in [
+            (label::APP, ""),
+            (label::APP, "Shop"),
+            (label::APP, "a;b"),
+            (label::APP, "repository"),
+            (label::APP, mega.as_str()),
+            (label::PORT, "0"),
+            (label::PORT, "65536"),
+            (label::PORT, "80;"),
+            (label::VERSION, "../x"),
+            (label::HOST, "a,,b"),
+            (label::HOST, "a b"),
+            (label::HOST, mega.as_str()),
+            (label::PATH, "/a b"),
+            (label::PATH, "api"),
+        ] {
+            let labels =
+                if name == label::APP { vec![(name, value)] } else { vec![(label::APP, "shop"), (name, value)] };
+            match claim("c", &labels) {
+                Claim::Refused { reason, .. } => {
+                    assert!(
+                        reason.contains(name) && reason.len() < 500,
+                        "{name}: {}",
+                        &reason[..reason.len().min(200)]
+                    );
+                }
+                other => panic!("{name}={} gave {other:?}", &value[..value.len().min(20)]),
+            }
+        }
+    }
+
+    #[test]
+    fn an_unknown_label_finds_the_one_that_was_meant() {
+        let c = container("c", &[("platformer.hots", "x"), ("other", "y")]);
+        assert_eq!(unknown_labels(&c), [("platformer.hots".to_owned(), Some(label::HOST))]);
+    }
+}

@@ -1,0 +1,21 @@
+//! Floor 1, **core thinks**: what the platform knows and what follows from it, as pure functions.
+//!
+//! No runtime, no file, no socket, no clock: `now` is an argument. Facts go in, actions come out.
+
+pub mod app;
+pub mod claim;
+pub mod config;
+pub mod container;
+pub mod names;
+pub mod plan;
+pub mod render;
+pub mod repository;
+pub mod routes;
+#[cfg(test)]
+mod simulation;
+pub mod templates;
+#[cfg(test)]
+pub mod testing;
+pub mod toml_error;
+pub mod world;
+pub mod zone;

@@ -1,0 +1,183 @@
+//! The plan: wanted against observed, as actions.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::fleet::fleet;
+use super::problems::{self, Problem};
+use super::routes;
+use super::zone::zone;
+use crate::core::names::{AppName, Version};
+use crate::core::routes::Routes;
+use crate::core::templates::Templates;
+use crate::core::world::{Action, Intent, Member, Phase, ProbeTarget, Switch, World};
+
+/// How long the hosts of an undeclared app answer 503 after its last container went.
+const DEPARTED: Duration = Duration::from_secs(600);
+
+#[derive(Debug, Clone, Default)]
+pub struct Plan {
+    pub actions: Vec<Action>,
+    pub problems: Vec<Problem>,
+    pub routes: Arc<Routes>,
+    /// The number under which these routes are live, on their way, or to go live.
+    pub generation: u64,
+    /// Look again then, even if no fact comes.
+    pub wake_at: Option<Timestamp>,
+}
+
+/// What is to be done now. Retirements are noted in the world; every other act is begun by the caller.
+pub fn plan(world: &mut World, now: Timestamp) -> Plan {
+    if !world.is_informed() {
+        return Plan::default();
+    }
+    let mut plan = Plan::default();
+    world.departed.retain(|_, at| now.duration_since(*at).unsigned_abs() < DEPARTED);
+    plan.wake_at = world.departed.values().map(|at| *at + DEPARTED).min();
+    settle_stable(world, &mut plan);
+    manage_fleets(world, &mut plan, now);
+
+    let members = world.instances();
+    let wanted = routes::routes(world, &members, &mut plan.problems, now);
+    problems::find(world, &members, &mut plan.problems, now);
+    let zone = zone(world, &members);
+    if world.published.as_deref() != Some(&zone) {
+        plan.actions.push(Action::Publish(Arc::new(zone)));
+    }
+    let probes = probes(world, &members);
+    drop(members);
+    if *world.probing != probes {
+        plan.actions.push(Action::Probe(Arc::new(probes)));
+    }
+    let (routes, templates) = without_refused(world, wanted);
+    plan.routes = routes.clone();
+    switch(world, routes, templates, &mut plan, now);
+    stop_drained(world, &mut plan);
+    plan
+}
+
+/// A declared app without a stable release gets its newest version.
+fn settle_stable(world: &mut World, plan: &mut Plan) {
+    let mut settled: Vec<(AppName, Intent)> = Vec::new();
+    for (name, app) in &world.declared {
+        let Some(intent) = world.intents.get(name).filter(|i| i.stable.is_none() && !i.removed) else { continue };
+        let from_image = || {
+            if app.boots_from_repository() { None } else { Some(app.image.version().unwrap_or_else(Version::latest)) }
+        };
+        let newest = world.index.as_ref().and_then(|index| index.versions(name).into_keys().next_back());
+        if let Some(version) = newest.or_else(from_image) {
+            settled.push((name.clone(), Intent { stable: Some(version), ..intent.clone() }));
+        }
+    }
+    for (app, intent) in settled {
+        let record = Action::Record { app, intent: Some(intent) };
+        world.begin(&record, Timestamp::UNIX_EPOCH);
+        plan.actions.push(record);
+    }
+}
+
+fn manage_fleets(world: &mut World, plan: &mut Plan, now: Timestamp) {
+    if world.platform.follow_only || world.closing.is_some_and(|c| c.keep_apps) || world.is_engine_unknown() {
+        return;
+    }
+    let members = world.instances();
+    let mut by_app: BTreeMap<AppName, Vec<&Member<'_>>> = BTreeMap::new();
+    for member in &members {
+        by_app.entry(member.claim.app.clone()).or_default().push(member);
+    }
+    let mut retire = Vec::new();
+    for (name, app) in &world.declared {
+        let wish = fleet(world, app, by_app.get(name).map_or(&[], Vec::as_slice), now);
+        plan.actions.extend(wish.actions);
+        plan.wake_at = [plan.wake_at, wish.wake_at].into_iter().flatten().min();
+        retire.extend(wish.retire);
+    }
+    if world.closing.is_some() {
+        retire.extend(members.iter().filter(|m| m.claim.managed).map(|m| m.container.id.clone()));
+    }
+    drop(members);
+    for id in retire {
+        world.retire(&id);
+    }
+}
+
+fn probes(world: &World, members: &[Member<'_>]) -> Vec<ProbeTarget> {
+    let mut targets: Vec<_> = members
+        .iter()
+        .filter(|m| m.container.is_running() && !world.retiring.contains_key(&m.container.id))
+        .filter_map(|member| {
+            let app = member.app.map(Arc::as_ref);
+            let health = app.map(|a| a.health.clone()).unwrap_or_default();
+            Some(ProbeTarget {
+                id: member.container.id.clone(),
+                started_at: member.container.started_at,
+                address: *member.address.as_ref().ok()?,
+                kind: world.probe_kind(member.container, app)?,
+                interval: health.interval.get(),
+                timeout: health.timeout.get(),
+            })
+        })
+        .collect();
+    targets.sort_by(|a, b| a.id.cmp(&b.id));
+    targets
+}
+
+/// Puts the last good route in the place of each one that nginx refused, and the last good templates in
+/// the place of refused ones. A refusal is forgotten as soon as its input has changed.
+fn without_refused(world: &mut World, mut wanted: Routes) -> (Arc<Routes>, Arc<Templates>) {
+    let live = world.balancer.live.as_ref().map(|l| l.routes.clone()).unwrap_or_default();
+    world.balancer.refused_apps.retain(|app, refused| wanted.apps.get(app) == refused.input.as_ref());
+    for app in world.balancer.refused_apps.keys() {
+        match live.apps.get(app) {
+            Some(good) => wanted.apps.insert(app.clone(), good.clone()),
+            None => wanted.apps.remove(app),
+        };
+    }
+    let refused = world.balancer.refused_templates.as_ref().is_some_and(|r| Arc::ptr_eq(&r.input, &world.templates));
+    let good = world.balancer.live.as_ref().and_then(|live| live.templates.clone());
+    let templates = match refused {
+        true => good.unwrap_or_else(|| Arc::new(Templates::built_in())),
+        false => world.templates.clone(),
+    };
+    (Arc::new(wanted), templates)
+}
+
+fn switch(world: &World, routes: Arc<Routes>, templates: Arc<Templates>, plan: &mut Plan, now: Timestamp) {
+    let balancer = &world.balancer;
+    let fingerprint = templates.fingerprint(world.platform.frame);
+    let next = balancer.last_generation + 1;
+    let live = balancer.live.as_ref().filter(|l| l.routes == routes && l.fingerprint == fingerprint);
+    let coming = balancer.switching.as_ref().map(|s| &s.switch);
+    let coming = coming.filter(|s| s.routes == routes && s.fingerprint == fingerprint);
+    plan.generation = live.map(|l| l.generation).or(coming.map(|s| s.generation)).unwrap_or(next);
+    if live.is_some() || balancer.switching.is_some() {
+        return;
+    }
+    if let Some((until, ..)) = balancer.retry.as_ref().filter(|(until, ..)| *until > now) {
+        plan.wake_at = Some(plan.wake_at.map_or(*until, |w| w.min(*until)));
+        return;
+    }
+    plan.actions.push(Action::Switch(Switch { generation: next, routes, templates, fingerprint }));
+}
+
+fn stop_drained(world: &World, plan: &mut Plan) {
+    if world.is_engine_unknown() {
+        return;
+    }
+    let deploy = |id| {
+        let container = world.containers.get(id)?;
+        let app = container.label(crate::core::container::label::APP).and_then(|a| AppName::parse(a).ok())?;
+        world.declared.get(&app).map(|a| a.deploy.clone())
+    };
+    for id in world.unrouted() {
+        let (address, limit) =
+            (world.retiring.get(id).and_then(|r| r.address), deploy(id).unwrap_or_default().drain.get());
+        plan.actions.push(Action::Drain { id: id.clone(), address, limit });
+    }
+    for (id, _) in world.retiring.iter().filter(|(id, r)| r.phase == Phase::Stopping && !world.busy.contains(*id)) {
+        plan.actions.push(Action::Stop { id: id.clone(), grace: deploy(id).unwrap_or_default().grace.get() });
+    }
+}

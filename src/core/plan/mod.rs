@@ -1,0 +1,19 @@
+//! What follows from the world: routes, names, probes, and the acts that are still to be done.
+//!
+//! In: the [`World`] and `now`. Out: a [`Plan`]. Pure and repeatable: asked twice, it answers the same; what
+//! has been begun is in the world, so nothing is asked for twice.
+
+mod diff;
+mod fleet;
+mod problems;
+mod routes;
+mod status;
+mod why;
+mod zone;
+
+pub use diff::{Plan, plan};
+pub use problems::Problem;
+pub use status::{
+    AppStatus, DeploymentStatus, EngineStatus, Generations, InstanceStatus, Status, SupervisorStatus, status,
+};
+pub use why::{Step, why};

@@ -1,0 +1,143 @@
+//! World → routes: which app has which host, and which of its instances are ready.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::problems::Problem;
+use crate::core::app::App;
+use crate::core::names::{AppName, HostName, PathPrefix, Version};
+use crate::core::routes::{AppRoute, Routes};
+use crate::core::world::{Member, World};
+
+/// The hosts an app asks for: declared ones, else those its containers name, else the default.
+pub fn hosts_of(world: &World, name: &AppName, app: Option<&App>, members: &[&Member<'_>]) -> Vec<HostName> {
+    let mut declared = match app {
+        Some(app) => app.clone(),
+        None => App::named(name.clone()),
+    };
+    if app.is_none() {
+        let asked: BTreeSet<_> = members.iter().flat_map(|m| m.claim.hosts.iter().cloned()).collect();
+        declared.hosts = asked.into_iter().collect();
+    }
+    declared.all_hosts(&world.platform.domain)
+}
+
+/// Builds the wanted routes from the members (ordered by app), and reports every host that is refused.
+pub fn routes(world: &World, members: &[Member<'_>], problems: &mut Vec<Problem>, now: Timestamp) -> Routes {
+    let mut by_app: BTreeMap<&AppName, Vec<&Member<'_>>> = BTreeMap::new();
+    for member in members {
+        by_app.entry(&member.claim.app).or_default().push(member);
+    }
+    let removed = |name: &AppName| world.declared_app(name).is_none() && world.declared.contains_key(name);
+    let mut apps: BTreeMap<AppName, AppRoute> = BTreeMap::new();
+    for name in world.declared.keys().chain(by_app.keys().copied()) {
+        if !removed(name) && !apps.contains_key(name) {
+            let members = by_app.get(name).map_or(&[][..], Vec::as_slice);
+            apps.insert(name.clone(), route(world, name, members));
+        }
+    }
+    keep_departed(world, &mut apps);
+    grant_hosts(world, &by_app, &mut apps, problems, now);
+    Routes { apps: apps.into_iter().map(|(name, route)| (name, Arc::new(route))).collect() }
+}
+
+fn route(world: &World, name: &AppName, members: &[&Member<'_>]) -> AppRoute {
+    let app = world.declared_app(name);
+    let mut releases: BTreeMap<Version, Vec<SocketAddr>> = BTreeMap::new();
+    for member in members.iter().filter(|m| m.is_ready()) {
+        if let Ok(address) = member.address {
+            releases.entry(member.version.clone()).or_default().push(address);
+        }
+    }
+    for instances in releases.values_mut() {
+        instances.sort_unstable();
+        instances.dedup();
+    }
+    let newest = releases.keys().max().cloned();
+    let stable = if app.is_some() { world.stable(name).cloned() } else { newest.clone() };
+    let candidate = releases.keys().rfind(|v| app.is_some() && Some(*v) != stable.as_ref()).cloned();
+    let named: BTreeSet<_> = members.iter().flat_map(|m| m.claim.paths.iter().cloned()).collect();
+    let paths = match app {
+        Some(app) => app.paths.clone(),
+        None if named.is_empty() => vec![PathPrefix::root()],
+        None => named.into_iter().collect(),
+    };
+    AppRoute {
+        hosts: hosts_of(world, name, app.map(Arc::as_ref), members),
+        paths,
+        strip_prefix: app.is_some_and(|a| a.strip_prefix),
+        proxy: app.map(|a| a.proxy.clone()).unwrap_or_default(),
+        releases,
+        stable,
+        candidate,
+        shared: app.is_none(),
+    }
+}
+
+/// An app whose last container has just gone keeps its hosts, so that they answer 503 and not 404.
+fn keep_departed(world: &World, apps: &mut BTreeMap<AppName, AppRoute>) {
+    for name in world.departed.keys() {
+        let last = world.balancer.live.as_ref().and_then(|live| live.routes.apps.get(name));
+        if let (Some(last), false) = (last, apps.contains_key(name)) {
+            apps.insert(
+                name.clone(),
+                AppRoute { releases: BTreeMap::new(), stable: None, candidate: None, ..(**last).clone() },
+            );
+        }
+    }
+}
+
+/// Gives each pair of host and path to the app that came first; the others lose it and both are told.
+fn grant_hosts(
+    world: &World,
+    by_app: &BTreeMap<&AppName, Vec<&Member<'_>>>,
+    apps: &mut BTreeMap<AppName, AppRoute>,
+    problems: &mut Vec<Problem>,
+    now: Timestamp,
+) {
+    let seen = |name: &AppName| match world.intents.get(name) {
+        Some(intent) if world.declared.contains_key(name) => intent.first_seen,
+        _ => by_app.get(name).into_iter().flatten().map(|m| m.container.created_at).min().unwrap_or(now),
+    };
+    let mut order: Vec<AppName> = apps.keys().cloned().collect();
+    order.sort_by_key(|name| (!world.declared.contains_key(name), seen(name), name.clone()));
+    let mut holders: BTreeMap<(HostName, PathPrefix), AppName> = BTreeMap::new();
+    for name in order {
+        let Some(route) = apps.get_mut(&name) else { continue };
+        let paths = route.paths.clone();
+        route.hosts.retain(|host| {
+            if let Some(reserved) = host.reserved_under(&world.platform.domain) {
+                let reason = format!("host {host} belongs to the platform's own {reserved:?}");
+                problems.push(Problem::new(format!("app {name}"), reason, "choose another host", now));
+                return false;
+            }
+            let taken =
+                paths.iter().find_map(|path| holders.get(&(host.clone(), path.clone())).map(|holder| (path, holder)));
+            if let Some((path, holder)) = taken {
+                let reason = format!("host {host} with path {path} is already held by app {holder}, which keeps it");
+                problems.push(Problem::new(
+                    format!("app {name}"),
+                    reason,
+                    format!("give {name} another host or path"),
+                    now,
+                ));
+                let reason =
+                    format!("app {name} also claims host {host} with path {path}; {holder} came first and keeps it");
+                problems.push(Problem::new(
+                    format!("app {holder}"),
+                    reason,
+                    format!("give {name} another host or path"),
+                    now,
+                ));
+                return false;
+            }
+            true
+        });
+        for host in &route.hosts {
+            holders.extend(paths.iter().map(|path| ((host.clone(), path.clone()), name.clone())));
+        }
+    }
+}

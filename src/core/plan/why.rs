@@ -1,0 +1,152 @@
+//! The chain behind an answer: name → address, host → app → release → instance, or where it breaks.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use serde::Serialize;
+
+use super::status::Status;
+use crate::core::names::{AppName, HostName};
+use crate::core::routes::Routes;
+use crate::core::world::Condition;
+use crate::core::zone::{Answer, QueryKind, Reply, Target, Zone};
+
+/// One link of the chain.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Step {
+    pub ok: bool,
+    pub what: String,
+    /// What would mend it, where it does not hold.
+    pub remedy: Option<String>,
+}
+
+fn holds(what: impl Into<String>) -> Step {
+    Step { ok: true, what: what.into(), remedy: None }
+}
+
+fn breaks(what: impl Into<String>, remedy: impl Into<String>) -> Step {
+    Step { ok: false, what: what.into(), remedy: Some(remedy.into()) }
+}
+
+/// Explains what a request for a host name or URL leads to, as this machine sees it.
+pub fn why(target: &str, zone: &Zone, routes: &Routes, status: &Status) -> Vec<Step> {
+    let rest = target.split_once("://").map_or(target, |(_, rest)| rest);
+    let (host, path) = rest.split_once('/').map_or((rest, "/".to_owned()), |(host, path)| (host, format!("/{path}")));
+    let host = host.split(':').next().unwrap_or_default().to_ascii_lowercase();
+    let path = path.split(['?', '#']).next().unwrap_or("/").to_owned();
+    let Ok(host) = HostName::parse(host.trim_end_matches('.')) else {
+        return vec![breaks(
+            format!("{target:?} has no host name that DNS could answer"),
+            "write a host or an URL, such as http://hello-world.platform/",
+        )];
+    };
+    let mut steps = vec![resolve(&host, zone)];
+    if let Some(container) = zone.origins.get(host.as_str()).filter(|_| !is_balanced(&host, zone)) {
+        steps.push(holds(format!("{host} is container {container} itself; the balancer is not asked")));
+        return steps;
+    }
+    if host.reserved_under(&zone.domain).is_some() {
+        steps.push(holds(format!("{host} is the platform's own")));
+        return steps;
+    }
+    let found = find(&host, &path, routes);
+    match found {
+        None => {
+            let hosts: Vec<_> = routes.apps.values().flat_map(|a| a.hosts.iter()).map(HostName::as_str).collect();
+            let near = crate::core::names::nearest(host.as_str(), hosts.iter().copied());
+            let remedy = near
+                .map_or("platformer status lists the hosts there are".into(), |near| format!("did you mean {near}?"));
+            steps.push(breaks(format!("no app answers at {host}{path}: 404"), remedy));
+        }
+        Some((app, which)) => {
+            steps.push(holds(format!("host {host} and path {path} belong to app {app}")));
+            of_app(app, which, routes, status, &mut steps);
+        }
+    }
+    let generation = status.generation;
+    steps.push(match generation.live {
+        Some(live) => holds(format!("nginx serves generation {live}")),
+        None => breaks("nginx does not answer with any generation", "platformer doctor"),
+    });
+    steps
+}
+
+fn resolve(host: &HostName, zone: &Zone) -> Step {
+    match zone.lookup(host.as_str(), QueryKind::A, IpAddr::V4(Ipv4Addr::LOCALHOST)) {
+        Reply::Answers { answers, .. } => {
+            let addresses: Vec<_> = answers
+                .iter()
+                .map(|a| match a {
+                    Answer::Address(ip) => ip.to_string(),
+                    Answer::Pointer(_) | Answer::Service { .. } | Answer::Soa | Answer::NameServer(_) => String::new(),
+                })
+                .collect();
+            holds(format!(
+                "{host} resolves to {} on this machine, to {} in containers",
+                addresses.join(", "),
+                zone.gateway
+            ))
+        }
+        Reply::NoData | Reply::NoName => {
+            breaks(format!("{host} has no address in our DNS"), "platformer dns lists the names there are")
+        }
+        Reply::NotOurs => holds(format!("{host} is not in our domain; other DNS servers answer for it")),
+    }
+}
+
+fn is_balanced(host: &HostName, zone: &Zone) -> bool {
+    matches!(zone.names.get(host.as_str()), Some(Target::Balancer))
+}
+
+/// The app that a host and path lead to, and whether one release of it is asked for by name.
+fn find<'r>(host: &HostName, path: &str, routes: &'r Routes) -> Option<(&'r AppName, Option<&'static str>)> {
+    let (which, host) = ["candidate", "stable"]
+        .into_iter()
+        .find_map(|which| {
+            Some((Some(which), HostName::parse(host.as_str().strip_prefix(which)?.strip_prefix('.')?).ok()?))
+        })
+        .unwrap_or((None, host.clone()));
+    let covers = |prefix: &str| {
+        prefix == "/" || path == prefix || path.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('/'))
+    };
+    let of_host = routes.apps.iter().filter(|(_, route)| route.hosts.contains(&host));
+    of_host
+        .filter_map(|(app, route)| {
+            Some((app, route.paths.iter().filter(|p| covers(p.as_str())).map(|p| p.as_str().len()).max()?))
+        })
+        .max_by_key(|(_, length)| *length)
+        .map(|(app, _)| (app, which))
+}
+
+fn of_app(app: &AppName, which: Option<&str>, routes: &Routes, status: &Status, steps: &mut Vec<Step>) {
+    let Some(route) = routes.apps.get(app) else { return };
+    let release = if which == Some("candidate") { &route.candidate } else { &route.stable };
+    let Some(release) = release else {
+        steps.push(match which {
+            Some("candidate") => breaks(format!("{app} has no candidate: 404"), format!("platformer status {app}")),
+            _ => breaks(
+                format!("{app} has no stable release: 503"),
+                format!("platformer repository push {app} VERSION FILE"),
+            ),
+        });
+        return;
+    };
+    let shared = if route.shared { " and its other releases" } else { "" };
+    steps.push(holds(format!("requests go to release {app}@{release}{shared}")));
+    let instances = status.apps.iter().filter(|a| a.name == *app).flat_map(|a| &a.instances);
+    let (ready, others): (Vec<_>, Vec<_>) =
+        instances.filter(|i| route.shared || i.release == *release).partition(|i| i.state == Condition::Ready);
+    for instance in &ready {
+        let address = instance.address.map(|a| a.to_string()).unwrap_or_default();
+        steps.push(holds(format!("instance {} at {address} is ready since {}", instance.name, instance.since)));
+    }
+    for instance in &others {
+        let reason = instance.reason.as_deref().unwrap_or("no reason known");
+        let what = format!("instance {} is {:?}: {reason}", instance.name, instance.state).to_lowercase();
+        steps.push(breaks(what, format!("docker logs {}", instance.name)));
+    }
+    if ready.is_empty() {
+        let remedy =
+            if others.is_empty() { format!("platformer start {app}") } else { format!("platformer logs {app}") };
+        steps.push(breaks(format!("no instance of {app}@{release} is ready: 503"), remedy));
+    }
+}

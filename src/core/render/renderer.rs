@@ -1,0 +1,116 @@
+//! Tera over the view: templates parsed once, rendered per generation.
+
+use tera::{Context, Tera};
+
+use super::view::{Frame, View};
+use super::{RenderError, Rendered};
+use crate::core::routes::Routes;
+use crate::core::templates::Templates;
+
+/// Parsed templates, ready to render.
+pub struct Renderer {
+    tera: Tera,
+    origin: String,
+}
+
+impl Renderer {
+    pub fn new(templates: &Templates) -> Result<Self, RenderError> {
+        let mut tera = Tera::default();
+        tera.autoescape_on(Vec::<&str>::new());
+        tera.add_raw_templates(templates.texts()).map_err(|error| explain(&templates.origin, &error))?;
+        Ok(Self { tera, origin: templates.origin.clone() })
+    }
+
+    pub fn render(&self, generation: u64, frame: &Frame, routes: &Routes) -> Result<Rendered, RenderError> {
+        let view = View::new(generation, frame, routes);
+        let context = Context::from_serialize(&view).map_err(|error| explain(&self.origin, &error))?;
+        let render = |name: &str| self.tera.render(name, &context).map_err(|error| explain(name, &error));
+        Ok(Rendered { http: render("platformer.conf.tera")?, main: render("nginx.conf.tera")? })
+    }
+}
+
+/// Tera's report on one line; its source excerpt would only repeat the file.
+fn explain(template: &str, error: &tera::Error) -> RenderError {
+    let text = error.to_string();
+    let lines: Vec<_> = text.lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with('|')).collect();
+    RenderError { template: template.to_owned(), reason: lines.join(" ") }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::core::app::Proxy;
+    use crate::core::names::{AppName, Domain, HostName, PathPrefix, Version};
+    use crate::core::render::{Features, Listeners};
+    use crate::core::routes::AppRoute;
+
+    fn frame() -> Frame {
+        Frame {
+            domain: Domain::platform(),
+            listen: Listeners { http: vec!["0.0.0.0:80".parse().unwrap()] },
+            supervisor: Some("/s/supervisor.sock".into()),
+            status: Some("/s/nginx/status.sock".into()),
+            features: Features { keepalive_min_timeout: true },
+            folder: "/s/nginx".into(),
+            user: Some("nobody nogroup".into()),
+            workers: "2".into(),
+            open_files: 1024,
+            connections: 512,
+            owns_http: true,
+        }
+    }
+
+    fn route(releases: &[(&str, &[&str])], paths: &[&str]) -> Arc<AppRoute> {
+        let version = |v: &str| Version::parse(v).unwrap();
+        let releases: BTreeMap<_, _> =
+            releases.iter().map(|(v, all)| (version(v), all.iter().map(|a| a.parse().unwrap()).collect())).collect();
+        Arc::new(AppRoute {
+            hosts: vec![HostName::parse("shop.platform").unwrap(), HostName::parse("shop.localhost").unwrap()],
+            paths: paths.iter().map(|p| PathPrefix::parse(p).unwrap()).collect(),
+            strip_prefix: true,
+            proxy: Proxy::default(),
+            stable: releases.keys().next().cloned(),
+            candidate: None,
+            releases,
+            shared: false,
+        })
+    }
+
+    fn render(frame: &Frame, route: Arc<AppRoute>) -> Rendered {
+        let routes = Routes { apps: [(AppName::parse("shop").unwrap(), route)].into() };
+        Renderer::new(&Templates::built_in()).unwrap().render(7, frame, &routes).unwrap()
+    }
+
+    #[test]
+    fn the_rendered_text_is_as_it_was_looked_at() {
+        insta::assert_snapshot!(
+            "ready",
+            render(&frame(), route(&[("1.0", &["172.30.0.5:8080", "172.30.0.6:8080"])], &["/api"])).http
+        );
+        insta::assert_snapshot!("main", render(&frame(), route(&[], &["/"])).main);
+    }
+
+    #[test]
+    fn an_app_without_instances_has_no_upstream_and_answers_503() {
+        let text = render(&frame(), route(&[], &["/"])).http;
+        assert!(!text.contains("upstream app.") && text.contains("return 503"), "{text}");
+    }
+
+    #[test]
+    fn versions_that_differ_in_case_have_upstreams_of_their_own() {
+        let text = render(&frame(), route(&[("1a", &["172.30.0.5:1"]), ("1A", &["172.30.0.6:1"])], &["/"])).http;
+        assert!(text.contains("upstream app.shop.1a {") && text.contains("upstream app.shop.1__a {"), "{text}");
+    }
+
+    #[test]
+    fn somebody_elses_http_block_gets_servers_and_nothing_that_reaches_their_own() {
+        let foreign = Frame { supervisor: None, status: None, owns_http: false, ..frame() };
+        let text = render(&foreign, route(&[("1.0", &["172.30.0.5:8080"])], &["/"])).http;
+        for forbidden in ["default_server", "server_names_hash", "unix:", "recursive_error_pages"] {
+            assert!(!text.contains(forbidden), "{forbidden} in {text}");
+        }
+    }
+}

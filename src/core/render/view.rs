@@ -1,0 +1,194 @@
+//! What a template sees: plain values made from routes, nothing else.
+
+use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::net::SocketAddr;
+
+use serde::Serialize;
+
+use crate::core::names::{AppName, Domain, HostName, PathPrefix, Version};
+use crate::core::routes::{AppRoute, Routes};
+
+/// What a generation stands in: the same for all generations of one supervisor.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Frame {
+    pub domain: Domain,
+    pub listen: Listeners,
+    /// The socket on which nginx asks the supervisor; `None` in watch mode, which has none.
+    pub supervisor: Option<String>,
+    /// The socket on which nginx tells its generation; `None` for an nginx that somebody else runs.
+    pub status: Option<String>,
+    pub features: Features,
+    pub folder: String,
+    pub user: Option<String>,
+    pub workers: String,
+    pub open_files: u64,
+    pub connections: u64,
+    /// Whether the whole `http {}` is ours; in somebody else's nginx we add servers and nothing else.
+    pub owns_http: bool,
+}
+
+impl Frame {
+    /// Equal for equal frames, also over restarts of the same build.
+    pub fn fingerprint(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        format!("{self:?}").hash(&mut hasher);
+        hasher.finish()
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Listeners {
+    pub http: Vec<SocketAddr>,
+}
+
+/// What the nginx at hand understands.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Features {
+    /// `keepalive_min_timeout`, from 1.27.4 on: no request is lost when idle connections close at a reload.
+    pub keepalive_min_timeout: bool,
+}
+
+#[derive(Serialize)]
+pub(super) struct View<'a> {
+    generation: u64,
+    frame: &'a Frame,
+    upstreams: Vec<Upstream<'a>>,
+    servers: Vec<Server<'a>>,
+}
+
+#[derive(Serialize)]
+struct Upstream<'a> {
+    app: &'a AppName,
+    name: String,
+    servers: Vec<SocketAddr>,
+    keepalive: usize,
+}
+
+/// One nginx `server {}`: hosts that share the same locations.
+#[derive(Serialize)]
+struct Server<'a> {
+    hosts: Vec<String>,
+    locations: Vec<Location<'a>>,
+    /// No location covers `/`: what is left over is a 404.
+    needs_root: bool,
+}
+
+#[derive(Clone, PartialEq, Serialize)]
+struct Location<'a> {
+    app: &'a AppName,
+    path: &'a PathPrefix,
+    /// What goes between `location` and `{`: a prefix covers whole segments only.
+    matches: Vec<String>,
+    strip: bool,
+    /// `None`: no instance is ready.
+    upstream: Option<String>,
+    /// Asked for by the candidate's address where there is no candidate.
+    no_candidate: bool,
+    max_body: &'a str,
+    connect_timeout_ms: u128,
+    read_timeout_ms: u128,
+    buffering: bool,
+}
+
+impl<'a> View<'a> {
+    pub(super) fn new(generation: u64, frame: &'a Frame, routes: &'a Routes) -> Self {
+        Self { generation, frame, upstreams: upstreams(routes), servers: servers(routes, frame) }
+    }
+}
+
+fn upstreams(routes: &Routes) -> Vec<Upstream<'_>> {
+    let mut upstreams = Vec::new();
+    for (app, route) in &routes.apps {
+        let mut add = |name: String, servers: Vec<SocketAddr>| {
+            if !servers.is_empty() {
+                // Idle connections kept per worker: with fewer than are open under load the gain is lost.
+                let keepalive = (servers.len() * 32).clamp(64, 512);
+                upstreams.push(Upstream { app, name, servers, keepalive });
+            }
+        };
+        for (version, servers) in &route.releases {
+            add(upstream_name(app, version), servers.clone());
+        }
+        if route.shared {
+            add(shared_name(app), route.main());
+        }
+    }
+    upstreams
+}
+
+/// `app.hello-world.1.0.0`; nginx compares upstream names without case, so capitals are spelt out.
+fn upstream_name(app: &AppName, version: &Version) -> String {
+    let mut name = format!("app.{app}.");
+    for c in version.as_str().chars() {
+        match c {
+            'A'..='Z' => name.extend(['_', '_', c.to_ascii_lowercase()]),
+            c => name.push(c),
+        }
+    }
+    name
+}
+
+fn shared_name(app: &AppName) -> String {
+    format!("app.{app}")
+}
+
+fn servers<'a>(routes: &'a Routes, frame: &Frame) -> Vec<Server<'a>> {
+    let mut by_host: BTreeMap<HostName, Vec<Location<'a>>> = BTreeMap::new();
+    for (app, route) in &routes.apps {
+        for (host, upstream, no_candidate) in addresses(app, route, frame) {
+            let locations = route.paths.iter().map(|path| Location {
+                app,
+                path,
+                matches: match path.is_root() {
+                    true => vec!["/".to_owned()],
+                    false => vec![format!("= {path}"), format!("{path}/")],
+                },
+                strip: route.strip_prefix && !path.is_root(),
+                upstream: upstream.clone(),
+                no_candidate,
+                max_body: route.proxy.max_body.as_str(),
+                connect_timeout_ms: route.proxy.connect_timeout.as_millis(),
+                read_timeout_ms: route.proxy.read_timeout.as_millis(),
+                buffering: route.proxy.buffering,
+            });
+            by_host.entry(host).or_default().extend(locations);
+        }
+    }
+    let mut servers: Vec<Server<'a>> = Vec::new();
+    let mut index: BTreeMap<String, usize> = BTreeMap::new();
+    for (host, locations) in by_host {
+        let key = locations
+            .iter()
+            .map(|l| format!("{}{}{:?}{}", l.app, l.path, l.upstream, l.no_candidate))
+            .collect::<Vec<_>>()
+            .join("\0");
+        match index.get(&key) {
+            Some(at) => servers[*at].hosts.push(host.to_string()),
+            None => {
+                index.insert(key, servers.len());
+                let needs_root = !locations.iter().any(|l| l.path.is_root());
+                servers.push(Server { hosts: vec![host.to_string()], locations, needs_root });
+            }
+        }
+    }
+    servers
+}
+
+/// Every host of an app with the upstream behind it: its own hosts, and the addresses of single releases.
+fn addresses(app: &AppName, route: &AppRoute, frame: &Frame) -> Vec<(HostName, Option<String>, bool)> {
+    let of = |version: &Option<Version>| {
+        let version = version.as_ref().filter(|v| route.releases.contains_key(*v))?;
+        Some(upstream_name(app, version))
+    };
+    let main = match route.shared {
+        true => (!route.releases.is_empty()).then(|| shared_name(app)),
+        false => of(&route.stable),
+    };
+    let mut hosts: Vec<_> = route.hosts.iter().map(|host| (host.clone(), main.clone(), false)).collect();
+    for own in [app.host(&frame.domain), app.localhost()] {
+        hosts.extend(own.child("stable").ok().map(|host| (host, of(&route.stable), false)));
+        hosts.extend(own.child("candidate").ok().map(|host| (host, of(&route.candidate), route.candidate.is_none())));
+    }
+    hosts
+}

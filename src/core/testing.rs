@@ -1,0 +1,29 @@
+//! Builders for the core's own tests.
+
+use jiff::Timestamp;
+
+use super::container::{Attachment, Container, ContainerId, RunState};
+
+/// A running container on network `platform`; its address is made from its name, so that it is stable.
+pub fn container(name: &str, labels: &[(&str, &str)]) -> Container {
+    let sum = name.bytes().fold(0u16, |sum, b| sum.wrapping_mul(31).wrapping_add(u16::from(b)));
+    let [high, low] = sum.to_be_bytes();
+    Container {
+        id: ContainerId(name.into()),
+        name: name.into(),
+        image: "demo:1.0.0".into(),
+        labels: labels.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
+        state: RunState::Running,
+        health: None,
+        attachments: vec![Attachment { network: "platform".into(), addresses: vec![[172, 30, high, low].into()] }],
+        host_network: false,
+        exposed: vec![8080],
+        created_at: Timestamp::UNIX_EPOCH,
+        started_at: Some(Timestamp::UNIX_EPOCH),
+    }
+}
+
+/// The moment `seconds` after the epoch.
+pub fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_second(seconds).unwrap_or(Timestamp::UNIX_EPOCH)
+}

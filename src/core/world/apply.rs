@@ -1,0 +1,233 @@
+//! How each fact changes the world.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::{
+    Action, Backoff, Claim, EngineState, Fact, Health, Intent, Phase, Refused, Retiring, SwitchError, Switching, World,
+};
+use crate::core::container::{Container, ContainerId, RunState};
+use crate::core::names::AppName;
+use crate::core::repository::Index;
+
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// An instance that lived this long did not crash at start: the next death begins with a short pause again.
+const HEALTHY_LIFE: Duration = Duration::from_secs(10);
+
+impl World {
+    pub fn apply(&mut self, fact: Fact, now: Timestamp) {
+        match fact {
+            Fact::Listed { containers, networks, local } => {
+                if !matches!(self.engine, EngineState::Connected { .. }) {
+                    self.engine = EngineState::Connected { since: now };
+                }
+                self.listed = true;
+                self.taken_names.clear();
+                self.networks = networks;
+                self.local_addresses = local;
+                let listed: std::collections::BTreeSet<_> = containers.iter().map(|c| c.id.clone()).collect();
+                let gone: Vec<_> = self.containers.keys().filter(|id| !listed.contains(*id)).cloned().collect();
+                for id in gone {
+                    self.forget(&id, now);
+                }
+                for container in containers {
+                    self.see(container, now);
+                }
+            }
+            Fact::Seen(container) => self.see(*container, now),
+            Fact::Gone(id) => self.forget(&id, now),
+            Fact::Died { id, code, at } => {
+                let known = self.containers.get(&id).filter(|c| c.is_running() && c.started_at.is_none_or(|s| s <= at));
+                if let Some(container) = known {
+                    let state = RunState::Exited { code, oom: false, at: Some(at) };
+                    self.see(Container { state, attachments: Vec::new(), ..(**container).clone() }, now);
+                }
+            }
+            Fact::EngineLost => {
+                if !matches!(self.engine, EngineState::Unknown { .. }) {
+                    self.engine = EngineState::Unknown { since: now };
+                }
+            }
+            Fact::Indexed(index) => self.indexed(index, now),
+            Fact::TemplatesLoaded(templates) => self.templates = templates,
+            Fact::Recalled(intents) => self.intents = intents,
+            Fact::Probed { id, started_at, verdict } => self.probed(&id, started_at, verdict, now),
+            Fact::Adopted(found) => self.balancer.adopt(found),
+            Fact::Reached(generation) => self.balancer.reached(generation),
+            Fact::Settled(generation) => self.balancer.settled(generation),
+            Fact::Unswitched { generation, error } => self.unswitched(generation, error, now),
+            Fact::BalancerDied { reason } => self.balancer.died(now, reason),
+            Fact::Started { name, result } => {
+                let app = self.starting.remove(&name);
+                match (app, result) {
+                    (_, Ok(container)) => self.see(*container, now),
+                    (Some(app), Err(reason)) => self.back_off(&app, reason, now),
+                    (None, Err(_)) => {}
+                }
+            }
+            Fact::NameTaken(name) => {
+                self.starting.remove(&name);
+                self.taken_names.insert(name);
+            }
+            Fact::Restarted { id, result } => {
+                self.busy.remove(&id);
+                if let (Err(reason), Some(app)) = (result, self.app_of(&id)) {
+                    self.back_off(&app, reason, now);
+                }
+            }
+            Fact::Drained(id) => {
+                self.busy.remove(&id);
+                if let Some(retiring) = self.retiring.get_mut(&id) {
+                    retiring.phase = Phase::Stopping;
+                }
+            }
+            Fact::Stopped { id, result } => {
+                self.busy.remove(&id);
+                if result.is_ok() {
+                    self.forget(&id, now);
+                }
+            }
+            Fact::Tick => {}
+        }
+    }
+
+    /// Notes what is about to be done, so that the next plan does not ask for it again.
+    pub fn begin(&mut self, action: &Action, now: Timestamp) {
+        match action {
+            Action::Record { app, intent } => {
+                match intent {
+                    Some(intent) => self.intents.insert(app.clone(), intent.clone()),
+                    None => self.intents.remove(app),
+                };
+            }
+            Action::Publish(zone) => self.published = Some(zone.clone()),
+            Action::Probe(targets) => self.probing = targets.clone(),
+            Action::Switch(switch) => {
+                self.balancer.last_generation = switch.generation;
+                self.balancer.switching = Some(Switching { switch: switch.clone(), since: now });
+            }
+            Action::Start(spec) => {
+                if let Some(app) =
+                    spec.labels.get(crate::core::container::label::APP).and_then(|a| AppName::parse(a).ok())
+                {
+                    self.starting.insert(spec.name.clone(), app);
+                }
+            }
+            Action::Restart(id) | Action::Stop { id, .. } => {
+                self.busy.insert(id.clone());
+            }
+            Action::Drain { id, .. } => {
+                self.busy.insert(id.clone());
+                if let Some(retiring) = self.retiring.get_mut(id) {
+                    retiring.phase = Phase::Draining;
+                }
+            }
+        }
+    }
+
+    /// Begins to take an instance out of service.
+    pub fn retire(&mut self, id: &ContainerId) {
+        let address = self.containers.get(id).and_then(|c| self.address_of(c));
+        self.retiring.entry(id.clone()).or_insert(Retiring { phase: Phase::Unrouting, address });
+    }
+
+    fn see(&mut self, container: Container, now: Timestamp) {
+        let before = self.containers.get(&container.id);
+        let was_running = before.is_some_and(|c| c.is_running());
+        if let (true, RunState::Exited { code, oom, .. }) = (was_running, &container.state)
+            && let Claim::Instance(instance) = self.claim_of(&container)
+            && instance.managed
+            && !self.retiring.contains_key(&container.id)
+        {
+            let reason = if *oom { "it ran out of memory".to_owned() } else { format!("it exited with {code}") };
+            let lived = container.started_at.map(|at| now.duration_since(at)).unwrap_or_default();
+            if lived.unsigned_abs() > HEALTHY_LIFE {
+                self.backoff.remove(&instance.app);
+            }
+            self.back_off(&instance.app, format!("{}: {reason}", container.name), now);
+        }
+        if let Claim::Instance(instance) = self.claim_of(&container) {
+            self.departed.remove(&instance.app);
+        }
+        self.containers.insert(container.id.clone(), Arc::new(container));
+    }
+
+    fn forget(&mut self, id: &ContainerId, now: Timestamp) {
+        let app = self.app_of(id);
+        self.containers.remove(id);
+        self.health.remove(id);
+        self.retiring.remove(id);
+        self.busy.remove(id);
+        if let Some(app) = app.filter(|app| !self.declared.contains_key(app)) {
+            let others =
+                self.containers.values().any(|c| matches!(self.claim_of(c), Claim::Instance(i) if i.app == app));
+            if !others {
+                self.departed.insert(app, now);
+            }
+        }
+    }
+
+    fn app_of(&self, id: &ContainerId) -> Option<AppName> {
+        match self.claim_of(self.containers.get(id)?) {
+            Claim::Instance(instance) => Some(instance.app),
+            Claim::None | Claim::Foreign | Claim::Refused { .. } => None,
+        }
+    }
+
+    fn indexed(&mut self, index: Arc<Index>, now: Timestamp) {
+        for (name, app) in &index.apps {
+            self.declared.insert(name.clone(), app.clone());
+            self.intents.entry(name.clone()).or_insert_with(|| Intent::new(now));
+        }
+        self.index = Some(index);
+    }
+
+    fn probed(&mut self, id: &ContainerId, started_at: Option<Timestamp>, verdict: Result<(), String>, now: Timestamp) {
+        let Some(container) = self.containers.get(id).filter(|c| c.started_at == started_at) else {
+            return;
+        };
+        let (id, before) = (container.id.clone(), self.health.get(id).filter(|h| h.started_at == started_at));
+        let since = before.filter(|h| h.verdict.is_ok() == verdict.is_ok()).map_or(now, |h| h.since);
+        let was_ready = verdict.is_ok() || before.is_some_and(|h| h.was_ready) || self.is_presumed_ready(container);
+        self.health.insert(id, Health { started_at, verdict, since, was_ready });
+    }
+
+    fn is_presumed_ready(&self, container: &Container) -> bool {
+        self.address_of(container).is_some_and(|address| self.balancer.adopted_names(address))
+    }
+
+    fn unswitched(&mut self, generation: u64, error: SwitchError, now: Timestamp) {
+        let Some(switching) = self.balancer.switching.take_if(|s| s.switch.generation == generation) else {
+            return;
+        };
+        let Switching { switch, .. } = switching;
+        match error {
+            SwitchError::Template { reason } => {
+                self.balancer.refused_templates = Some(Refused { input: switch.templates, reason, since: now });
+            }
+            SwitchError::Apps { apps, reason } => {
+                for app in apps {
+                    let input = switch.routes.apps.get(&app).cloned();
+                    self.balancer.refused_apps.insert(app, Refused { input, reason: reason.clone(), since: now });
+                }
+            }
+            SwitchError::Trouble { reason } => {
+                let failures = self.balancer.retry.as_ref().map_or(0, |(_, failures, _)| *failures);
+                self.balancer.retry = Some((now + pause(failures), failures + 1, reason));
+            }
+        }
+    }
+
+    fn back_off(&mut self, app: &AppName, reason: String, now: Timestamp) {
+        let failures = self.backoff.get(app).map_or(0, |b| b.failures);
+        self.backoff.insert(app.clone(), Backoff { failures: failures + 1, until: now + pause(failures), reason });
+    }
+}
+
+/// 0.1 s, 0.3 s, 0.9 s … up to a minute.
+fn pause(failures: u32) -> Duration {
+    FIRST_PAUSE.saturating_mul(3u32.saturating_pow(failures)).min(LONGEST_PAUSE)
+}

@@ -1,0 +1,112 @@
+//! What is known of the balancer: which generation is wanted, written and live, and what was refused.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::facts::{Found, Switch};
+use crate::core::names::AppName;
+use crate::core::routes::{AppRoute, Routes};
+use crate::core::templates::Templates;
+
+/// The routes that a worker of nginx is known to use.
+#[derive(Debug, Clone)]
+pub struct Live {
+    pub generation: u64,
+    pub routes: Arc<Routes>,
+    /// `None` for an adopted nginx: then only the fingerprint is known.
+    pub templates: Option<Arc<Templates>>,
+    pub fingerprint: u64,
+    /// No older worker accepts any more.
+    pub settled: bool,
+}
+
+/// A generation on its way.
+#[derive(Debug, Clone)]
+pub struct Switching {
+    pub switch: Switch,
+    pub since: Timestamp,
+}
+
+/// Input that nginx refused. It is not tried again until it changes.
+#[derive(Debug, Clone)]
+pub struct Refused<T> {
+    pub input: T,
+    pub reason: String,
+    pub since: Timestamp,
+}
+
+#[derive(Debug, Clone, Default)]
+pub struct Balancer {
+    /// Whether it has been looked for: until then nothing is switched.
+    known: bool,
+    pub live: Option<Live>,
+    pub switching: Option<Switching>,
+    /// The highest number ever given out.
+    pub last_generation: u64,
+    pub written: u64,
+    pub refused_apps: BTreeMap<AppName, Refused<Option<Arc<AppRoute>>>>,
+    pub refused_templates: Option<Refused<Arc<Templates>>>,
+    /// After a failure that may pass: not before this moment, for this reason.
+    pub retry: Option<(Timestamp, u32, String)>,
+    pub died: Option<(Timestamp, String)>,
+    adopted: Option<Arc<Routes>>,
+}
+
+impl Balancer {
+    pub fn is_known(&self) -> bool {
+        self.known
+    }
+
+    pub(super) fn adopt(&mut self, found: Option<Found>) {
+        self.known = true;
+        self.died = None;
+        self.switching = None;
+        if let Some(Found { generation, routes, fingerprint }) = found {
+            self.last_generation = self.last_generation.max(generation);
+            self.written = generation;
+            self.adopted = Some(routes.clone());
+            self.live = Some(Live { generation, routes, templates: None, fingerprint, settled: true });
+        }
+    }
+
+    pub(super) fn died(&mut self, now: Timestamp, reason: String) {
+        self.live = None;
+        self.switching = None;
+        self.died = Some((now, reason));
+    }
+
+    pub(super) fn reached(&mut self, generation: u64) {
+        if let Some(switching) = self.switching.as_ref().filter(|s| s.switch.generation == generation) {
+            self.live = Some(Live {
+                generation,
+                routes: switching.switch.routes.clone(),
+                templates: Some(switching.switch.templates.clone()),
+                fingerprint: switching.switch.fingerprint,
+                settled: false,
+            });
+            self.written = generation;
+            self.retry = None;
+            self.died = None;
+        }
+    }
+
+    pub(super) fn settled(&mut self, generation: u64) {
+        self.switching.take_if(|s| s.switch.generation == generation);
+        if let Some(live) = self.live.as_mut().filter(|l| l.generation == generation) {
+            live.settled = true;
+        }
+    }
+
+    /// Whether a worker may still send requests to the address: no such instance is ever stopped.
+    pub fn may_send_to(&self, address: SocketAddr) -> bool {
+        let live = self.live.as_ref().is_some_and(|l| !l.settled || l.routes.names(address));
+        live || self.switching.as_ref().is_some_and(|s| s.switch.routes.names(address))
+    }
+
+    pub(super) fn adopted_names(&self, address: SocketAddr) -> bool {
+        self.adopted.as_ref().is_some_and(|routes| routes.names(address))
+    }
+}

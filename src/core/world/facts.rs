@@ -1,0 +1,149 @@
+//! What the core is told, and what it answers with.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::{Intent, ProbeTarget};
+use crate::core::app::{Limits, Volume};
+use crate::core::container::{Container, ContainerId, Network, Subnet};
+use crate::core::names::{AppName, ImageRef};
+use crate::core::repository::Index;
+use crate::core::routes::Routes;
+use crate::core::templates::Templates;
+use crate::core::zone::Zone;
+
+/// Something observed. Results of actions are facts like any other.
+#[derive(Debug, Clone)]
+pub enum Fact {
+    /// Every container and network there is.
+    Listed {
+        containers: Vec<Container>,
+        networks: Vec<Network>,
+        local: Vec<Subnet>,
+    },
+    /// One container as it is now.
+    Seen(Box<Container>),
+    Gone(ContainerId),
+    /// The process of a container ended at this moment; a run that began later is not meant.
+    Died {
+        id: ContainerId,
+        code: i64,
+        at: Timestamp,
+    },
+    EngineLost,
+    Indexed(Arc<Index>),
+    TemplatesLoaded(Arc<Templates>),
+    /// What the ledger kept from earlier runs.
+    Recalled(BTreeMap<AppName, Intent>),
+    /// The verdict of a probe on one run of a container: `Err` says why it is not ready.
+    Probed {
+        id: ContainerId,
+        started_at: Option<Timestamp>,
+        verdict: Result<(), String>,
+    },
+    /// A running nginx was found with this generation, and what it routes; `None` for a fresh one.
+    Adopted(Option<Found>),
+    /// A worker answers with the generation: requests may reach what it names.
+    Reached(u64),
+    /// No worker of an older generation accepts any more.
+    Settled(u64),
+    Unswitched {
+        generation: u64,
+        error: SwitchError,
+    },
+    /// nginx is gone; it has to be started with the current routes.
+    BalancerDied {
+        reason: String,
+    },
+    /// An instance was started, and is as given.
+    Started {
+        name: String,
+        result: Result<Box<Container>, String>,
+    },
+    /// A container that we had not seen has the name: another one is tried at once.
+    NameTaken(String),
+    Restarted {
+        id: ContainerId,
+        result: Result<(), String>,
+    },
+    /// nginx has no connection left to the instance, or its time to drain is up.
+    Drained(ContainerId),
+    Stopped {
+        id: ContainerId,
+        result: Result<(), String>,
+    },
+    /// Nothing happened; time has passed.
+    Tick,
+}
+
+/// A running nginx that serves one of our generations.
+#[derive(Debug, Clone)]
+pub struct Found {
+    pub generation: u64,
+    pub routes: Arc<Routes>,
+    /// Of the templates and the frame that the routes were rendered with.
+    pub fingerprint: u64,
+}
+
+/// Why a generation did not go live.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SwitchError {
+    /// A template does not render, or nginx refuses what it renders: the template is to blame.
+    Template { reason: String },
+    /// nginx refuses the text because of these apps.
+    Apps { apps: Vec<AppName>, reason: String },
+    /// nginx or the disk failed; the same generation may succeed later.
+    Trouble { reason: String },
+}
+
+/// One generation to go live.
+#[derive(Debug, Clone)]
+pub struct Switch {
+    pub generation: u64,
+    pub routes: Arc<Routes>,
+    pub templates: Arc<Templates>,
+    pub fingerprint: u64,
+}
+
+/// Something to do. Carrying one out yields facts.
+#[derive(Debug, Clone)]
+pub enum Action {
+    /// Remember a decision before it is acted on.
+    Record {
+        app: AppName,
+        intent: Option<Intent>,
+    },
+    Publish(Arc<Zone>),
+    Probe(Arc<Vec<ProbeTarget>>),
+    Switch(Switch),
+    Start(Box<InstanceSpec>),
+    Restart(ContainerId),
+    /// Wait until nginx has no connection to the address, at most `limit`.
+    Drain {
+        id: ContainerId,
+        address: Option<SocketAddr>,
+        limit: Duration,
+    },
+    /// SIGTERM, after `grace` SIGKILL, then remove the container.
+    Stop {
+        id: ContainerId,
+        grace: Duration,
+    },
+}
+
+/// An instance to start.
+#[derive(Debug, Clone, PartialEq)]
+pub struct InstanceSpec {
+    pub name: String,
+    pub image: ImageRef,
+    pub command: Vec<String>,
+    pub env: BTreeMap<String, String>,
+    pub labels: BTreeMap<String, String>,
+    pub volumes: Vec<Volume>,
+    pub limits: Limits,
+    pub grace: Duration,
+}

@@ -1,0 +1,121 @@
+//! The instances there are: containers that claim an app, joined with what is declared and probed.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::{Condition, World};
+use crate::core::app::App;
+use crate::core::claim::{Claim, Instance};
+use crate::core::container::Container;
+use crate::core::names::{AppName, ImageRef, Port, Version};
+
+/// One instance of an app as it is now.
+#[derive(Debug, Clone)]
+pub struct Member<'w> {
+    pub container: &'w Arc<Container>,
+    pub claim: Instance,
+    /// `None` for an app that only its containers know.
+    pub app: Option<&'w Arc<App>>,
+    pub version: Version,
+    /// Where it is reached, or why nowhere.
+    pub address: Result<SocketAddr, Unreachable>,
+    pub condition: Condition,
+    pub since: Timestamp,
+    /// Why it is not ready.
+    pub reason: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unreachable {
+    pub reason: String,
+    pub remedy: String,
+}
+
+impl Member<'_> {
+    pub fn is_ready(&self) -> bool {
+        self.condition == Condition::Ready && self.address.is_ok()
+    }
+}
+
+impl World {
+    /// Every instance, ordered by app, then version, then container name.
+    pub fn instances(&self) -> Vec<Member<'_>> {
+        let mut members: Vec<_> = self.containers.values().filter_map(|c| self.member(c)).collect();
+        members.sort_by(|a, b| {
+            (&a.claim.app, &a.version, &a.container.name).cmp(&(&b.claim.app, &b.version, &b.container.name))
+        });
+        members
+    }
+
+    fn member<'w>(&'w self, container: &'w Arc<Container>) -> Option<Member<'w>> {
+        let Claim::Instance(claim) = self.claim_of(container) else {
+            return None;
+        };
+        let app = self.declared_app(&claim.app);
+        let address = self.reach(container, &claim, app.map(Arc::as_ref));
+        let place = address.clone().unwrap_or(SocketAddr::from(([0, 0, 0, 0], 0)));
+        let (condition, since, reason) = self.condition(container, app.map(Arc::as_ref), place);
+        let condition = match address {
+            Err(_) if condition == Condition::Ready => Condition::Unhealthy,
+            _ => condition,
+        };
+        let version = self.version_of(&claim, container, app.is_some());
+        Some(Member { container, claim, app, version, address, condition, since, reason })
+    }
+
+    /// An app that is declared and has not been removed.
+    pub fn declared_app(&self, name: &AppName) -> Option<&Arc<App>> {
+        self.declared.get(name).filter(|_| !self.intents.get(name).is_some_and(|i| i.removed))
+    }
+
+    /// Where the balancer reaches a container that claims an app.
+    pub fn address_of(&self, container: &Container) -> Option<SocketAddr> {
+        match self.claim_of(container) {
+            Claim::Instance(claim) => {
+                let app = self.declared_app(&claim.app).map(Arc::as_ref);
+                self.reach(container, &claim, app).ok()
+            }
+            Claim::None | Claim::Foreign | Claim::Refused { .. } => None,
+        }
+    }
+
+    fn reach(&self, container: &Container, claim: &Instance, app: Option<&App>) -> Result<SocketAddr, Unreachable> {
+        let port = port_of(container, claim, app)?;
+        let ip = container.address_on(&self.platform.network).ok_or_else(|| Unreachable {
+            reason: "it is on no network".into(),
+            remedy: format!("docker network connect {} {}", self.platform.network, container.name),
+        })?;
+        Ok(SocketAddr::new(ip, port.get()))
+    }
+
+    /// The release a container belongs to. One that does not say joins the stable release; where there is
+    /// none, its image's tag stands in.
+    fn version_of(&self, claim: &Instance, container: &Container, declared: bool) -> Version {
+        let stable = declared.then(|| self.stable(&claim.app)).flatten();
+        let tag = || ImageRef::parse(&container.image).ok().and_then(|image| image.version());
+        claim.version.clone().or_else(|| stable.cloned()).or_else(tag).unwrap_or_else(Version::latest)
+    }
+}
+
+fn port_of(container: &Container, claim: &Instance, app: Option<&App>) -> Result<Port, Unreachable> {
+    if let Some(port) = claim.port.or(app.map(|a| a.port)) {
+        return Ok(port);
+    }
+    match container.exposed.as_slice() {
+        [only] => {
+            Port::try_from(u64::from(*only)).map_err(|e| Unreachable { reason: e.to_string(), remedy: SAY_PORT.into() })
+        }
+        [] => Err(Unreachable {
+            reason: "its image exposes no TCP port and no label names one".into(),
+            remedy: SAY_PORT.into(),
+        }),
+        many => Err(Unreachable {
+            reason: format!("its image exposes several ports ({many:?}) and no label says which one serves HTTP"),
+            remedy: SAY_PORT.into(),
+        }),
+    }
+}
+
+const SAY_PORT: &str = "start it with --label platformer.port=PORT";

@@ -1,0 +1,208 @@
+//! Everything the platform knows, as one value that one loop owns.
+//!
+//! In: [`Fact`]s, each applied with the moment it arrived. Out: nothing; `plan` reads the world and says what
+//! follows from it. A fact that is lost or comes twice does no harm: listings and snapshots replace.
+
+mod apply;
+mod balancer;
+mod command;
+mod facts;
+mod health;
+mod members;
+mod retire;
+
+pub use balancer::{Balancer, Refused, Switching};
+pub use command::{Command, Done, Refusal};
+pub use facts::{Action, Fact, Found, InstanceSpec, Switch, SwitchError};
+pub use health::{Condition, Health, ProbeKind, ProbeTarget};
+pub use members::Member;
+pub use retire::{Phase, Retiring};
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::app::App;
+use super::claim::{self, Claim};
+use super::container::{Container, ContainerId, Network, Owner};
+use super::names::{AppName, Domain, Version};
+use super::repository::Index;
+use super::templates::Templates;
+use super::zone::{DnsOptions, Zone};
+
+/// What does not change while the supervisor runs.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Platform {
+    pub domain: Domain,
+    pub owner: Owner,
+    /// The engine's network that instances are started on.
+    pub network: Arc<str>,
+    /// Its gateway: where containers find DNS, repository and balancer.
+    pub gateway: IpAddr,
+    /// The port on which containers reach the balancer at the gateway.
+    pub port: u16,
+    pub dns: DnsOptions,
+    /// Identifies the frame that routes are rendered in: another one makes another text.
+    pub frame: u64,
+    /// `watch` follows containers but starts none.
+    pub follow_only: bool,
+}
+
+impl Platform {
+    /// The repository as an instance asks for it.
+    pub fn repository(&self) -> String {
+        match self.port {
+            80 => format!("repository.{}", self.domain),
+            port => format!("repository.{}:{port}", self.domain),
+        }
+    }
+}
+
+/// What somebody decided about an app that no file says; kept in the ledger.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Intent {
+    /// The release that carries the traffic.
+    pub stable: Option<Version>,
+    /// Overrides the declared number of instances.
+    pub replicas: Option<u16>,
+    pub stopped: bool,
+    /// Taken away although its file may still be there; `apply` or `start` brings it back.
+    #[serde(default)]
+    pub removed: bool,
+    /// Instances made before this are to be replaced.
+    pub renew_before: Option<Timestamp>,
+    /// Who came first keeps a host that two apps claim.
+    pub first_seen: Timestamp,
+}
+
+impl Intent {
+    pub fn new(first_seen: Timestamp) -> Self {
+        Self { stable: None, replicas: None, stopped: false, removed: false, renew_before: None, first_seen }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase", tag = "state")]
+pub enum EngineState {
+    Connected {
+        since: Timestamp,
+    },
+    /// Not answering: what is known of containers is from before.
+    Unknown {
+        since: Timestamp,
+    },
+}
+
+/// Pause before a dead instance is started again, doubling with each death.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Backoff {
+    pub failures: u32,
+    pub until: Timestamp,
+    pub reason: String,
+}
+
+#[derive(Debug, Clone)]
+pub struct World {
+    pub platform: Platform,
+    pub engine: EngineState,
+    /// Whether the first listing has come: before it, absence means nothing.
+    pub listed: bool,
+    pub containers: BTreeMap<ContainerId, Arc<Container>>,
+    pub networks: Vec<Network>,
+    pub local_addresses: Vec<super::container::Subnet>,
+    pub index: Option<Arc<Index>>,
+    /// Declared apps: the last good file of each, also where the file has since broken or vanished.
+    pub declared: BTreeMap<AppName, Arc<App>>,
+    pub intents: BTreeMap<AppName, Intent>,
+    pub health: BTreeMap<ContainerId, Health>,
+    pub retiring: BTreeMap<ContainerId, Retiring>,
+    pub backoff: BTreeMap<AppName, Backoff>,
+    /// Acts that were begun and have not come back.
+    pub starting: BTreeMap<String, AppName>,
+    pub busy: BTreeSet<ContainerId>,
+    /// Names that containers have which were not in the last listing.
+    pub taken_names: BTreeSet<String>,
+    pub balancer: Balancer,
+    pub templates: Arc<Templates>,
+    pub published: Option<Arc<Zone>>,
+    pub probing: Arc<Vec<ProbeTarget>>,
+    /// Undeclared apps that had instances, and when the last one went.
+    pub departed: BTreeMap<AppName, Timestamp>,
+    /// Set when the platform is going down: every instance of ours retires unless they are to be kept.
+    pub closing: Option<Closing>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Closing {
+    pub keep_apps: bool,
+}
+
+impl World {
+    pub fn new(platform: Platform, templates: Arc<Templates>, now: Timestamp) -> Self {
+        Self {
+            platform,
+            engine: EngineState::Unknown { since: now },
+            listed: false,
+            containers: BTreeMap::new(),
+            networks: Vec::new(),
+            local_addresses: Vec::new(),
+            index: None,
+            declared: BTreeMap::new(),
+            intents: BTreeMap::new(),
+            health: BTreeMap::new(),
+            retiring: BTreeMap::new(),
+            backoff: BTreeMap::new(),
+            starting: BTreeMap::new(),
+            busy: BTreeSet::new(),
+            taken_names: BTreeSet::new(),
+            balancer: Balancer::default(),
+            templates,
+            published: None,
+            probing: Arc::new(Vec::new()),
+            departed: BTreeMap::new(),
+            closing: None,
+        }
+    }
+
+    /// Whether enough is known to act: a plan from half the facts would take good routes away.
+    pub fn is_informed(&self) -> bool {
+        self.listed && (self.index.is_some() || self.platform.follow_only) && self.balancer.is_known()
+    }
+
+    pub fn claim_of(&self, container: &Container) -> Claim {
+        if self.is_on_anothers_network(container) {
+            return Claim::Foreign;
+        }
+        claim::read(container, &self.platform.owner, |name| {
+            AppName::parse(name).is_ok_and(|name| self.declared.contains_key(&name))
+        })
+    }
+
+    /// What somebody starts by hand on another platform's network is meant for that one.
+    fn is_on_anothers_network(&self, container: &Container) -> bool {
+        let is_on = |name: &str| container.attachments.iter().any(|a| &*a.network == name);
+        let mut others = self.networks.iter().filter(|n| n.owner.as_ref().is_some_and(|o| *o != self.platform.owner));
+        !is_on(&self.platform.network) && others.any(|n| is_on(&n.name))
+    }
+
+    /// The number of instances an app is to have now.
+    pub fn wanted(&self, app: &App) -> u16 {
+        match (self.intents.get(&app.name), self.closing) {
+            (_, Some(Closing { keep_apps: false })) => 0,
+            (Some(intent), _) if intent.stopped || intent.removed => 0,
+            (Some(Intent { replicas: Some(replicas), .. }), _) => *replicas,
+            _ => app.replicas,
+        }
+    }
+
+    pub fn is_engine_unknown(&self) -> bool {
+        matches!(self.engine, EngineState::Unknown { .. })
+    }
+
+    pub fn stable(&self, app: &AppName) -> Option<&Version> {
+        self.intents.get(app)?.stable.as_ref()
+    }
+}

@@ -1,0 +1,33 @@
+//! Instances on their way out: out of the routes, drained, stopped.
+
+use std::net::SocketAddr;
+
+use super::World;
+use crate::core::container::ContainerId;
+
+/// Where an instance is on its way out. The order is the platform's first promise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// Waiting until no worker may send it anything new.
+    Unrouting,
+    /// Finishing the requests it has.
+    Draining,
+    /// Being stopped.
+    Stopping,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Retiring {
+    pub phase: Phase,
+    pub address: Option<SocketAddr>,
+}
+
+impl World {
+    /// Instances in `Unrouting` that nothing routes to any more.
+    pub fn unrouted(&self) -> impl Iterator<Item = &ContainerId> {
+        self.retiring
+            .iter()
+            .filter(|(_, r)| r.phase == Phase::Unrouting && !r.address.is_some_and(|a| self.balancer.may_send_to(a)))
+            .map(|(id, _)| id)
+    }
+}
