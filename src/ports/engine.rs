@@ -1,0 +1,96 @@
+//! What runs containers.
+
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::time::Duration;
+
+use futures_util::Stream;
+use jiff::Timestamp;
+
+use crate::core::container::{Container, ContainerId, Network, Owner, Subnet};
+use crate::core::world::InstanceSpec;
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EngineError {
+    /// It did not answer at all: nothing is known of what was asked.
+    #[error("Docker does not answer at {place}: {reason}")]
+    Unreachable { place: String, reason: String },
+    /// It answered that the thing does not exist.
+    #[error("{0} does not exist")]
+    NotFound(String),
+    /// Another container has the name.
+    #[error("the name {0} is taken")]
+    NameTaken(String),
+    #[error("{0}")]
+    Refused(String),
+}
+
+/// Something happened; look again. `None` means at anything, for example after a reconnect.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Hint {
+    Container(ContainerId),
+    /// The container's process ended. Told with what the event itself says, since an engine that is clearing
+    /// up after it may be slow to describe it.
+    Died {
+        id: ContainerId,
+        code: i64,
+        at: Timestamp,
+    },
+    Everything,
+}
+
+/// What an engine says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EngineVersion {
+    pub version: String,
+    pub api: String,
+}
+
+/// Everything there is at one moment.
+#[derive(Debug, Clone, Default)]
+pub struct Listing {
+    pub containers: Vec<Container>,
+    pub networks: Vec<Network>,
+    /// This machine's own addresses with their ranges.
+    pub local: Vec<Subnet>,
+}
+
+/// The platform's network as it was found or made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlatformNetwork {
+    pub gateway: IpAddr,
+}
+
+/// Which log lines of a container are wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LogQuery {
+    pub follow: bool,
+    /// How many of the last lines; `None` for all.
+    pub tail: Option<usize>,
+}
+
+pub type Hints = Pin<Box<dyn Stream<Item = Result<Hint, EngineError>> + Send>>;
+pub type LogLines = Pin<Box<dyn Stream<Item = Result<Vec<u8>, EngineError>> + Send>>;
+
+#[async_trait::async_trait]
+pub trait Engine: Send + Sync {
+    async fn version(&self) -> Result<EngineVersion, EngineError>;
+    async fn list(&self) -> Result<Listing, EngineError>;
+    async fn inspect(&self, id: &ContainerId) -> Result<Container, EngineError>;
+    /// Events from now on. The stream ends with an error when the connection does.
+    async fn hints(&self) -> Result<Hints, EngineError>;
+    /// Finds the network, or makes it for the platform `owner`, in `subnet` if one is given.
+    async fn ensure_network(
+        &self,
+        name: &str,
+        owner: &Owner,
+        subnet: Option<&str>,
+    ) -> Result<PlatformNetwork, EngineError>;
+    /// Creates and starts a container on the platform's network and returns it as it is then.
+    async fn start(&self, spec: &InstanceSpec) -> Result<Container, EngineError>;
+    /// Starts an ended container again.
+    async fn restart(&self, id: &ContainerId) -> Result<(), EngineError>;
+    /// SIGTERM, after `grace` SIGKILL, then removal. One that is gone already counts as stopped.
+    async fn stop(&self, id: &ContainerId, grace: Duration) -> Result<(), EngineError>;
+    async fn logs(&self, id: &ContainerId, query: LogQuery) -> Result<LogLines, EngineError>;
+}

@@ -1,0 +1,42 @@
+//! The one way into the loop that owns the world: facts, and commands that want an answer.
+
+use tokio::sync::{mpsc, oneshot};
+
+use crate::core::world::{Command, Done, Fact, Refusal};
+
+pub enum Message {
+    Fact(Fact),
+    Command { command: Command, reply: oneshot::Sender<Result<Done, CommandError>> },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CommandError {
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    #[error("the decision could not be recorded, so nothing was done: {0}")]
+    NotRecorded(String),
+    #[error("the supervisor is going down")]
+    Closed,
+}
+
+#[derive(Clone)]
+pub struct Inbox(mpsc::UnboundedSender<Message>);
+
+impl Inbox {
+    /// Unbounded, since every sender is bounded by itself: one message per act or change of verdict.
+    pub fn new() -> (Self, mpsc::UnboundedReceiver<Message>) {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        (Self(sender), receiver)
+    }
+
+    /// Tells a fact. After the loop has ended there is nobody to tell, which is no error.
+    pub fn tell(&self, fact: Fact) {
+        let _ = self.0.send(Message::Fact(fact));
+    }
+
+    pub async fn ask(&self, command: Command) -> Result<Done, CommandError> {
+        let (reply, answer) = oneshot::channel();
+        self.0.send(Message::Command { command, reply }).map_err(|_| CommandError::Closed)?;
+        answer.await.map_err(|_| CommandError::Closed)?
+    }
+}

@@ -1,0 +1,55 @@
+//! What changes the repository on disk.
+
+use std::path::PathBuf;
+
+use crate::core::names::{AppName, Version};
+use crate::core::repository::{File, Trouble};
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LibraryError {
+    /// What was sent cannot be used.
+    #[error("{0}")]
+    Bad(String),
+    /// There is something else under that name already.
+    #[error("{0}")]
+    Conflict(String),
+    #[error("{0}")]
+    Missing(String),
+    /// The disk failed.
+    #[error("the repository cannot be changed: {0}")]
+    Trouble(String),
+}
+
+/// A version that was pushed.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Pushed {
+    pub app: AppName,
+    pub version: Version,
+    pub file: String,
+    pub sha256: String,
+    pub size: u64,
+    /// The same bytes were there before.
+    pub unchanged: bool,
+}
+
+/// Changes to the repository. Each is whole or not at all, and is on disk when the call returns.
+#[async_trait::async_trait]
+pub trait Library: Send + Sync {
+    /// Opens the very file that was indexed; `None` where another one is in its place by now.
+    async fn open(&self, file: &File) -> std::io::Result<Option<std::fs::File>>;
+    /// A file on the repository's own disk to receive an upload into.
+    fn incoming(&self) -> Result<PathBuf, LibraryError>;
+    /// Makes an uploaded file the artefact of a version. Refuses to replace other bytes.
+    async fn push(&self, app: &AppName, version: &Version, file: &str, upload: PathBuf)
+    -> Result<Pushed, LibraryError>;
+    /// Writes `apps/APP.toml`.
+    async fn declare(&self, app: &AppName, text: &str) -> Result<(), LibraryError>;
+    /// Deletes the app's declaration, config and artefacts.
+    async fn delete(&self, app: &AppName) -> Result<(), LibraryError>;
+    async fn read_config(&self, app: &AppName) -> Result<String, LibraryError>;
+    async fn write_config(&self, app: &AppName, text: &str) -> Result<(), LibraryError>;
+    /// Reads every file again and unpacks every archive; the list says what is wrong.
+    async fn verify(&self) -> Result<Vec<Trouble>, LibraryError>;
+    /// Has seen every change made before the call when it returns.
+    async fn refresh(&self) -> Result<(), LibraryError>;
+}

@@ -1,0 +1,13 @@
+//! Floor 2, **ports name**: the traits through which the supervisor acts, and their errors.
+//!
+//! Commands go in, facts and snapshots come out. Each trait has one adapter for the real thing and one fake
+//! in `testing`, which lets the whole supervisor run in tests.
+
+pub mod balancer;
+pub mod engine;
+pub mod inbox;
+pub mod ledger;
+pub mod library;
+pub mod prober;
+pub mod resolver;
+pub mod snapshot;

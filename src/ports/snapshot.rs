@@ -1,0 +1,109 @@
+//! What readers see: one immutable view of the platform, swapped by pointer, and the events between views.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::ArcSwap;
+use jiff::Timestamp;
+use serde::Serialize;
+use tokio::sync::{broadcast, watch};
+
+use crate::core::names::{AppName, Version};
+use crate::core::plan::Status;
+use crate::core::repository::Index;
+use crate::core::routes::Routes;
+use crate::core::templates::Templates;
+use crate::core::zone::Zone;
+
+/// The platform at one moment.
+#[derive(Debug, Clone)]
+pub struct View {
+    pub status: Status,
+    pub routes: Arc<Routes>,
+    pub live_routes: Option<Arc<Routes>>,
+    pub zone: Option<Arc<Zone>>,
+    pub index: Option<Arc<Index>>,
+    pub templates: Arc<Templates>,
+    /// Whether facts from every source have come in.
+    pub informed: bool,
+}
+
+impl View {
+    pub fn stable(&self, app: &AppName) -> Option<Version> {
+        self.status.apps.iter().find(|a| a.name == *app)?.stable.clone()
+    }
+}
+
+/// Something that happened, for people to read.
+#[derive(Debug, Clone, Serialize)]
+pub struct Event {
+    pub id: u64,
+    pub at: Timestamp,
+    pub kind: &'static str,
+    pub subject: String,
+    pub message: String,
+}
+
+/// How many events are kept for those who reconnect.
+const KEPT: usize = 10_000;
+
+/// Hands out views and events. Cheap to clone.
+#[derive(Clone)]
+pub struct Snapshot(Arc<Inner>);
+
+struct Inner {
+    view: ArcSwap<View>,
+    changed: watch::Sender<u64>,
+    kept: Mutex<VecDeque<Event>>,
+    events: broadcast::Sender<Event>,
+}
+
+impl Snapshot {
+    pub fn new(view: View) -> Self {
+        let (events, _) = broadcast::channel(1000);
+        Self(Arc::new(Inner {
+            view: ArcSwap::from_pointee(view),
+            changed: watch::Sender::new(0),
+            kept: Mutex::default(),
+            events,
+        }))
+    }
+
+    pub fn view(&self) -> Arc<View> {
+        self.0.view.load_full()
+    }
+
+    pub fn swap(&self, view: View) {
+        self.0.view.store(Arc::new(view));
+        self.0.changed.send_modify(|n| *n += 1);
+    }
+
+    /// Waits for a view that satisfies `check`; the caller sets the deadline.
+    pub async fn until(&self, check: impl Fn(&View) -> bool) -> Arc<View> {
+        let mut changes = self.0.changed.subscribe();
+        loop {
+            changes.borrow_and_update();
+            let view = self.view();
+            if check(&view) || changes.changed().await.is_err() {
+                return view;
+            }
+        }
+    }
+
+    pub fn announce(&self, at: Timestamp, kind: &'static str, subject: String, message: String) {
+        let mut kept = self.0.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let event = Event { id: kept.back().map_or(1, |e| e.id + 1), at, kind, subject, message };
+        kept.push_back(event.clone());
+        if kept.len() > KEPT {
+            kept.pop_front();
+        }
+        // Sent under the lock, so that nobody sees an event twice or misses one; no listener is no error.
+        let _ = self.0.events.send(event);
+    }
+
+    /// The kept events after `id`, and those to come.
+    pub fn events_after(&self, id: u64) -> (Vec<Event>, broadcast::Receiver<Event>) {
+        let kept = self.0.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        (kept.iter().filter(|e| e.id > id).cloned().collect(), self.0.events.subscribe())
+    }
+}
