@@ -1,0 +1,113 @@
+//! Starting and stopping instances.
+
+use std::time::Duration;
+
+use bollard::Docker;
+use bollard::models::{ContainerCreateBody, HostConfig, HostConfigLogConfig};
+use bollard::query_parameters::{
+    CreateContainerOptionsBuilder, CreateImageOptionsBuilder, RemoveContainerOptionsBuilder,
+    StopContainerOptionsBuilder,
+};
+use futures_util::TryStreamExt;
+
+use super::DockerEngine;
+use crate::core::container::{Container, ContainerId};
+use crate::core::world::InstanceSpec;
+use crate::ports::engine::{Engine, EngineError};
+
+pub async fn start(engine: &DockerEngine, client: &Docker, spec: &InstanceSpec) -> Result<Container, EngineError> {
+    let create = || async {
+        let options = CreateContainerOptionsBuilder::default().name(&spec.name).build();
+        client.create_container(Some(options), body(engine, spec)).await.map_err(|error| match error {
+            bollard::errors::Error::DockerResponseServerError { status_code: 409, .. } => {
+                EngineError::NameTaken(spec.name.clone())
+            }
+            error => engine.error(error),
+        })
+    };
+    let created = match create().await {
+        Err(EngineError::NotFound(_)) => {
+            pull(engine, client, spec.image.as_str()).await?;
+            create().await?
+        }
+        other => other?,
+    };
+    let id = ContainerId(created.id.into());
+    if let Err(error) = client.start_container(&id.0, None).await.map_err(|e| engine.error(e)) {
+        // A container that never ran would block its name; that the removal may fail changes nothing.
+        let _ =
+            client.remove_container(&id.0, Some(RemoveContainerOptionsBuilder::default().force(true).build())).await;
+        return Err(error);
+    }
+    engine.inspect(&id).await
+}
+
+pub async fn stop(
+    engine: &DockerEngine,
+    client: &Docker,
+    id: &ContainerId,
+    grace: Duration,
+) -> Result<(), EngineError> {
+    let seconds = i32::try_from(grace.as_secs()).unwrap_or(i32::MAX);
+    let stopped = client.stop_container(&id.0, Some(StopContainerOptionsBuilder::default().t(seconds).build())).await;
+    match stopped {
+        // 304: it was not running.
+        Ok(()) | Err(bollard::errors::Error::DockerResponseServerError { status_code: 304, .. }) => {}
+        Err(error) => match engine.error(error) {
+            EngineError::NotFound(_) => return Ok(()),
+            error => return Err(error),
+        },
+    }
+    match client
+        .remove_container(&id.0, Some(RemoveContainerOptionsBuilder::default().v(true).build()))
+        .await
+        .map_err(|e| engine.error(e))
+    {
+        Err(EngineError::NotFound(_)) => Ok(()),
+        other => other,
+    }
+}
+
+async fn pull(engine: &DockerEngine, client: &Docker, image: &str) -> Result<(), EngineError> {
+    let tag = if image.contains('@') || image.rsplit('/').next().is_some_and(|last| last.contains(':')) {
+        ""
+    } else {
+        "latest"
+    };
+    let options = CreateImageOptionsBuilder::default().from_image(image).tag(tag).build();
+    let progress = client.create_image(Some(options), None, None);
+    progress.try_for_each(|_| std::future::ready(Ok(()))).await.map_err(|error| match engine.error(error) {
+        EngineError::NotFound(reason) | EngineError::Refused(reason) => {
+            EngineError::Refused(format!("image {image} is not here and cannot be pulled: {reason}"))
+        }
+        unreachable => unreachable,
+    })
+}
+
+fn body(engine: &DockerEngine, spec: &InstanceSpec) -> ContainerCreateBody {
+    let dns = engine.dns.get().map(|ip| vec![ip.to_string()]);
+    // A log that grows for ever fills the disk of whoever keeps an app for a year.
+    let log = HostConfigLogConfig {
+        typ: Some("json-file".into()),
+        config: Some([("max-size", "10m"), ("max-file", "3")].map(|(k, v)| (k.to_owned(), v.to_owned())).into()),
+    };
+    let limits = &spec.limits;
+    ContainerCreateBody {
+        image: Some(spec.image.to_string()),
+        cmd: (!spec.command.is_empty()).then(|| spec.command.clone()),
+        env: Some(spec.env.iter().map(|(key, value)| format!("{key}={value}")).collect()),
+        labels: Some(spec.labels.clone().into_iter().collect()),
+        stop_timeout: i64::try_from(spec.grace.as_secs()).ok(),
+        host_config: Some(HostConfig {
+            network_mode: Some(engine.network.clone()),
+            dns,
+            binds: Some(spec.volumes.iter().map(ToString::to_string).collect()),
+            memory: limits.memory.as_ref().and_then(|m| i64::try_from(m.bytes()).ok()).filter(|bytes| *bytes > 0),
+            nano_cpus: limits.cpus.map(|cpus| (cpus * 1e9) as i64),
+            pids_limit: limits.pids.map(i64::from),
+            log_config: Some(log),
+            ..Default::default()
+        }),
+        ..Default::default()
+    }
+}

@@ -1,0 +1,3 @@
+//! Engines: Docker. Another one is a folder beside it and a line in `supervisor::boot`.
+
+pub mod docker;

@@ -1,0 +1,87 @@
+//! Apps: shown, declared, and steered by commands.
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::super::error::Problem;
+use super::Context;
+use crate::core::names::AppName;
+use crate::core::plan::AppStatus;
+use crate::core::world::Command;
+
+pub async fn list(State(context): State<Context>) -> Json<Value> {
+    Json(json!({ "apps": context.snapshot.view().status.apps }))
+}
+
+pub async fn show(State(context): State<Context>, Path(app): Path<String>) -> Result<Json<AppStatus>, Problem> {
+    let app = AppName::parse(&app)?;
+    let view = context.snapshot.view();
+    let found = view.status.apps.iter().find(|a| a.name == app).cloned();
+    found.map(Json).ok_or_else(|| Problem::new(StatusCode::NOT_FOUND, "unknown-app", format!("there is no app {app}")))
+}
+
+/// Writes the declaration; the body is the text of `apps/APP.toml`.
+pub async fn apply(
+    State(context): State<Context>,
+    Path(app): Path<String>,
+    text: String,
+) -> Result<Json<Value>, Problem> {
+    let app = AppName::parse(&app)?;
+    context.library.declare(&app, &text).await?;
+    // An app that was removed before comes back with its new declaration.
+    context.inbox.ask(Command::Start(app.clone())).await?;
+    Ok(Json(json!({ "done": format!("{app} is declared") })))
+}
+
+#[derive(Deserialize)]
+pub struct RemoveQuery {
+    #[serde(default)]
+    files: bool,
+}
+
+pub async fn remove(
+    State(context): State<Context>,
+    Path(app): Path<String>,
+    axum::extract::Query(query): axum::extract::Query<RemoveQuery>,
+) -> Result<Json<Value>, Problem> {
+    let app = AppName::parse(&app)?;
+    let done = command(&context, Command::Remove(app.clone())).await?;
+    if query.files {
+        context.library.delete(&app).await?;
+    }
+    Ok(done)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ScaleRequest {
+    replicas: u16,
+}
+
+pub async fn scale(
+    State(context): State<Context>,
+    Path(app): Path<String>,
+    Json(request): Json<ScaleRequest>,
+) -> Result<Json<Value>, Problem> {
+    command(&context, Command::Scale { app: AppName::parse(&app)?, replicas: request.replicas }).await
+}
+
+pub async fn start(State(context): State<Context>, Path(app): Path<String>) -> Result<Json<Value>, Problem> {
+    command(&context, Command::Start(AppName::parse(&app)?)).await
+}
+
+pub async fn stop(State(context): State<Context>, Path(app): Path<String>) -> Result<Json<Value>, Problem> {
+    command(&context, Command::Stop(AppName::parse(&app)?)).await
+}
+
+pub async fn restart(State(context): State<Context>, Path(app): Path<String>) -> Result<Json<Value>, Problem> {
+    command(&context, Command::Restart(AppName::parse(&app)?)).await
+}
+
+async fn command(context: &Context, command: Command) -> Result<Json<Value>, Problem> {
+    let done = context.inbox.ask(command).await?;
+    Ok(Json(json!({ "done": done.0 })))
+}

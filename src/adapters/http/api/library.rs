@@ -1,0 +1,58 @@
+//! The repository over the API: listing, upload, verification.
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use futures_util::StreamExt;
+use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt;
+
+use super::super::error::Problem;
+use super::Context;
+use crate::core::names::{AppName, Version};
+
+pub async fn list(State(context): State<Context>) -> Result<Json<Value>, Problem> {
+    let view = context.snapshot.view();
+    let index = view.index.as_ref().ok_or_else(|| {
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "starting", "the repository is not indexed yet")
+    })?;
+    let files: Vec<_> = index.files.values().collect();
+    Ok(Json(json!({ "files": files, "troubles": index.troubles })))
+}
+
+pub async fn verify(State(context): State<Context>) -> Result<Json<Value>, Problem> {
+    let troubles = context.library.verify().await?;
+    Ok(Json(json!({ "ok": troubles.is_empty(), "troubles": troubles })))
+}
+
+/// Receives an artefact. The body is written beside the tree and becomes a version only when it is whole.
+pub async fn push(
+    State(context): State<Context>,
+    Path((app, version, file)): Path<(String, String, String)>,
+    body: Body,
+) -> Result<(StatusCode, Json<Value>), Problem> {
+    let (app, version) = (AppName::parse(&app)?, Version::parse(&version)?);
+    let upload = context.library.incoming()?;
+    if let Err(error) = receive(&upload, body).await {
+        // What came so far is of no use; a leftover is deleted at the next start.
+        let _ = tokio::fs::remove_file(&upload).await;
+        return Err(error);
+    }
+    let pushed = context.library.push(&app, &version, &file, upload).await?;
+    let status = if pushed.unchanged { StatusCode::OK } else { StatusCode::CREATED };
+    Ok((status, Json(json!(pushed))))
+}
+
+async fn receive(upload: &std::path::Path, body: Body) -> Result<(), Problem> {
+    let disk = |e: std::io::Error| {
+        Problem::new(StatusCode::INSUFFICIENT_STORAGE, "disk", format!("the upload cannot be written: {e}"))
+    };
+    let mut file = tokio::fs::File::create(upload).await.map_err(disk)?;
+    let mut chunks = body.into_data_stream();
+    while let Some(chunk) = chunks.next().await {
+        let chunk = chunk.map_err(|e| Problem::bad(format!("the upload was cut off: {e}")))?;
+        file.write_all(&chunk).await.map_err(disk)?;
+    }
+    file.sync_all().await.map_err(disk)
+}

@@ -1,0 +1,141 @@
+//! The platform as a whole: status, generation, rendered text, names, `why`, going down.
+
+use axum::Json;
+use axum::extract::{Query, State};
+use axum::http::{StatusCode, Uri};
+use axum::response::IntoResponse;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use similar::TextDiff;
+
+use super::super::error::Problem;
+use super::Context;
+use crate::core::plan::SupervisorStatus;
+use crate::core::render::Renderer;
+use crate::core::world::Command;
+use crate::core::zone::Target;
+use crate::ports::snapshot::View;
+
+pub async fn front() -> &'static str {
+    concat!("platformer ", env!("CARGO_PKG_VERSION"), "\n")
+}
+
+pub async fn health() -> &'static str {
+    "ok\n"
+}
+
+pub async fn nothing(uri: Uri) -> Problem {
+    Problem::new(StatusCode::NOT_FOUND, "no-route", format!("there is nothing at {}", uri.path()))
+}
+
+/// The status with the parts that are not the core's: nginx and the supervisor itself.
+pub async fn status(State(context): State<Context>) -> Result<Json<Value>, Problem> {
+    let view = context.snapshot.view();
+    let mut value = serde_json::to_value(&view.status).map_err(internal)?;
+    let supervisor = SupervisorStatus {
+        pid: std::process::id(),
+        version: env!("CARGO_PKG_VERSION"),
+        started_at: context.started_at,
+    };
+    value["nginx"] = serde_json::to_value(context.balancer.status().await).map_err(internal)?;
+    value["supervisor"] = serde_json::to_value(supervisor).map_err(internal)?;
+    Ok(Json(value))
+}
+
+pub async fn generation(State(context): State<Context>) -> impl IntoResponse {
+    Json(context.snapshot.view().status.generation)
+}
+
+#[derive(Deserialize)]
+pub struct RenderQuery {
+    #[serde(default)]
+    diff: bool,
+}
+
+/// The nginx text that is wanted now; with `diff`, how it differs from what is live.
+pub async fn render(State(context): State<Context>, Query(query): Query<RenderQuery>) -> Result<String, Problem> {
+    let view = context.snapshot.view();
+    let generation = view.status.generation.live.unwrap_or(view.status.generation.wanted);
+    let text = |view: &View, routes| {
+        let rendered = Renderer::new(&view.templates).and_then(|r| r.render(generation, &context.frame, routes));
+        rendered.map_err(|e| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "template", e.to_string()))
+    };
+    let wanted = text(&view, &view.routes)?.http;
+    if !query.diff {
+        return Ok(wanted);
+    }
+    let live = match &view.live_routes {
+        Some(routes) => text(&view, routes)?.http,
+        None => String::new(),
+    };
+    Ok(TextDiff::from_lines(&live, &wanted).unified_diff().header("live", "wanted").to_string())
+}
+
+#[derive(Serialize)]
+struct NameRow {
+    name: String,
+    /// `balancer`, `container`, `service` or `fixed`.
+    kind: &'static str,
+    addresses: Vec<String>,
+    container: Option<String>,
+}
+
+/// Every name the DNS server answers for, ordered.
+pub async fn dns(State(context): State<Context>) -> Result<Json<Value>, Problem> {
+    let view = context.snapshot.view();
+    let zone = view
+        .zone
+        .as_ref()
+        .ok_or_else(|| Problem::new(StatusCode::SERVICE_UNAVAILABLE, "starting", "the names are not known yet"))?;
+    let mut rows: Vec<NameRow> = zone
+        .names
+        .iter()
+        .filter_map(|(name, target)| {
+            let (kind, addresses) = match target {
+                Target::Balancer => ("balancer", vec!["127.0.0.1".to_owned(), zone.gateway.to_string()]),
+                Target::Containers(all) => ("container", all.iter().map(ToString::to_string).collect()),
+                Target::Services(all) => ("service", all.iter().map(|(host, port)| format!("{host}:{port}")).collect()),
+                Target::Fixed(address) => ("fixed", vec![address.to_string()]),
+                Target::Empty => return None,
+            };
+            let container = zone.origins.get(name).filter(|_| kind == "container").map(|c| c.to_string());
+            Some(NameRow { name: name.clone(), kind, addresses, container })
+        })
+        .collect();
+    rows.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(Json(
+        json!({ "domain": zone.domain, "gateway": zone.gateway, "ttl_seconds": zone.ttl.as_secs(), "names": rows }),
+    ))
+}
+
+#[derive(Deserialize)]
+pub struct WhyQuery {
+    target: String,
+}
+
+pub async fn why(State(context): State<Context>, Query(query): Query<WhyQuery>) -> Result<Json<Value>, Problem> {
+    let view = context.snapshot.view();
+    let zone = view
+        .zone
+        .as_ref()
+        .ok_or_else(|| Problem::new(StatusCode::SERVICE_UNAVAILABLE, "starting", "the names are not known yet"))?;
+    let steps = crate::core::plan::why(&query.target, zone, &view.routes, &view.status);
+    let ok = steps.iter().all(|step| step.ok);
+    Ok(Json(json!({ "target": query.target, "ok": ok, "steps": steps })))
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+pub struct DownRequest {
+    keep_apps: bool,
+}
+
+pub async fn down(State(context): State<Context>, request: Option<Json<DownRequest>>) -> Result<Json<Value>, Problem> {
+    let keep_apps = request.is_some_and(|Json(r)| r.keep_apps);
+    let done = context.inbox.ask(Command::Close { keep_apps }).await?;
+    Ok(Json(json!({ "done": done.0, "pid": std::process::id() })))
+}
+
+fn internal(error: serde_json::Error) -> Problem {
+    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", error.to_string())
+}

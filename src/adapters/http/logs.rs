@@ -1,0 +1,54 @@
+//! Logs of an app's instances, one after the other or, followed, mixed as they come.
+
+use axum::body::Body;
+use axum::extract::{Path, Query, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use futures_util::{StreamExt, stream};
+use serde::Deserialize;
+
+use super::Context;
+use super::error::Problem;
+use crate::core::names::AppName;
+use crate::ports::engine::{LogLines, LogQuery};
+
+#[derive(Deserialize)]
+pub struct LogsQuery {
+    #[serde(default)]
+    follow: bool,
+    tail: Option<usize>,
+    release: Option<String>,
+}
+
+pub async fn stream(
+    State(context): State<Context>,
+    Path(app): Path<String>,
+    Query(query): Query<LogsQuery>,
+) -> Result<Response, Problem> {
+    let app = AppName::parse(&app)?;
+    let view = context.snapshot.view();
+    let instances = view.status.apps.iter().filter(|a| a.name == app).flat_map(|a| &a.instances);
+    let wanted: Vec<_> =
+        instances.filter(|i| query.release.as_deref().is_none_or(|r| i.release.as_str() == r)).collect();
+    if wanted.is_empty() {
+        let of = query.release.map(|r| format!("@{r}")).unwrap_or_default();
+        return Err(Problem::new(
+            StatusCode::NOT_FOUND,
+            "no-instance",
+            format!("there is no instance of {app}{of} whose log could be shown"),
+        ));
+    }
+    let several = wanted.len() > 1;
+    let mut logs: Vec<LogLines> = Vec::new();
+    for instance in wanted {
+        let lines = context.engine.logs(&instance.id, LogQuery { follow: query.follow, tail: query.tail }).await?;
+        let name = instance.name.clone();
+        logs.push(Box::pin(lines.map(move |line| line.map(|l| if several { prefixed(&name, &l) } else { l }))));
+    }
+    let all = if query.follow { stream::select_all(logs).boxed() } else { stream::iter(logs).flatten().boxed() };
+    Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], Body::from_stream(all)).into_response())
+}
+
+fn prefixed(name: &str, lines: &[u8]) -> Vec<u8> {
+    lines.split_inclusive(|b| *b == b'\n').flat_map(|line| [name.as_bytes(), b" | ", line].concat()).collect()
+}

@@ -1,0 +1,76 @@
+//! Pages for requests that reach no app: short, plain, and saying what would help.
+
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{Html, IntoResponse, Response};
+
+use super::Context;
+use crate::core::names::AppName;
+use crate::core::world::Condition;
+
+/// How soon a client should come back, in seconds.
+const RETRY: &str = "5";
+
+/// No app has the host. Which hosts there are is told to this machine only.
+pub async fn unknown(State(context): State<Context>, headers: HeaderMap) -> Response {
+    let text = |name: &str| headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    let host: String = text("x-forwarded-host").chars().take(100).collect();
+    let mut body = format!("No app answers at {:?}.\n", host);
+    let is_local = text("x-real-ip").parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
+    if is_local {
+        let view = context.snapshot.view();
+        body += "These hosts do:\n";
+        for host in view.routes.apps.values().flat_map(|app| &app.hosts) {
+            body += &format!("  http://{host}/\n");
+        }
+        body += "`platformer why HOST` explains one.\n";
+    }
+    (StatusCode::NOT_FOUND, [(header::CONTENT_TYPE, "text/plain; charset=utf-8")], body).into_response()
+}
+
+/// The app has no ready instance: which app, and why.
+pub async fn unavailable(State(context): State<Context>, Path(app): Path<String>) -> Response {
+    let app = AppName::parse(&app).ok();
+    let view = context.snapshot.view();
+    let status = view.status.apps.iter().find(|a| Some(&a.name) == app.as_ref());
+    let name = app.as_ref().map_or("This app", AppName::as_str);
+    let mut reasons: Vec<String> = Vec::new();
+    if let Some(status) = status {
+        reasons.push(format!("{} of {} instances are ready.", status.ready, status.wanted));
+        for instance in status.instances.iter().filter(|i| i.state != Condition::Ready) {
+            let reason = instance.reason.as_deref().unwrap_or("no probe has passed yet");
+            reasons.push(format!("{} ({}): {reason}.", instance.name, instance.release));
+        }
+    } else {
+        reasons.push("Its last instance is gone.".into());
+    }
+    let items: String = reasons.iter().map(|reason| format!("<li>{}</li>", escape(reason))).collect();
+    let page = format!(
+        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">\
+         <title>{name} is not available</title>\
+         <style>body{{font:16px/1.5 system-ui,sans-serif;max-width:40em;margin:4em auto;padding:0 1em;color-scheme:light dark}}</style>\
+         <h1>{name} is not available</h1><p>It has no instance that can take requests. Try again in a few seconds.</p><ul>{items}</ul></html>\n"
+    );
+    (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, RETRY)], Html(page)).into_response()
+}
+
+/// The platform's own names answer, so that people see that they work.
+pub async fn platform() -> Response {
+    let text = concat!("platformer ", env!("CARGO_PKG_VERSION"), " is here. `platformer status` shows what runs.\n");
+    ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response()
+}
+
+/// Container names and reasons come from outside and go into HTML.
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;").replace('\'', "&#39;")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn markup_in_a_reason_stays_text() {
+        assert_eq!(escape("<script>\"&'"), "&lt;script&gt;&quot;&amp;&#39;");
+    }
+}

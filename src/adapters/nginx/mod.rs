@@ -1,0 +1,112 @@
+//! nginx as the balancer: a process of ours, run from a folder of ours, that outlives us.
+//!
+//! In: generations as text. Out: which one its workers answer with. Only that counts as live: a file that was
+//! written, or a signal that was sent, says nothing.
+
+mod folder;
+mod foreign;
+mod log;
+mod process;
+mod status;
+mod switch;
+mod version;
+
+pub use foreign::{ForeignNginx, Notify};
+pub use version::{Found, find};
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tokio::sync::Mutex;
+use tokio::time::{Instant, sleep};
+
+use crate::core::render::Rendered;
+use crate::core::world;
+use crate::ports::balancer::{Balancer, BalancerError, BalancerStatus, Generation};
+use folder::Folder;
+use process::{Master, Process};
+
+const POLL: Duration = Duration::from_millis(100);
+const DRAIN_POLL: Duration = Duration::from_millis(50);
+
+pub struct Nginx {
+    found: Found,
+    folder: Folder,
+    /// One switch at a time; what it replaced, until it is settled.
+    replaced: Mutex<Vec<Process>>,
+}
+
+impl Nginx {
+    /// `folder` is nginx's own folder below the state folder; it is made if missing.
+    pub fn new(found: Found, folder: PathBuf) -> Result<Self, BalancerError> {
+        Ok(Self { found, folder: Folder::make(folder)?, replaced: Mutex::default() })
+    }
+
+    fn master(&self) -> Option<Master> {
+        Master::find(&self.folder)
+    }
+}
+
+#[async_trait::async_trait]
+impl Balancer for Nginx {
+    async fn adopt(&self) -> Result<Option<world::Found>, BalancerError> {
+        if self.master().is_none() {
+            return Ok(None);
+        }
+        let Some(generation) = status::generation(&self.folder.status_socket()).await else {
+            return Ok(None);
+        };
+        Ok(self.folder.memory(generation).map(|m| world::Found {
+            generation,
+            routes: m.routes,
+            fingerprint: m.fingerprint,
+        }))
+    }
+
+    async fn reach(&self, generation: &Generation) -> Result<(), BalancerError> {
+        let mut replaced = self.replaced.lock().await;
+        *replaced = switch::reach(&self.found, &self.folder, self.master(), generation).await?;
+        Ok(())
+    }
+
+    async fn settle(&self, generation: u64) -> Result<(), BalancerError> {
+        let replaced = self.replaced.lock().await;
+        switch::settle(&replaced).await?;
+        self.folder.prune(generation);
+        Ok(())
+    }
+
+    async fn check(&self, rendered: &Rendered) -> Result<(), BalancerError> {
+        switch::check(&self.found, &self.folder, rendered).await
+    }
+
+    async fn drained(&self, address: SocketAddr, limit: Duration) {
+        let deadline = Instant::now() + limit;
+        while process::has_connection_to(address) && Instant::now() < deadline {
+            sleep(DRAIN_POLL).await;
+        }
+    }
+
+    async fn watch(&self) -> String {
+        loop {
+            sleep(POLL).await;
+            if self.master().is_none() {
+                return "nginx has ended".into();
+            }
+        }
+    }
+
+    async fn status(&self) -> BalancerStatus {
+        let master = self.master();
+        BalancerStatus {
+            state: if master.is_some() { "running" } else { "stopped" },
+            pid: master.map(|m| m.pid()),
+            version: self.found.version.to_string(),
+        }
+    }
+
+    async fn quit(&self, limit: Duration) {
+        switch::quit(&self.folder, self.master(), limit).await;
+    }
+}

@@ -1,0 +1,174 @@
+//! One generation replacing another, without losing a request.
+//!
+//! SIGHUP makes new workers within milliseconds, but the master then sleeps 100 ms before it tells the old
+//! ones to quit, and until then the kernel prefers the old ones. So once new workers exist and one of them has
+//! answered with the new number, we tell the old ones ourselves (DESIGN §6, *settle early*).
+
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use tokio::process::Command;
+use tokio::time::{Instant, sleep};
+
+use super::folder::Folder;
+use super::log;
+use super::process::{self, Master, Process};
+use super::status;
+use super::version::Found;
+use crate::core::render::Rendered;
+use crate::ports::balancer::{BalancerError, Generation};
+
+/// A reload that shows neither new workers nor a refusal by then has failed. Parsing 3,000 hosts takes 0.4 s.
+const PATIENCE: Duration = Duration::from_secs(10);
+const POLL: Duration = Duration::from_millis(1);
+/// Connections tried at once: the kernel hands some of them to new workers while old ones still accept.
+const ASKERS: usize = 4;
+/// How long a port may stay taken by workers that were just told to quit.
+const PORT_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Makes the generation live. Returns the workers it replaces, already told to quit.
+pub async fn reach(
+    found: &Found,
+    folder: &Folder,
+    master: Option<Master>,
+    generation: &Generation,
+) -> Result<Vec<Process>, BalancerError> {
+    folder.write(generation)?;
+    let before = folder.make_current(generation.number)?;
+    let reached = match master {
+        Some(master) => reload(folder, master, generation.number).await,
+        None => start(found, folder, generation.number).await.map(|()| Vec::new()),
+    };
+    if reached.is_err() {
+        folder.restore(before)?;
+    }
+    reached
+}
+
+async fn reload(folder: &Folder, master: Master, number: u64) -> Result<Vec<Process>, BalancerError> {
+    let old = master.accepting_workers();
+    let offset = log::end(&folder.error_log());
+    if !master.process().signal(Signal::SIGHUP) {
+        return Err(BalancerError::Trouble("nginx cannot be signalled; does it run as another user?".into()));
+    }
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(refusal) = log::refusal(&folder.error_log(), offset) {
+            return Err(refusal);
+        }
+        let has_new = || master.accepting_workers().iter().any(|worker| !old.contains(worker));
+        if has_new() && answers_with(folder, number).await {
+            break;
+        }
+        if !master.process().is_alive() {
+            return Err(BalancerError::Trouble("nginx ended while it was reloading".into()));
+        }
+        if Instant::now() > deadline {
+            return Err(BalancerError::Trouble(format!(
+                "nginx did not take up generation {number} within {PATIENCE:?}"
+            )));
+        }
+        sleep(POLL).await;
+    }
+    for worker in &old {
+        // Where it may not be signalled the master tells it 100 ms later.
+        worker.signal(Signal::SIGQUIT);
+    }
+    Ok(old)
+}
+
+async fn answers_with(folder: &Folder, number: u64) -> bool {
+    let socket = folder.status_socket();
+    let answers = futures_util::future::join_all((0..ASKERS).map(|_| status::generation(&socket))).await;
+    answers.contains(&Some(number))
+}
+
+async fn start(found: &Found, folder: &Folder, number: u64) -> Result<(), BalancerError> {
+    for orphan in process::orphans(folder) {
+        orphan.signal(Signal::SIGQUIT);
+    }
+    // Left by an nginx that was killed, it would be "in use".
+    let _ = std::fs::remove_file(folder.status_socket());
+    let deadline = Instant::now() + PORT_PATIENCE;
+    loop {
+        match run(found, folder, &folder.current_config(), &[]).await {
+            Ok(()) => break,
+            Err(BalancerError::Trouble(_)) if Instant::now() < deadline && !process::orphans(folder).is_empty() => {
+                sleep(POLL * 20).await
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    let deadline = Instant::now() + PATIENCE;
+    while !answers_with(folder, number).await {
+        if Instant::now() > deadline {
+            return Err(BalancerError::Trouble(format!(
+                "nginx was started and does not answer within {PATIENCE:?}; see {}",
+                folder.error_log().display()
+            )));
+        }
+        sleep(POLL * 5).await;
+    }
+    Ok(())
+}
+
+/// Returns once none of the replaced workers accepts connections.
+pub async fn settle(replaced: &[Process]) -> Result<(), BalancerError> {
+    let deadline = Instant::now() + PATIENCE;
+    while replaced.iter().any(Process::accepts) {
+        if Instant::now() > deadline {
+            return Err(BalancerError::Trouble("old workers of nginx go on accepting connections".into()));
+        }
+        sleep(POLL).await;
+    }
+    Ok(())
+}
+
+/// Has nginx read the text without serving it.
+pub async fn check(found: &Found, folder: &Folder, rendered: &Rendered) -> Result<(), BalancerError> {
+    let written = folder.write_check(rendered)?;
+    run(found, folder, &written.join("nginx.conf"), &["-t", "-q"]).await
+}
+
+/// Ends nginx: gracefully, after `limit` at once.
+pub async fn quit(folder: &Folder, master: Option<Master>, limit: Duration) {
+    let workers: Vec<Process> = process::orphans(folder);
+    for (signal, patience) in
+        [(Signal::SIGQUIT, limit), (Signal::SIGTERM, Duration::from_secs(2)), (Signal::SIGKILL, Duration::from_secs(1))]
+    {
+        let all = || master.iter().map(Master::process).chain(workers.iter().copied());
+        match master {
+            // The master passes the first two on to its workers.
+            Some(master) if signal != Signal::SIGKILL => _ = master.process().signal(signal),
+            _ => all().for_each(|process| _ = process.signal(signal)),
+        }
+        let deadline = Instant::now() + patience;
+        while all().any(|p| p.is_alive()) && Instant::now() < deadline {
+            sleep(POLL * 10).await;
+        }
+    }
+}
+
+/// Runs nginx until it has read the configuration: `-t` then ends it, otherwise it goes to the background.
+async fn run(found: &Found, folder: &Folder, config: &Path, arguments: &[&str]) -> Result<(), BalancerError> {
+    let output = Command::new(&found.binary)
+        .args(arguments)
+        .arg("-p")
+        .arg(folder.root())
+        .arg("-e")
+        .arg(folder.error_log())
+        .arg("-c")
+        .arg(config)
+        .stdin(Stdio::null())
+        .output()
+        .await
+        .map_err(|e| BalancerError::Trouble(format!("{} does not run: {e}", found.binary.display())))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let text = String::from_utf8_lossy(&output.stderr);
+    Err(log::parse(&text)
+        .unwrap_or_else(|| BalancerError::Trouble(format!("nginx ended with {}: {}", output.status, text.trim()))))
+}

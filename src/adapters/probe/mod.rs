@@ -1,0 +1,166 @@
+//! Active probes: one task per target, quick while it is starting, slow once it is ready.
+//!
+//! In: the whole list of targets. Out: `Fact::Probed` at each change of verdict. A task ends when its target
+//! leaves the list.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::core::world::{Fact, ProbeKind, ProbeTarget};
+use crate::ports::inbox::Inbox;
+use crate::ports::prober::Prober;
+
+/// While an app boots its port refuses at once, so asking often costs next to nothing.
+const BOOTING: Duration = Duration::from_millis(3);
+const BOOTING_FOR: Duration = Duration::from_secs(2);
+const SLOW_BOOT: Duration = Duration::from_millis(50);
+const UNHEALTHY: Duration = Duration::from_millis(250);
+/// One failure may be a hiccup; this many in a row, close together, are not.
+const FAILURES: u32 = 3;
+const RECHECK: Duration = Duration::from_millis(50);
+/// The longest head of an answer that is read.
+const HEAD: usize = 512;
+
+pub struct Probes {
+    inbox: Inbox,
+    tasks: Mutex<HashMap<ProbeTarget, JoinHandle<()>>>,
+}
+
+impl Probes {
+    pub fn new(inbox: Inbox) -> Self {
+        Self { inbox, tasks: Mutex::default() }
+    }
+}
+
+impl Prober for Probes {
+    fn probe(&self, targets: &[ProbeTarget]) {
+        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        tasks.retain(|target, task| {
+            let wanted = targets.contains(target);
+            if !wanted {
+                task.abort();
+            }
+            // A task that ended by itself has panicked; it is started anew below.
+            wanted && !task.is_finished()
+        });
+        for target in targets {
+            if !tasks.contains_key(target) {
+                tasks.insert(target.clone(), tokio::spawn(follow(target.clone(), self.inbox.clone())));
+            }
+        }
+    }
+}
+
+impl Drop for Probes {
+    fn drop(&mut self) {
+        for task in self.tasks.lock().unwrap_or_else(PoisonError::into_inner).values() {
+            task.abort();
+        }
+    }
+}
+
+async fn follow(target: ProbeTarget, inbox: Inbox) {
+    let began = Instant::now();
+    let mut reported: Option<Result<(), String>> = None;
+    let mut failures = 0;
+    loop {
+        let verdict = match timeout(target.timeout, probe(target.address, &target.kind)).await {
+            Ok(verdict) => verdict,
+            Err(_) => Err(format!("no answer within {:?}", target.timeout)),
+        };
+        failures = if verdict.is_ok() { 0 } else { failures + 1 };
+        let was_ready = matches!(reported, Some(Ok(())));
+        let hiccup = was_ready && (1..FAILURES).contains(&failures);
+        if !hiccup && reported.as_ref() != Some(&verdict) {
+            inbox.tell(Fact::Probed { id: target.id.clone(), started_at: target.started_at, verdict: verdict.clone() });
+            reported = Some(verdict.clone());
+        }
+        let pause = match verdict {
+            Ok(()) => target.interval,
+            Err(_) if hiccup => RECHECK,
+            Err(_) if began.elapsed() < BOOTING_FOR => BOOTING,
+            Err(_) if failures < 1200 => SLOW_BOOT,
+            Err(_) => UNHEALTHY,
+        };
+        sleep(pause.min(target.interval)).await;
+    }
+}
+
+async fn probe(address: SocketAddr, kind: &ProbeKind) -> Result<(), String> {
+    let mut stream = TcpStream::connect(address).await.map_err(|e| format!("{address}: {}", e.kind()))?;
+    let ProbeKind::Http(path) = kind else {
+        return Ok(());
+    };
+    let request = format!(
+        "GET {} HTTP/1.1\r\nHost: {address}\r\nUser-Agent: platformer-probe\r\nConnection: close\r\n\r\n",
+        path.as_str()
+    );
+    let failed = |e: std::io::Error| format!("GET {} at {address}: {}", path.as_str(), e.kind());
+    stream.write_all(request.as_bytes()).await.map_err(failed)?;
+    let mut head = [0; HEAD];
+    let mut filled = 0;
+    while filled < HEAD && !head[..filled].contains(&b'\n') {
+        match stream.read(&mut head[filled..]).await.map_err(failed)? {
+            0 => break,
+            n => filled += n,
+        }
+    }
+    let line = String::from_utf8_lossy(&head[..filled]);
+    let line = line.lines().next().unwrap_or_default();
+    let status = line.strip_prefix("HTTP/1.").and_then(|rest| rest.get(2..5)).and_then(|code| code.parse::<u16>().ok());
+    match status {
+        Some(200..=399) => Ok(()),
+        Some(status) => Err(format!("GET {} at {address} answered {status}", path.as_str())),
+        None => Err(format!("GET {} at {address} got no HTTP answer", path.as_str())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::app::HealthPath;
+    use tokio::net::TcpListener;
+
+    async fn server(answer: &'static str) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let _ = stream.read(&mut [0; 512]).await;
+                let _ = stream.write_all(answer.as_bytes()).await;
+            }
+        });
+        address
+    }
+
+    #[tokio::test]
+    async fn only_a_good_status_is_ready() {
+        let http = ProbeKind::Http(HealthPath::parse("/health").unwrap());
+        for (answer, ready) in [
+            ("HTTP/1.1 200 OK\r\n\r\n", true),
+            ("HTTP/1.0 302 Found\r\n\r\n", true),
+            ("HTTP/1.1 503 No\r\n\r\n", false),
+            ("HTTP/1.1 404 No\r\n\r\n", false),
+            ("SSH-2.0\r\n", false),
+            ("", false),
+        ] {
+            assert_eq!(probe(server(answer).await, &http).await.is_ok(), ready, "{answer:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_closed_port_says_so() {
+        let address = {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            listener.local_addr().unwrap()
+        };
+        assert_eq!(probe(address, &ProbeKind::Tcp).await, Err(format!("{address}: connection refused")));
+    }
+}
