@@ -1,0 +1,332 @@
+//! Boot: the only file that builds adapters, in this order: DNS, repository, load balancer, apps.
+//!
+//! Stopping is the same order backwards. What can be wrong is found before anything that serves is touched.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout};
+
+use super::execute::Hands;
+use super::lock::{self, Lock, LockError};
+use super::places::{check_free, dns_options, gateway, listen_unix, load_templates, owner, taken, upstreams};
+use super::reconcile::{CLOSED, Loop};
+use super::tasks::Tasks;
+use super::{follow, frame};
+use crate::adapters::engine::docker::DockerEngine;
+use crate::adapters::files::{self, Tree};
+use crate::adapters::nginx::{self, Nginx};
+use crate::adapters::probe::Probes;
+use crate::adapters::store::Store;
+use crate::adapters::{dns, http};
+use crate::core::plan::{Plan, status};
+use crate::core::templates::Templates;
+use crate::core::world::{Command, Fact, Platform, World};
+use crate::ports::balancer::Balancer;
+use crate::ports::engine::{Engine, EngineError};
+use crate::ports::inbox::Inbox;
+use crate::ports::ledger::{Ledger, LedgerError};
+use crate::ports::snapshot::{Snapshot, View};
+use crate::settings::Settings;
+
+/// Requests under way when the balancer is stopped may take this long.
+const QUIT: Duration = Duration::from_secs(10);
+/// After this the boot reports what is not ready yet, and goes on.
+const APPS: Duration = Duration::from_secs(120);
+
+/// Why the platform did not come up. Nothing that was running before is affected.
+#[derive(Debug, thiserror::Error)]
+pub enum BootError {
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    #[error("{0}")]
+    Engine(#[from] EngineError),
+    #[error("{address} ({setting}) is taken{}", holder.as_ref().map(|h| format!(" by {h}")).unwrap_or_default())]
+    Taken { address: SocketAddr, setting: &'static str, holder: Option<String> },
+    #[error("{0}")]
+    Other(String),
+    #[error("the platform stopped: {0}")]
+    Died(String),
+}
+
+/// Told about each step as it is done.
+pub trait Progress: Send + Sync {
+    fn done(&self, step: &str, detail: &str, took: Duration);
+    fn warn(&self, text: &str);
+}
+
+/// Boots, then runs until `stop` resolves or somebody asks for it over the API.
+pub async fn up(settings: Settings, progress: &dyn Progress, stop: impl Future<Output = ()>) -> Result<(), BootError> {
+    let lock = Lock::take(&settings.state)?;
+    let token: Arc<str> =
+        lock::token(&settings.state).map_err(|e| BootError::Other(format!("the token cannot be kept: {e}")))?.into();
+    let store = Arc::new(Store::open(&settings.state)?);
+    let found = nginx::find(&settings.nginx.binary).map_err(BootError::Other)?;
+    let engine: Arc<dyn Engine> = Arc::new(DockerEngine::new(&settings.docker.host, &settings.docker.network));
+    let gateway = gateway(&settings, &*engine, progress).await?;
+    let mut tasks = Tasks::default();
+    let (stopping, stopped) = watch::channel(false);
+    let (inbox, messages) = Inbox::new();
+
+    // DNS
+    let began = Instant::now();
+    let names = dns::Names::default();
+    let addresses: Vec<SocketAddr> = settings.listen.dns.iter().map(|l| l.resolve(gateway)).collect();
+    let upstreams = upstreams(&settings, &addresses);
+    let sockets = dns::bind(&addresses).map_err(|e| taken(e.address, "listen.dns", "udp", e.source))?;
+    let detail = sockets.addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let served = names.clone();
+    let names_server = tasks.essential("dns", async move {
+        dns::serve(sockets, served, &upstreams).await.err().unwrap_or_else(|| "its sockets were closed".into())
+    });
+    progress.done("DNS", &detail, began.elapsed());
+
+    // Repository
+    let began = Instant::now();
+    let folder = &settings.repository;
+    let tree = Tree::open(folder, inbox.clone())
+        .map_err(|e| BootError::Other(format!("repository {}: {e}", folder.display())))?;
+    inbox.tell(Fact::Recalled(store.recall()?));
+    {
+        let scanned = tree.clone();
+        tokio::task::spawn_blocking(move || scanned.rescan(true)).await.map_err(|e| BootError::Other(e.to_string()))?;
+    }
+    progress.done("repository", &tree.root().display().to_string(), began.elapsed());
+
+    // Load balancer
+    let began = Instant::now();
+    let nginx_folder = settings.state.join("nginx");
+    let supervisor_socket = settings.state.join("supervisor.sock");
+    let frame = Arc::new(
+        frame::own(&settings, found.features(), &nginx_folder, &supervisor_socket, gateway)
+            .map_err(BootError::Other)?,
+    );
+    if let Some(lack) = found.lacks() {
+        progress.warn(&format!("nginx {}: {lack}", found.version));
+    }
+    let version = found.version;
+    let balancer: Arc<dyn Balancer> =
+        Arc::new(Nginx::new(found, nginx_folder).map_err(|e| BootError::Other(e.to_string()))?);
+    let adopted = balancer.adopt().await.map_err(|e| BootError::Other(e.to_string()))?;
+    if balancer.status().await.pid.is_none() {
+        check_free(&frame.listen.http).await?;
+    }
+    let how =
+        adopted.as_ref().map_or("started".to_owned(), |found| format!("adopted at generation {}", found.generation));
+    inbox.tell(Fact::Adopted(adopted));
+    let templates = Arc::new(load_templates(settings.templates.as_deref()).map_err(BootError::Other)?);
+    let platform = Platform {
+        domain: settings.domain.clone(),
+        owner: owner(&settings),
+        network: settings.docker.network.as_str().into(),
+        gateway,
+        port: frame.listen.http.last().map_or(80, |address| address.port()),
+        dns: dns_options(&settings),
+        frame: frame.fingerprint(),
+        follow_only: false,
+    };
+    let world = World::new(platform, templates.clone(), Timestamp::now());
+    let snapshot = Snapshot::new(first_view(&world, &templates));
+    let context = http::Context {
+        snapshot: snapshot.clone(),
+        inbox: inbox.clone(),
+        library: Arc::new(tree.clone()),
+        engine: engine.clone(),
+        balancer: balancer.clone(),
+        frame: frame.clone(),
+        token,
+        started_at: Timestamp::now(),
+        allowed_hosts: settings.api.allowed_hosts.clone().into(),
+    };
+    let unix = listen_unix(&supervisor_socket)
+        .map_err(|e| BootError::Other(format!("{}: {e}", supervisor_socket.display())))?;
+    let api =
+        TcpListener::bind(settings.listen.api).await.map_err(|e| taken(settings.listen.api, "listen.api", "tcp", e))?;
+    serve(&mut tasks, "what nginx asks", unix, http::internal(context.clone()), stopped.clone());
+    serve(&mut tasks, "api", api, http::api(context), stopped.clone());
+    let prober = Arc::new(Probes::new(inbox.clone()));
+    let hands = Hands {
+        engine: engine.clone(),
+        balancer: balancer.clone(),
+        resolver: Arc::new(names),
+        prober,
+        frame,
+        inbox: inbox.clone(),
+    };
+    let mut reconciling =
+        tokio::spawn(Loop { world, messages, hands, ledger: store, snapshot: snapshot.clone() }.run());
+    follow_everything(
+        &mut tasks,
+        &settings,
+        engine,
+        balancer.clone(),
+        tree,
+        templates,
+        snapshot.clone(),
+        inbox.clone(),
+    );
+
+    let booted = async {
+        let view = snapshot.until(|v| v.status.generation.live.is_some()).await;
+        let addresses = view.status.generation.live.unwrap_or_default();
+        progress.done("load balancer", &format!("nginx {version} {how}, generation {addresses} live"), began.elapsed());
+        report_apps(&snapshot, progress).await;
+    };
+    let running = async {
+        booted.await;
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        // Refused only if the platform is closing already.
+        () = stop => {
+            let _ = inbox.ask(Command::Close { keep_apps: false }).await;
+        }
+        () = running => {}
+        // The balancer goes on serving: whoever restarts us adopts it.
+        reason = tasks.ended() => return Err(BootError::Died(reason)),
+        end = &mut reconciling => ended_well(end)?,
+    }
+    if !reconciling.is_finished() {
+        ended_well(reconciling.await)?;
+    }
+    let began = Instant::now();
+    balancer.quit(QUIT).await;
+    progress.done("load balancer", "stopped", began.elapsed());
+    names_server.abort();
+    drop(lock);
+    // Last, since `down` waits for the API to be gone: answers under way are finished, all else is free by now.
+    let _ = stopping.send(true);
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    Ok(())
+}
+
+/// The loop ends by itself only when the platform is closed.
+fn ended_well(end: Result<String, tokio::task::JoinError>) -> Result<(), BootError> {
+    match end {
+        Ok(reason) if reason == CLOSED => Ok(()),
+        Ok(reason) => Err(BootError::Died(reason)),
+        Err(error) => Err(BootError::Died(format!("the loop failed: {error}"))),
+    }
+}
+
+#[allow(clippy::too_many_arguments)]
+fn follow_everything(
+    tasks: &mut Tasks,
+    settings: &Settings,
+    engine: Arc<dyn Engine>,
+    balancer: Arc<dyn Balancer>,
+    tree: Tree,
+    templates: Arc<Templates>,
+    snapshot: Snapshot,
+    inbox: Inbox,
+) {
+    {
+        let inbox = inbox.clone();
+        tasks.renewed("follow the engine", move || follow::engine(engine.clone(), inbox.clone()));
+    }
+    {
+        let inbox = inbox.clone();
+        tasks.renewed("follow nginx", move || follow::balancer(balancer.clone(), snapshot.clone(), inbox.clone()));
+    }
+    watch_repository(tasks, tree);
+    if let Some(folder) = settings.templates.clone() {
+        tasks.renewed("watch the templates", move || watch_templates(folder.clone(), templates.clone(), inbox.clone()));
+    }
+}
+
+/// Scans the repository anew whenever it changes.
+pub(super) fn watch_repository(tasks: &mut Tasks, tree: Tree) {
+    tasks.renewed("watch the repository", move || {
+        let tree = tree.clone();
+        async move {
+            let scanned = tree.clone();
+            files::watch(tree.root(), move || scanned.rescan(false)).await
+        }
+    });
+}
+
+pub(super) async fn watch_templates(folder: PathBuf, first: Arc<Templates>, inbox: Inbox) -> String {
+    let last = Arc::new(std::sync::Mutex::new(first));
+    let path = folder.clone();
+    files::watch(&folder, move || {
+        let mut last = last.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        match files::load_templates(&path) {
+            Ok(read) if read != **last => {
+                *last = Arc::new(read);
+                inbox.tell(Fact::TemplatesLoaded(last.clone()));
+            }
+            Ok(_) => {}
+            Err(error) => tracing::warn!(%error, "templates cannot be read, the last ones stay in use"),
+        }
+    })
+    .await
+}
+
+pub(super) fn first_view(world: &World, templates: &Arc<Templates>) -> View {
+    let status = status(world, &Plan::default());
+    View {
+        status,
+        routes: Arc::default(),
+        live_routes: None,
+        zone: None,
+        index: None,
+        templates: templates.clone(),
+        informed: false,
+    }
+}
+
+fn serve<L>(
+    tasks: &mut Tasks,
+    name: &'static str,
+    listener: L,
+    router: axum::Router,
+    mut stopped: watch::Receiver<bool>,
+) where
+    L: axum::serve::Listener,
+    L::Addr: std::fmt::Debug,
+{
+    tasks.essential(name, async move {
+        let stop = async move { _ = stopped.wait_for(|stopped| *stopped).await };
+        match http::serve(listener, router, stop).await {
+            Ok(()) => std::future::pending().await,
+            Err(error) => error.to_string(),
+        }
+    });
+}
+
+async fn report_apps(snapshot: &Snapshot, progress: &dyn Progress) {
+    let began = Instant::now();
+    let all_ready = |view: &View| {
+        let ready = view.status.apps.iter().all(|app| app.ready >= app.wanted || app.stable.is_none());
+        ready && view.informed && view.live_routes.as_ref() == Some(&view.routes)
+    };
+    let ready = timeout(APPS, snapshot.until(all_ready)).await;
+    let view = ready.unwrap_or_else(|_| snapshot.view());
+    for app in &view.status.apps {
+        let host = app.hosts.first().map(|h| format!("http://{h}/")).unwrap_or_default();
+        let version = app.stable.as_ref().map_or("no version".to_owned(), |v| format!("@{v}"));
+        if app.ready >= app.wanted && app.stable.is_some() {
+            progress.done(
+                &format!("app {}", app.name),
+                &format!("{version} {}/{} ready {host}", app.ready, app.wanted),
+                began.elapsed(),
+            );
+        } else {
+            let reason = app.instances.iter().find_map(|i| i.reason.clone()).unwrap_or_default();
+            progress.warn(&format!("app {} {version}: {}/{} ready {reason}", app.name, app.ready, app.wanted));
+        }
+    }
+    for problem in &view.status.problems {
+        progress.warn(&format!("{}: {} ({})", problem.subject, problem.reason, problem.remedy));
+    }
+    let ready = view.status.apps.iter().filter(|app| app.ready >= app.wanted && app.stable.is_some()).count();
+    progress.done("ready", &format!("{ready} of {} apps", view.status.apps.len()), began.elapsed());
+}

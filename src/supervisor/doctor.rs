@@ -1,0 +1,228 @@
+//! Checks of the machine: each with what was found and, if it is wrong, what mends it.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use nix::sys::statvfs::statvfs;
+use serde::Serialize;
+use tokio::net::UdpSocket;
+use tokio::time::timeout;
+
+use crate::adapters::engine::docker::DockerEngine;
+use crate::adapters::host::holder::holder;
+use crate::adapters::host::resolv::Resolver;
+use crate::adapters::nginx;
+use crate::ports::engine::Engine;
+use crate::settings::{Listen, Settings};
+
+/// Below this many free bytes the next artefact or image may not fit.
+const LITTLE_SPACE: u64 = 1 << 30;
+const PATIENCE: Duration = Duration::from_secs(2);
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Check {
+    pub name: &'static str,
+    /// `ok`, `warning` or `failed`.
+    pub verdict: &'static str,
+    pub found: String,
+    pub remedy: Option<String>,
+}
+
+fn ok(name: &'static str, found: impl Into<String>) -> Check {
+    Check { name, verdict: "ok", found: found.into(), remedy: None }
+}
+
+fn warning(name: &'static str, found: impl Into<String>, remedy: impl Into<String>) -> Check {
+    Check { name, verdict: "warning", found: found.into(), remedy: Some(remedy.into()) }
+}
+
+fn failed(name: &'static str, found: impl Into<String>, remedy: impl Into<String>) -> Check {
+    Check { name, verdict: "failed", found: found.into(), remedy: Some(remedy.into()) }
+}
+
+/// Runs all checks; none of them changes anything.
+pub async fn doctor(settings: &Settings) -> Vec<Check> {
+    let running =
+        std::fs::read_to_string(settings.state.join("supervisor.pid")).ok().and_then(|t| t.trim().parse::<u32>().ok());
+    let running = running.filter(|pid| Path::new(&format!("/proc/{pid}")).exists());
+    let mut checks = vec![docker(settings).await, nginx(settings)];
+    let listeners = [
+        ("port of the balancer", settings.listen.http, "tcp", "listen.http"),
+        ("port of the API", settings.listen.api, "tcp", "listen.api"),
+    ];
+    let names = settings.listen.dns.iter().filter_map(|listen| match listen {
+        Listen::Address(address) => Some(("port of DNS", *address, "udp", "listen.dns")),
+        Listen::Network(_) => None,
+    });
+    checks.extend(
+        listeners
+            .into_iter()
+            .chain(names)
+            .map(|(name, address, protocol, setting)| port(name, address, protocol, setting, running)),
+    );
+    checks.push(resolution(settings, running.is_some()).await);
+    checks.push(resolver(settings));
+    checks.extend(
+        [("disk of the state", &settings.state), ("disk of the repository", &settings.repository)]
+            .map(|(name, path)| disk(name, path)),
+    );
+    checks.push(permissions(&settings.state));
+    checks.push(clock(&settings.state));
+    checks
+}
+
+async fn docker(settings: &Settings) -> Check {
+    let engine = DockerEngine::new(&settings.docker.host, &settings.docker.network);
+    match timeout(PATIENCE, engine.version()).await {
+        Ok(Ok(version)) => {
+            ok("Docker", format!("version {}, API {} at {}", version.version, version.api, settings.docker.host))
+        }
+        Ok(Err(error)) => {
+            let rights = error.to_string().to_lowercase().contains("permission denied");
+            let remedy = if rights {
+                "run as root, or add your user to the group docker"
+            } else {
+                "start it (systemctl start docker), or set docker.host"
+            };
+            failed("Docker", error.to_string(), remedy)
+        }
+        Err(_) => failed(
+            "Docker",
+            format!("no answer within {PATIENCE:?} at {}", settings.docker.host),
+            "see its log: journalctl -u docker",
+        ),
+    }
+}
+
+fn nginx(settings: &Settings) -> Check {
+    match nginx::find(&settings.nginx.binary) {
+        Ok(found) => match found.lacks() {
+            None => ok("nginx", format!("{} at {}", found.version, found.binary.display())),
+            Some(lack) => warning(
+                "nginx",
+                format!("{} at {}: {lack}", found.version, found.binary.display()),
+                "install nginx 1.27.4 or newer, or run the platform image",
+            ),
+        },
+        Err(reason) => failed("nginx", reason, "apt-get install nginx-light, or set nginx.binary"),
+    }
+}
+
+fn port(name: &'static str, address: SocketAddr, protocol: &str, setting: &str, running: Option<u32>) -> Check {
+    match (holder(address, protocol), running) {
+        (None, None) => ok(name, format!("{address} is free")),
+        (None, Some(pid)) => {
+            warning(name, format!("nobody listens on {address} although supervisor {pid} runs"), "platformer status")
+        }
+        (Some(holder), Some(_)) => ok(name, format!("{address} is held by {holder}")),
+        (Some(holder), None) => {
+            failed(name, format!("{address} is held by {holder}"), format!("stop it, or move ours with {setting}"))
+        }
+    }
+}
+
+/// Asks our own server for a name it always has.
+async fn resolution(settings: &Settings, running: bool) -> Check {
+    let name = "DNS answers";
+    let address = settings.listen.dns.iter().find_map(|l| match l {
+        Listen::Address(address) => Some(*address),
+        Listen::Network(_) => None,
+    });
+    let Some(address) = address.filter(|_| running) else {
+        return warning(name, "the platform is not running, so it was not asked", "platformer up");
+    };
+    match timeout(PATIENCE, ask(address, &format!("repository.{}", settings.domain))).await {
+        Ok(Ok(0)) => ok(name, format!("repository.{} at {address}", settings.domain)),
+        Ok(Ok(code)) => {
+            failed(name, format!("{address} answers with code {code}"), "platformer dns lists the names there are")
+        }
+        Ok(Err(error)) => failed(name, format!("{address}: {error}"), "platformer status"),
+        Err(_) => failed(
+            name,
+            format!("no answer within {PATIENCE:?} from {address}"),
+            "is a firewall between? platformer status",
+        ),
+    }
+}
+
+/// Sends one A query (RFC 1035 §4.1) and returns the response code.
+async fn ask(server: SocketAddr, name: &str) -> std::io::Result<u8> {
+    let mut query = vec![0x70, 0x66, 0x01, 0x00, 0, 1, 0, 0, 0, 0, 0, 0];
+    for label in name.split('.') {
+        query.push(label.len() as u8);
+        query.extend(label.bytes());
+    }
+    query.extend([0, 0, 1, 0, 1]);
+    let socket = UdpSocket::bind(if server.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" }).await?;
+    socket.connect(server).await?;
+    socket.send(&query).await?;
+    let mut answer = [0; 512];
+    let length = socket.recv(&mut answer).await?;
+    if length < 12 { Err(std::io::Error::other("the answer is cut off")) } else { Ok(answer[3] & 0x0f) }
+}
+
+fn resolver(settings: &Settings) -> Check {
+    let resolver = Resolver::new(Path::new("/"), &settings.domain);
+    match resolver.is_installed() {
+        true => ok("host resolver", format!("asks us, by {}", resolver.file().display())),
+        false => warning(
+            "host resolver",
+            format!(
+                "does not ask us: names under .{} work in containers, and APP.localhost works here",
+                settings.domain
+            ),
+            "platformer resolver install",
+        ),
+    }
+}
+
+fn disk(name: &'static str, path: &Path) -> Check {
+    let existing = path.ancestors().find(|p| p.exists()).unwrap_or(path);
+    match statvfs(existing) {
+        Ok(stat) => {
+            let free = stat.blocks_available() * stat.fragment_size();
+            let found = format!("{} MiB free at {}", free >> 20, existing.display());
+            if free < LITTLE_SPACE {
+                warning(name, found, "free some: docker system prune, old artefacts")
+            } else {
+                ok(name, found)
+            }
+        }
+        Err(error) => failed(name, format!("{}: {error}", existing.display()), "check that the folder can be reached"),
+    }
+}
+
+fn permissions(state: &Path) -> Check {
+    use std::os::unix::fs::MetadataExt;
+    let name = "permissions";
+    let token = state.join("token");
+    match std::fs::metadata(&token) {
+        Ok(meta) if meta.mode() & 0o077 != 0 => {
+            failed(name, format!("{} can be read by others", token.display()), format!("chmod 600 {}", token.display()))
+        }
+        Ok(_) => ok(name, format!("{} is its owner's alone", token.display())),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            ok(name, "there is no token yet: the first `platformer up` makes it")
+        }
+        Err(error) => failed(name, format!("{}: {error}", token.display()), "run as the user that runs the platform"),
+    }
+}
+
+/// A clock behind the files it wrote has been set back: pauses and ages then mislead.
+fn clock(state: &Path) -> Check {
+    let newest = std::fs::read_dir(state)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|e| e.metadata().ok()?.modified().ok())
+        .max();
+    match newest {
+        Some(newest) if newest > SystemTime::now() + Duration::from_secs(5) => warning(
+            "clock",
+            "it is behind the time at which state was last written",
+            "set the clock, for example with an NTP client",
+        ),
+        _ => ok("clock", jiff::Timestamp::now().to_string()),
+    }
+}

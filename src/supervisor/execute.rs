@@ -1,0 +1,153 @@
+//! Runs actions on ports; each result returns as a fact.
+
+use std::sync::Arc;
+
+use crate::core::names::AppName;
+use crate::core::render::{Frame, Renderer, app_at_line};
+use crate::core::routes::Routes;
+use crate::core::templates::Templates;
+use crate::core::world::{Action, Fact, Switch, SwitchError};
+use crate::ports::balancer::{Balancer, BalancerError, Generation};
+use crate::ports::engine::{Engine, EngineError};
+use crate::ports::inbox::Inbox;
+use crate::ports::prober::Prober;
+use crate::ports::resolver::Resolver;
+
+/// The ports that actions are run on.
+#[derive(Clone)]
+pub struct Hands {
+    pub engine: Arc<dyn Engine>,
+    pub balancer: Arc<dyn Balancer>,
+    pub resolver: Arc<dyn Resolver>,
+    pub prober: Arc<dyn Prober>,
+    pub frame: Arc<Frame>,
+    pub inbox: Inbox,
+}
+
+impl Hands {
+    /// Begins an action. What is quick is done at once; the rest goes on by itself and tells its result,
+    /// also if it panics, so that nothing waits for ever.
+    pub fn run(&self, action: Action) {
+        match action {
+            Action::Publish(zone) => self.resolver.publish(zone),
+            Action::Probe(targets) => self.prober.probe(&targets),
+            // Recorded by the loop before anything else is begun.
+            Action::Record { .. } => {}
+            Action::Switch(_) | Action::Start(_) | Action::Restart(_) | Action::Drain { .. } | Action::Stop { .. } => {
+                let hands = self.clone();
+                let on_panic = failed(&action);
+                tokio::spawn(async move {
+                    let inbox = hands.inbox.clone();
+                    let work = tokio::spawn(async move { hands.act(action).await });
+                    inbox.tell(work.await.unwrap_or(on_panic));
+                });
+            }
+        }
+    }
+
+    async fn act(&self, action: Action) -> Fact {
+        match action {
+            Action::Switch(switch) => self.switch(switch).await,
+            Action::Start(spec) => match self.engine.start(&spec).await {
+                Err(EngineError::NameTaken(name)) => Fact::NameTaken(name),
+                result => Fact::Started { name: spec.name, result: result.map(Box::new).map_err(|e| e.to_string()) },
+            },
+            Action::Restart(id) => {
+                let result = self.engine.restart(&id).await.map_err(|e| e.to_string());
+                Fact::Restarted { id, result }
+            }
+            Action::Drain { id, address, limit } => {
+                if let Some(address) = address {
+                    self.balancer.drained(address, limit).await;
+                }
+                Fact::Drained(id)
+            }
+            Action::Stop { id, grace } => {
+                let result = self.engine.stop(&id, grace).await.map_err(|e| e.to_string());
+                Fact::Stopped { id, result }
+            }
+            Action::Record { .. } | Action::Publish(_) | Action::Probe(_) => Fact::Tick,
+        }
+    }
+
+    async fn switch(&self, switch: Switch) -> Fact {
+        let number = switch.generation;
+        match self.try_switch(&switch).await {
+            Ok(()) => {
+                self.inbox.tell(Fact::Reached(number));
+                if let Err(error) = self.balancer.settle(number).await {
+                    tracing::warn!(generation = number, %error, "old workers are slow to let go");
+                }
+                Fact::Settled(number)
+            }
+            Err(error) => Fact::Unswitched { generation: number, error },
+        }
+    }
+
+    async fn try_switch(&self, switch: &Switch) -> Result<(), SwitchError> {
+        let render = |templates: &Templates, routes: &Routes| {
+            Renderer::new(templates).and_then(|r| r.render(switch.generation, &self.frame, routes))
+        };
+        let rendered =
+            render(&switch.templates, &switch.routes).map_err(|e| SwitchError::Template { reason: e.to_string() })?;
+        let generation = Generation {
+            number: switch.generation,
+            rendered,
+            routes: switch.routes.clone(),
+            fingerprint: switch.fingerprint,
+        };
+        let (reason, line) = match self.balancer.reach(&generation).await {
+            Ok(()) => return Ok(()),
+            Err(BalancerError::Trouble(reason)) => return Err(SwitchError::Trouble { reason }),
+            Err(BalancerError::Refused { reason, line }) => (reason, line),
+        };
+        let suspect = line.and_then(|line| app_at_line(&generation.rendered.http, line));
+        if !switch.templates.is_built_in() {
+            let built_in = render(&Templates::built_in(), &switch.routes)
+                .map_err(|e| SwitchError::Template { reason: e.to_string() })?;
+            if self.balancer.check(&built_in).await.is_ok() {
+                let place = line.map(|l| format!(", line {l} of what it renders")).unwrap_or_default();
+                let app = suspect.map(|app| format!(" (for app {app})")).unwrap_or_default();
+                return Err(SwitchError::Template { reason: format!("nginx refuses it: {reason}{place}{app}") });
+            }
+        }
+        let apps = match suspect {
+            Some(app) => vec![app],
+            None => self.refused_alone(switch).await,
+        };
+        match apps.is_empty() {
+            true => Err(SwitchError::Trouble { reason }),
+            false => Err(SwitchError::Apps { apps, reason }),
+        }
+    }
+
+    /// Where no line tells who is to blame: which apps does nginx refuse on their own?
+    async fn refused_alone(&self, switch: &Switch) -> Vec<AppName> {
+        let mut refused = Vec::new();
+        for (app, route) in &switch.routes.apps {
+            let alone = Routes { apps: [(app.clone(), route.clone())].into() };
+            let rendered =
+                Renderer::new(&switch.templates).and_then(|r| r.render(switch.generation, &self.frame, &alone));
+            let Ok(rendered) = rendered else { continue };
+            if matches!(self.balancer.check(&rendered).await, Err(BalancerError::Refused { .. })) {
+                refused.push(app.clone());
+            }
+        }
+        refused
+    }
+}
+
+/// What to tell when an action could not even report.
+fn failed(action: &Action) -> Fact {
+    let reason = || "it panicked; this is a bug of the platform".to_owned();
+    match action {
+        Action::Switch(switch) => {
+            Fact::Unswitched { generation: switch.generation, error: SwitchError::Trouble { reason: reason() } }
+        }
+        Action::Start(spec) => Fact::Started { name: spec.name.clone(), result: Err(reason()) },
+        Action::Restart(id) => Fact::Restarted { id: id.clone(), result: Err(reason()) },
+        Action::Drain { id, .. } => Fact::Drained(id.clone()),
+        Action::Stop { id, .. } => Fact::Stopped { id: id.clone(), result: Err(reason()) },
+        Action::Record { .. } | Action::Publish(_) | Action::Probe(_) => Fact::Tick,
+    }
+}

@@ -1,0 +1,18 @@
+//! Floor 4, **supervisor moves**: boots the adapters, owns the one loop, runs its actions, stops in order.
+
+pub mod boot;
+mod doctor;
+mod execute;
+mod follow;
+mod frame;
+pub mod init;
+mod lock;
+mod places;
+mod reconcile;
+mod tasks;
+pub mod watch;
+
+pub use crate::adapters::host::resolv;
+pub use crate::adapters::nginx::Notify;
+pub use boot::{BootError, up};
+pub use doctor::{Check, doctor};

@@ -1,0 +1,105 @@
+//! Where things are: the gateway, the upstream servers, the sockets; and why one of them cannot be had.
+
+use std::fs;
+use std::net::{IpAddr, SocketAddr};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use sha2::{Digest, Sha256};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::time::Instant;
+
+use super::boot::{BootError, Progress};
+use crate::adapters::host::holder::holder;
+use crate::adapters::{dns, files};
+use crate::core::container::Owner;
+use crate::core::templates::Templates;
+use crate::core::zone::DnsOptions;
+use crate::ports::engine::{Engine, EngineError};
+use crate::settings::{Settings, Upstream};
+
+/// Finds the network's gateway, by asking the engine; while that is away, from the last run.
+pub async fn gateway(settings: &Settings, engine: &dyn Engine, progress: &dyn Progress) -> Result<IpAddr, BootError> {
+    let began = Instant::now();
+    let memory = settings.state.join("gateway");
+    match engine.ensure_network(&settings.docker.network, &owner(settings), settings.docker.subnet.as_deref()).await {
+        Ok(network) => {
+            fs::write(&memory, network.gateway.to_string())
+                .map_err(|e| BootError::Other(format!("{}: {e}", memory.display())))?;
+            let version = engine.version().await?;
+            let detail = format!(
+                "version {}, API {}, network {} ({})",
+                version.version, version.api, settings.docker.network, network.gateway
+            );
+            progress.done("Docker", &detail, began.elapsed());
+            Ok(network.gateway)
+        }
+        Err(error @ EngineError::Unreachable { .. }) => {
+            match fs::read_to_string(&memory).ok().and_then(|t| t.trim().parse().ok()) {
+                Some(gateway) => {
+                    progress.warn(&format!("{error}; what ran before goes on, nothing is started until it answers"));
+                    Ok(gateway)
+                }
+                None => Err(error.into()),
+            }
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+pub fn upstreams(settings: &Settings, own: &[SocketAddr]) -> Vec<SocketAddr> {
+    // systemd-resolved's stub would send our own domain back to us; its real servers are in this file.
+    let real = fs::read_to_string("/run/systemd/resolve/resolv.conf");
+    let text = real.or_else(|_| fs::read_to_string("/etc/resolv.conf")).unwrap_or_default();
+    let configured: Vec<_> = settings.dns.upstream.iter().map(|Upstream(address)| *address).collect();
+    dns::upstreams(&configured, &text, own)
+}
+
+pub fn dns_options(settings: &Settings) -> DnsOptions {
+    let dns = &settings.dns;
+    DnsOptions { ttl: dns.ttl.get(), wildcard: dns.wildcard.0, naming: dns.naming, extra: dns.extra.clone() }
+}
+
+pub fn load_templates(folder: Option<&Path>) -> Result<Templates, String> {
+    match folder {
+        None => Ok(Templates::built_in()),
+        Some(folder) => files::load_templates(folder).map_err(|e| format!("templates in {}: {e}", folder.display())),
+    }
+}
+
+/// The same for the same state folder, so that instances are known again even if the folder was emptied.
+pub fn owner(settings: &Settings) -> Owner {
+    let digest = Sha256::digest(settings.state.as_os_str().as_encoded_bytes());
+    let short: String = digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+    Owner(format!("{}-{short}", settings.domain).into())
+}
+
+pub async fn check_free(addresses: &[SocketAddr]) -> Result<(), BootError> {
+    for &address in addresses {
+        drop(TcpListener::bind(address).await.map_err(|e| taken(address, "listen.http", "tcp", e))?);
+    }
+    Ok(())
+}
+
+pub fn taken(address: SocketAddr, setting: &'static str, protocol: &str, error: std::io::Error) -> BootError {
+    match error.kind() {
+        std::io::ErrorKind::AddrInUse => {
+            BootError::Taken { address, setting, holder: holder(address, protocol).or_else(|| holder(address, "tcp")) }
+        }
+        std::io::ErrorKind::PermissionDenied => BootError::Other(format!(
+            "{address} ({setting}) needs root, or the capability CAP_NET_BIND_SERVICE; or set {setting} to a port above 1023"
+        )),
+        _ => BootError::Other(format!("{address} ({setting}): {error}")),
+    }
+}
+
+pub fn listen_unix(path: &Path) -> std::io::Result<UnixListener> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let listener = UnixListener::bind(path)?;
+    // nginx's workers are another user; what is served here is what every container may read.
+    fs::set_permissions(path, fs::Permissions::from_mode(0o666))?;
+    Ok(listener)
+}

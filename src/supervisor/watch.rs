@@ -1,0 +1,130 @@
+//! Watch mode: the same following and rendering for an nginx that somebody else runs, and nothing else.
+//!
+//! No DNS, no repository over HTTP, no network is made, no container is started or stopped.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::boot::{BootError, Progress, first_view, watch_repository, watch_templates};
+use super::execute::Hands;
+use super::places::{dns_options, load_templates};
+use super::reconcile::Loop;
+use super::tasks::Tasks;
+use super::{follow, frame};
+use crate::adapters::engine::docker::DockerEngine;
+use crate::adapters::files::Tree;
+use crate::adapters::nginx::{self, ForeignNginx, Notify};
+use crate::adapters::probe::Probes;
+use crate::core::container::Owner;
+use crate::core::names::AppName;
+use crate::core::world::{Fact, Intent, Platform, World};
+use crate::core::zone::Zone;
+use crate::ports::engine::Engine;
+use crate::ports::inbox::Inbox;
+use crate::ports::ledger::{Ledger, LedgerError};
+use crate::ports::resolver::Resolver;
+use crate::ports::snapshot::Snapshot;
+use crate::settings::Settings;
+
+/// What `watch` is told beyond the settings.
+#[derive(Debug, Clone)]
+pub struct Options {
+    pub out: PathBuf,
+    pub full: bool,
+    pub notify: Notify,
+    /// Write once what there is now, and end.
+    pub once: bool,
+}
+
+/// Follows containers, templates and app files until `stop` resolves.
+pub async fn watch(
+    settings: Settings,
+    options: Options,
+    progress: &dyn Progress,
+    stop: impl Future<Output = ()>,
+) -> Result<(), BootError> {
+    let other = |e: String| BootError::Other(e);
+    let engine: Arc<dyn Engine> = Arc::new(DockerEngine::new(&settings.docker.host, &settings.docker.network));
+    let version = engine.version().await?;
+    // Without an nginx beside us the oldest one is rendered for.
+    let features = nginx::find(&settings.nginx.binary).map(|found| found.features()).unwrap_or_default();
+    let out = options.out.clone();
+    let balancer = ForeignNginx::new(out.clone(), options.full, options.notify.clone())
+        .map_err(|e| other(format!("{}: {e}", out.display())))?;
+    let frame = Arc::new(frame::foreign(&settings, features, &out, options.full).map_err(other)?);
+    let templates = Arc::new(load_templates(settings.templates.as_deref()).map_err(other)?);
+    let (inbox, messages) = Inbox::new();
+    let platform = Platform {
+        domain: settings.domain.clone(),
+        // No container carries it: all of them are other people's.
+        owner: Owner("watch".into()),
+        network: settings.docker.network.as_str().into(),
+        gateway: [127, 0, 0, 1].into(),
+        port: 80,
+        dns: dns_options(&settings),
+        frame: frame.fingerprint(),
+        follow_only: true,
+    };
+    let world = World::new(platform, templates.clone(), Timestamp::now());
+    let snapshot = Snapshot::new(first_view(&world, &templates));
+    inbox.tell(Fact::Adopted(None));
+    let mut tasks = Tasks::default();
+    if settings.repository.is_dir() {
+        let tree = Tree::open(&settings.repository, inbox.clone()).map_err(|e| other(e.to_string()))?;
+        tree.rescan(true);
+        watch_repository(&mut tasks, tree);
+    }
+    if let Some(folder) = settings.templates.clone() {
+        let (templates, inbox) = (templates.clone(), inbox.clone());
+        tasks.renewed("watch the templates", move || watch_templates(folder.clone(), templates.clone(), inbox.clone()));
+    }
+    let hands = Hands {
+        engine: engine.clone(),
+        balancer: Arc::new(balancer),
+        resolver: Arc::new(Nobody),
+        prober: Arc::new(Probes::new(inbox.clone())),
+        frame,
+        inbox: inbox.clone(),
+    };
+    tasks.renewed("follow the engine", move || follow::engine(engine.clone(), inbox.clone()));
+    let reconciling =
+        tokio::spawn(Loop { world, messages, hands, ledger: Arc::new(Nobody), snapshot: snapshot.clone() }.run());
+    progress.done(
+        "watch",
+        &format!("Docker {}, writing to {}", version.version, out.display()),
+        std::time::Duration::ZERO,
+    );
+    let written = async {
+        snapshot.until(|view| view.status.generation.live.is_some()).await;
+        if !options.once {
+            std::future::pending::<()>().await;
+        }
+    };
+    tokio::select! {
+        () = stop => Ok(()),
+        () = written => Ok(()),
+        reason = tasks.ended() => Err(BootError::Died(reason)),
+        end = reconciling => Err(BootError::Died(end.unwrap_or_else(|e| e.to_string()))),
+    }
+}
+
+/// Watch mode answers no names and remembers nothing.
+struct Nobody;
+
+impl Resolver for Nobody {
+    fn publish(&self, _zone: Arc<Zone>) {}
+}
+
+impl Ledger for Nobody {
+    fn recall(&self) -> Result<BTreeMap<AppName, Intent>, LedgerError> {
+        Ok(BTreeMap::new())
+    }
+
+    fn record(&self, _app: &AppName, _intent: Option<&Intent>) -> Result<(), LedgerError> {
+        Ok(())
+    }
+}
