@@ -1,0 +1,83 @@
+//! `apply`, `scale`, `start`, `stop`, `restart`, `remove`: what is to run.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use reqwest::Method;
+use serde_json::json;
+
+use super::Globals;
+use super::client::Client;
+use super::config::done;
+use super::content::segment;
+use super::output::Failure;
+
+#[derive(Debug, Args)]
+pub struct Named {
+    app: String,
+}
+
+impl Named {
+    pub async fn run(self, verb: &str, client: &Client, globals: &Globals) -> Result<(), Failure> {
+        let url = format!("/v1/apps/{}/{verb}", segment(&self.app));
+        done(client.json(client.request(Method::POST, &url)).await?, globals)
+    }
+}
+
+#[derive(Debug, Args)]
+pub struct Scale {
+    app: String,
+    /// How many instances, 0 to 100
+    replicas: u16,
+}
+
+impl Scale {
+    pub async fn run(self, client: &Client, globals: &Globals) -> Result<(), Failure> {
+        let request = client.request(Method::PUT, &format!("/v1/apps/{}/scale", segment(&self.app)));
+        done(client.json(request.json(&json!({ "replicas": self.replicas }))).await?, globals)
+    }
+}
+
+#[derive(Debug, Args)]
+pub struct Apply {
+    /// Files named APP.toml
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+}
+
+impl Apply {
+    /// Reads every file before the first is sent, so that a missing one changes nothing.
+    pub async fn run(self, client: &Client, globals: &Globals) -> Result<(), Failure> {
+        let mut declarations = Vec::new();
+        for path in &self.files {
+            let name = path.file_name().and_then(|n| n.to_str()).and_then(|n| n.strip_suffix(".toml"));
+            let name = name.ok_or_else(|| {
+                Failure::usage(format!("{}: the file's name is the app's, so it must be APP.toml", path.display()))
+            })?;
+            let text = std::fs::read_to_string(path).map_err(|e| Failure::usage(format!("{}: {e}", path.display())))?;
+            declarations.push((name.to_owned(), text));
+        }
+        for (app, text) in declarations {
+            done(
+                client.json(client.request(Method::PUT, &format!("/v1/apps/{}", segment(&app))).body(text)).await?,
+                globals,
+            )?;
+        }
+        Ok(())
+    }
+}
+
+#[derive(Debug, Args)]
+pub struct Remove {
+    app: String,
+    /// Delete its declaration, config and artefacts too
+    #[arg(long)]
+    files: bool,
+}
+
+impl Remove {
+    pub async fn run(self, client: &Client, globals: &Globals) -> Result<(), Failure> {
+        let url = format!("/v1/apps/{}?files={}", segment(&self.app), self.files);
+        done(client.json(client.request(Method::DELETE, &url)).await?, globals)
+    }
+}

@@ -1,0 +1,68 @@
+//! The API as the command line uses it: where it is, with which token, and its errors as ours.
+
+use reqwest::{Method, RequestBuilder, Response, StatusCode};
+use serde_json::Value;
+
+use super::output::Failure;
+use crate::settings::Settings;
+
+pub struct Client {
+    http: reqwest::Client,
+    base: String,
+    token: Option<String>,
+}
+
+impl Client {
+    /// `PLATFORMER_API` and `PLATFORMER_TOKEN`, else the settings' listener and the state folder's token.
+    pub fn new(settings: &Settings) -> Result<Self, Failure> {
+        let base = std::env::var("PLATFORMER_API").unwrap_or_else(|_| format!("http://{}", settings.listen.api));
+        let file = settings.state.join("token");
+        let from_file = || std::fs::read_to_string(&file).ok();
+        let token = std::env::var("PLATFORMER_TOKEN").ok().or_else(from_file).map(|t| t.trim().to_owned());
+        let http = reqwest::Client::builder().no_proxy().build().map_err(|e| Failure::failed(e.to_string()))?;
+        Ok(Self { http, base: base.trim_end_matches('/').to_owned(), token })
+    }
+
+    pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        let request = self.http.request(method, format!("{}{path}", self.base));
+        match &self.token {
+            Some(token) => request.bearer_auth(token),
+            None => request,
+        }
+    }
+
+    pub async fn get(&self, path: &str) -> Result<Value, Failure> {
+        self.json(self.request(Method::GET, path)).await
+    }
+
+    /// Sends and reads JSON.
+    pub async fn json(&self, request: RequestBuilder) -> Result<Value, Failure> {
+        self.send(request).await?.json().await.map_err(|e| Failure::failed(format!("the answer is no JSON: {e}")))
+    }
+
+    /// Sends, and turns every answer that is no success into a failure.
+    pub async fn send(&self, request: RequestBuilder) -> Result<Response, Failure> {
+        let response = request.send().await.map_err(|error| self.unreachable(&error))?;
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        let status = response.status();
+        let text = response.text().await.unwrap_or_default();
+        let problem: Value = serde_json::from_str(&text).unwrap_or_default();
+        let detail = problem["detail"].as_str().map_or_else(|| format!("{status}: {}", text.trim()), str::to_owned);
+        Err(match status {
+            StatusCode::CONFLICT => Failure::refused(detail),
+            StatusCode::BAD_REQUEST => Failure::usage(detail),
+            _ => Failure::failed(detail),
+        })
+    }
+
+    fn unreachable(&self, error: &reqwest::Error) -> Failure {
+        let mut cause: &dyn std::error::Error = error;
+        while let Some(source) = cause.source() {
+            cause = source;
+        }
+        Failure::failed(format!("the platform does not answer at {}: {cause}", self.base))
+            .with_remedy("platformer up starts it; PLATFORMER_API names another one")
+    }
+}

@@ -1,0 +1,158 @@
+//! Floor 5, **cli talks**: one file per verb. All but `up`, `watch`, `doctor` and `resolver` speak to the API only.
+//!
+//! Exit codes: 0 done, 1 failed, 2 usage, 5 refused. Colour and progress bars only on a terminal; a reader that
+//! goes away early (`| head`) is no failure.
+
+mod apps;
+mod client;
+mod config;
+mod content;
+mod dns;
+mod doctor;
+mod down;
+mod logs;
+mod output;
+mod render;
+mod repository;
+mod resolver;
+mod status;
+mod up;
+mod watch;
+mod why;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+use crate::settings::{self, Settings};
+use client::Client;
+use output::Failure;
+
+/// One supervisor that turns a machine into an app platform: DNS, repository, load balancer, apps.
+#[derive(Debug, Parser)]
+#[command(name = "platformer", version, max_term_width = 110)]
+struct Arguments {
+    /// The settings file (default: PLATFORMER_CONFIG, ./platformer.toml, /etc/platformer/platformer.toml)
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Set one setting, such as --set listen.http=0.0.0.0:8080
+    #[arg(long, global = true, value_name = "KEY=VALUE", value_parser = pair)]
+    set: Vec<(String, String)>,
+    /// Print JSON
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Boot the platform and stay in the foreground
+    Up(up::Up),
+    /// Stop the supervisor and what it started
+    Down(down::Down),
+    /// Follow containers for an nginx that somebody else runs, and nothing else
+    Watch(watch::Watch),
+    /// One line per app: releases, split, instances; and what is wrong
+    Status(status::Status),
+    /// The chain behind an answer: name, host, app, release, instance, or where it breaks
+    Why(why::Why),
+    /// The nginx config that is wanted now
+    Render(render::Render),
+    /// What the DNS server answers, and from which container
+    Dns(dns::Dns),
+    /// Artefacts and configs: list, push, verify
+    Repository(repository::Repository),
+    /// An app's config: get, set, unset
+    Config(config::Config),
+    /// The log of an app's instances
+    Logs(logs::Logs),
+    /// Declare apps from their files
+    Apply(apps::Apply),
+    /// Set the number of instances
+    Scale(apps::Scale),
+    /// Start an app again
+    Start(apps::Named),
+    /// Stop an app; it keeps its release and its files
+    Stop(apps::Named),
+    /// Replace every instance of an app, one after the other
+    Restart(apps::Named),
+    /// Take an app away; its files stay unless --files
+    Remove(apps::Remove),
+    /// Make this machine ask our DNS server, or put back what was there
+    Resolver(resolver::Resolver),
+    /// Check Docker, ports, nginx, DNS, disk, clock, permissions
+    Doctor,
+}
+
+/// What every verb is given.
+struct Globals {
+    settings: Settings,
+    json: bool,
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("write KEY=VALUE")?;
+    Ok((key.trim().to_owned(), value.to_owned()))
+}
+
+/// Parses the command line and runs its verb.
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let foreground = matches!(arguments.verb, Verb::Up(_) | Verb::Watch(_));
+    let default = if foreground { "warn" } else { "error" };
+    let filter = EnvFilter::try_from_env("PLATFORMER_LOG").unwrap_or_else(|_| EnvFilter::new(default));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().worker_threads(2).build() {
+        Ok(runtime) => runtime,
+        Err(error) => return Failure::failed(format!("no runtime: {error}")).report(),
+    };
+    match runtime.block_on(run(arguments)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}
+
+async fn run(arguments: Arguments) -> Result<(), Failure> {
+    let globals = Globals { settings: load(&arguments)?, json: arguments.json };
+    let client = || Client::new(&globals.settings);
+    match arguments.verb {
+        Verb::Up(verb) => verb.run(&globals).await,
+        Verb::Watch(verb) => verb.run(&globals).await,
+        Verb::Doctor => doctor::run(&globals).await,
+        Verb::Resolver(verb) => verb.run(&globals),
+        Verb::Down(verb) => verb.run(&client()?, &globals).await,
+        Verb::Status(verb) => verb.run(&client()?, &globals).await,
+        Verb::Why(verb) => verb.run(&client()?, &globals).await,
+        Verb::Render(verb) => verb.run(&client()?).await,
+        Verb::Dns(verb) => verb.run(&client()?, &globals).await,
+        Verb::Repository(verb) => verb.run(&client()?, &globals).await,
+        Verb::Config(verb) => verb.run(&client()?, &globals).await,
+        Verb::Logs(verb) => verb.run(&client()?).await,
+        Verb::Apply(verb) => verb.run(&client()?, &globals).await,
+        Verb::Scale(verb) => verb.run(&client()?, &globals).await,
+        Verb::Start(verb) => verb.run("start", &client()?, &globals).await,
+        Verb::Stop(verb) => verb.run("stop", &client()?, &globals).await,
+        Verb::Restart(verb) => verb.run("restart", &client()?, &globals).await,
+        Verb::Remove(verb) => verb.run(&client()?, &globals).await,
+    }
+}
+
+fn load(arguments: &Arguments) -> Result<Settings, Failure> {
+    let environment: Vec<(String, String)> = std::env::vars().collect();
+    let here = std::env::current_dir().map_err(|e| Failure::failed(format!("the current folder is gone: {e}")))?;
+    settings::check_environment(&environment)?;
+    let source = settings::find(arguments.config.as_deref())?;
+    let mut flags = arguments.set.clone();
+    // DOCKER_HOST is what users of Docker set; ours, if set, wins.
+    let docker_host =
+        std::env::var("DOCKER_HOST").ok().filter(|_| std::env::var_os("PLATFORMER_DOCKER_HOST").is_none());
+    if let Some(host) =
+        docker_host.filter(|host| !host.is_empty() && !flags.iter().any(|(key, _)| key == "docker.host"))
+    {
+        flags.push(("docker.host".into(), host));
+    }
+    Ok(settings::load(source.as_ref(), &environment, &flags)?.absolute(&here))
+}

@@ -1,0 +1,22 @@
+//! `render`: the nginx config that is wanted, or how it differs from what is live.
+
+use clap::Args;
+use reqwest::Method;
+
+use super::client::Client;
+use super::output::{self, Failure};
+
+#[derive(Debug, Args)]
+pub struct Render {
+    /// The difference between what is live and what is wanted
+    #[arg(long)]
+    diff: bool,
+}
+
+impl Render {
+    pub async fn run(self, client: &Client) -> Result<(), Failure> {
+        let response = client.send(client.request(Method::GET, &format!("/v1/render?diff={}", self.diff))).await?;
+        let text = response.text().await.map_err(|e| Failure::failed(e.to_string()))?;
+        if text.is_empty() { Ok(()) } else { output::line(text.trim_end()) }
+    }
+}

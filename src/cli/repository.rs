@@ -1,0 +1,115 @@
+//! `repository`: what is in it, uploads, verification.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use futures_util::TryStreamExt;
+use indicatif::{ProgressBar, ProgressStyle};
+use reqwest::{Body, Method};
+use serde_json::Value;
+use tokio_util::io::ReaderStream;
+
+use super::Globals;
+use super::client::Client;
+use super::content::segment;
+use super::output::{self, Failure};
+
+#[derive(Debug, Args)]
+pub struct Repository {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Every file with its SHA-256
+    List,
+    /// Upload an archive as a version of an app
+    Push { app: String, version: String, file: PathBuf },
+    /// Read every file again and try every archive
+    Verify,
+}
+
+impl Repository {
+    pub async fn run(self, client: &Client, globals: &Globals) -> Result<(), Failure> {
+        match self.verb {
+            Verb::List => list(client, globals).await,
+            Verb::Push { app, version, file } => push(client, globals, &app, &version, file).await,
+            Verb::Verify => verify(client, globals).await,
+        }
+    }
+}
+
+async fn list(client: &Client, globals: &Globals) -> Result<(), Failure> {
+    let answer = client.get("/v1/repository").await?;
+    if globals.json {
+        return output::json(&answer);
+    }
+    let files = answer["files"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let rows: Vec<Vec<String>> = files
+        .iter()
+        .map(|f| {
+            vec![
+                f["path"].as_str().unwrap_or_default().to_owned(),
+                f["size"].to_string(),
+                f["sha256"].as_str().unwrap_or_default().to_owned(),
+            ]
+        })
+        .collect();
+    output::table(&["FILE", "BYTES", "SHA-256"], &rows)?;
+    troubles(&answer)
+}
+
+async fn verify(client: &Client, globals: &Globals) -> Result<(), Failure> {
+    let answer = client.json(client.request(Method::POST, "/v1/repository/verify")).await?;
+    if globals.json {
+        output::json(&answer)?;
+    } else {
+        troubles(&answer)?;
+    }
+    if answer["ok"] == true {
+        if globals.json { Ok(()) } else { output::line("everything is as it was stored") }
+    } else {
+        Err(Failure::silent())
+    }
+}
+
+fn troubles(answer: &Value) -> Result<(), Failure> {
+    for trouble in answer["troubles"].as_array().into_iter().flatten() {
+        let text = |key: &str| trouble[key].as_str().unwrap_or_default().to_owned();
+        output::line(&format!("! {}: {}\n    what helps: {}", text("path"), text("reason"), text("remedy")))?;
+    }
+    Ok(())
+}
+
+async fn push(client: &Client, globals: &Globals, app: &str, version: &str, path: PathBuf) -> Result<(), Failure> {
+    let name = path
+        .file_name()
+        .and_then(|n| n.to_str())
+        .ok_or_else(|| Failure::usage(format!("{} names no file", path.display())))?
+        .to_owned();
+    let file = tokio::fs::File::open(&path).await.map_err(|e| Failure::usage(format!("{}: {e}", path.display())))?;
+    let size = file.metadata().await?.len();
+    let bar = if output::is_terminal() { ProgressBar::new(size) } else { ProgressBar::hidden() };
+    if let Ok(style) = ProgressStyle::with_template("{bar:30} {bytes}/{total_bytes} {eta}") {
+        bar.set_style(style);
+    }
+    let progress = bar.clone();
+    let chunks = ReaderStream::with_capacity(file, 1 << 16).inspect_ok(move |chunk| progress.inc(chunk.len() as u64));
+    let url = format!("/v1/repository/{}/{}/{}", segment(app), segment(version), segment(&name));
+    let answer = client.json(client.request(Method::PUT, &url).body(Body::wrap_stream(chunks))).await;
+    bar.finish_and_clear();
+    let answer = answer?;
+    if globals.json {
+        return output::json(&answer);
+    }
+    let what = if answer["unchanged"] == true {
+        "is in the repository already, byte for byte"
+    } else {
+        "is in the repository"
+    };
+    output::line(&format!(
+        "{app}@{version} {what}: {size} bytes, sha256 {}",
+        answer["sha256"].as_str().unwrap_or_default()
+    ))
+}

@@ -1,0 +1,43 @@
+//! `watch`: follow containers for an nginx that somebody else runs.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::Globals;
+use super::output::Failure;
+use super::up::{Lines, stop_signal};
+use crate::supervisor::Notify;
+use crate::supervisor::watch::{Options, watch};
+
+#[derive(Debug, Args)]
+pub struct Watch {
+    /// The folder that platformer.conf is written to; include it in nginx's http block
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// A command that makes nginx read it, such as 'nginx -s reload'
+    #[arg(long, value_name = "COMMAND", conflicts_with = "pid")]
+    reload: Option<String>,
+    /// Send SIGHUP to the process whose number is in this file
+    #[arg(long, value_name = "FILE")]
+    pid: Option<PathBuf>,
+    /// Write a whole nginx.conf around it too
+    #[arg(long)]
+    full: bool,
+    /// Write once and end
+    #[arg(long)]
+    once: bool,
+}
+
+impl Watch {
+    pub async fn run(self, globals: &Globals) -> Result<(), Failure> {
+        let notify = match (self.reload, self.pid) {
+            (Some(command), _) => Notify::Command(command),
+            (None, Some(file)) => Notify::PidFile(file),
+            (None, None) => Notify::Nobody,
+        };
+        let options = Options { out: self.out, full: self.full, notify, once: self.once };
+        watch(globals.settings.clone(), options, &Lines, stop_signal()?).await?;
+        Ok(())
+    }
+}

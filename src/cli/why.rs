@@ -1,0 +1,33 @@
+//! `why`: the chain behind an answer.
+
+use clap::Args;
+
+use super::Globals;
+use super::client::Client;
+use super::output::{self, Failure, coloured};
+
+#[derive(Debug, Args)]
+pub struct Why {
+    /// A host name or an URL
+    target: String,
+}
+
+impl Why {
+    pub async fn run(self, client: &Client, globals: &Globals) -> Result<(), Failure> {
+        let request =
+            client.request(reqwest::Method::GET, &format!("/v1/why?target={}", super::content::segment(&self.target)));
+        let answer = client.json(request).await?;
+        if globals.json {
+            output::json(&answer)?;
+        } else {
+            for step in answer["steps"].as_array().into_iter().flatten() {
+                let mark = if step["ok"] == true { coloured("✓", 32) } else { coloured("✗", 31) };
+                output::line(&format!("{mark} {}", step["what"].as_str().unwrap_or_default()))?;
+                if let Some(remedy) = step["remedy"].as_str() {
+                    output::line(&format!("    what helps: {remedy}"))?;
+                }
+            }
+        }
+        if answer["ok"] == true { Ok(()) } else { Err(Failure::silent()) }
+    }
+}
