@@ -1,0 +1,550 @@
+//! A platform to test with, and small clients to ask it.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpStream, UdpSocket};
+
+pub const BINARY: &str = env!("CARGO_BIN_EXE_platformer");
+pub const DEADLINE: Duration = Duration::from_secs(30);
+
+/// Whether Docker can be used. In CI it must be there; on a laptop the test skips, visibly.
+pub fn docker_or_skip() -> bool {
+    let answers = Command::new("docker")
+        .args(["image", "inspect", "platformer/app-base"])
+        .output()
+        .is_ok_and(|o| o.status.success());
+    let root = nix::unistd::Uid::effective().is_root();
+    if answers && root {
+        return true;
+    }
+    let missing = if root { "Docker, or the image platformer/app-base" } else { "root" };
+    assert!(std::env::var_os("CI").is_none(), "this test needs {missing}; scripts/test provides it");
+    eprintln!("SKIPPED: this test needs {missing}; scripts/test provides it");
+    false
+}
+
+pub struct Platform {
+    pub id: String,
+    pub folder: tempfile::TempDir,
+    pub http: u16,
+    pub api: u16,
+    pub dns: u16,
+    /// Where containers reach the balancer: not port 80, which a platform beside us may hold everywhere.
+    pub internal: u16,
+    pub settings: Vec<(String, String)>,
+    child: Option<Child>,
+    slot: Option<Slot>,
+}
+
+/// A subnet that no other running test has, in whichever process: Docker's own pools are small.
+struct Slot {
+    number: u8,
+    _lock: nix::fcntl::Flock<std::fs::File>,
+}
+
+impl Slot {
+    fn take() -> Self {
+        let folder = std::env::temp_dir().join("platformer-test-subnets");
+        std::fs::create_dir_all(&folder).unwrap();
+        for number in 1..250 {
+            let file = std::fs::File::create(folder.join(number.to_string())).unwrap();
+            if let Ok(lock) = nix::fcntl::Flock::lock(file, nix::fcntl::FlockArg::LockExclusiveNonblock) {
+                return Self { number, _lock: lock };
+            }
+        }
+        panic!("250 tests run at once?");
+    }
+}
+
+static NEXT: AtomicU32 = AtomicU32::new(0);
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+impl Platform {
+    /// Prepares a platform with an empty repository.
+    pub fn new() -> Self {
+        let number = NEXT.fetch_add(1, Ordering::SeqCst);
+        let id = format!("t{}x{number}", std::process::id());
+        let folder = tempfile::Builder::new().prefix("pf").tempdir().unwrap();
+        // nginx's workers are another user and must get through.
+        std::fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        std::fs::create_dir(folder.path().join("repository")).unwrap();
+        let mut platform = Self {
+            id,
+            folder,
+            http: free_port(),
+            api: free_port(),
+            dns: free_port(),
+            internal: free_port(),
+            settings: Vec::new(),
+            child: None,
+            slot: None,
+        };
+        let slot = Slot::take();
+        let subnet = format!("172.30.{}.0/24", slot.number);
+        platform.slot = Some(slot);
+        for (key, value) in [
+            ("domain", platform.domain()),
+            ("state", platform.path("state").display().to_string()),
+            ("repository", platform.path("repository").display().to_string()),
+            ("listen.http", format!("127.0.0.1:{}", platform.http)),
+            ("listen.internal", format!("network:{}", platform.internal)),
+            ("listen.api", format!("127.0.0.1:{}", platform.api)),
+            ("listen.dns", format!("127.0.0.1:{},network:53", platform.dns)),
+            ("docker.network", platform.network()),
+            ("docker.subnet", subnet),
+            ("nginx.workers", "2".into()),
+        ] {
+            platform.set(key, &value);
+        }
+        platform
+    }
+
+    /// A platform that runs, with the demo app at 1.0.0 and one instance ready.
+    pub async fn with_demo() -> Self {
+        Self::with_instances(1).await
+    }
+
+    /// The same with `count` instances.
+    pub async fn with_instances(count: usize) -> Self {
+        let mut platform = Self::new();
+        platform.add_demo("hello", "1.0.0", &format!("replicas = {count}\n"));
+        platform.up();
+        platform.until_ready("hello", count).await;
+        platform
+    }
+
+    pub fn set(&mut self, key: &str, value: &str) {
+        self.settings.retain(|(k, _)| k != key);
+        self.settings.push((key.to_owned(), value.to_owned()));
+    }
+
+    pub fn setting(&self, key: &str) -> String {
+        self.settings.iter().find(|(k, _)| k == key).map(|(_, v)| v.clone()).unwrap_or_default()
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub fn network(&self) -> String {
+        format!("pf-{}", self.id)
+    }
+
+    pub fn domain(&self) -> String {
+        self.id.clone()
+    }
+
+    /// The repository as a container asks for it.
+    pub fn repository(&self) -> String {
+        format!("repository.{}:{}", self.domain(), self.internal)
+    }
+
+    pub fn gateway(&self) -> String {
+        std::fs::read_to_string(self.path("state/gateway")).unwrap().trim().to_owned()
+    }
+
+    /// Writes a file into the repository.
+    pub fn put(&self, path: &str, text: impl AsRef<[u8]>) {
+        let file = self.path("repository").join(path);
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        std::fs::write(file, text).unwrap();
+    }
+
+    /// Puts the demo app into the repository under a name and version.
+    pub fn add_demo(&self, app: &str, version: &str, declaration: &str) {
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("demo/hello-world/app.py");
+        let archive = self.path("demo.tgz");
+        let packed = Command::new("tar")
+            .arg("-C")
+            .arg(source.parent().unwrap())
+            .arg("-czf")
+            .arg(&archive)
+            .arg("app.py")
+            .status()
+            .unwrap();
+        assert!(packed.success());
+        self.put(&format!("artefacts/{app}/{version}/{app}.tgz"), std::fs::read(archive).unwrap());
+        self.put(&format!("config/{app}/{app}.config"), "STARTUP_COMMAND=\"python3 app.py\"\n");
+        self.put(&format!("apps/{app}.toml"), format!("{declaration}\n[health]\npath = \"/health\"\n"));
+    }
+
+    /// Puts the demo's files there without declaring an app, and waits until they are served.
+    pub async fn put_files(&self, app: &str) {
+        self.put(&format!("files/{app}/{app}.tgz"), std::fs::read(self.path("demo.tgz")).unwrap());
+        self.put(&format!("config/{app}/{app}.config"), "STARTUP_COMMAND=\"python3 app.py\"\n");
+        let host = format!("repository.{}", self.domain());
+        self.until_status(&host, &format!("/files/{app}/{app}.tgz"), 200).await;
+        self.until_status(&host, &format!("/config/{app}/{app}.config"), 200).await;
+    }
+
+    pub fn up(&mut self) {
+        let log = std::fs::File::options().create(true).append(true).open(self.path("log")).unwrap();
+        let mut command = self.command();
+        let child = command.arg("up").stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap();
+        self.child = Some(child);
+    }
+
+    /// The command line of this platform, without a verb.
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(BINARY);
+        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("PLATFORMER_")) {
+            command.env_remove(name);
+        }
+        for (key, value) in &self.settings {
+            command.arg("--set").arg(format!("{key}={value}"));
+        }
+        command.current_dir(self.folder.path()).stdin(Stdio::null());
+        command
+    }
+
+    /// Runs a verb to its end.
+    pub fn cli(&self, arguments: &[&str]) -> Output {
+        self.command().args(arguments).output().unwrap()
+    }
+
+    /// Runs a verb that must succeed and returns what it printed.
+    pub fn ok(&self, arguments: &[&str]) -> String {
+        let output = self.cli(arguments);
+        let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success(), "{arguments:?} ended with {}: {text}\n{}", output.status, self.log());
+        text
+    }
+
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.path("log")).unwrap_or_default()
+    }
+
+    pub fn pid(&self) -> i32 {
+        std::fs::read_to_string(self.path("state/supervisor.pid")).unwrap().trim().parse().unwrap()
+    }
+
+    pub fn nginx_pid(&self) -> i32 {
+        std::fs::read_to_string(self.path("state/nginx/nginx.pid")).unwrap().trim().parse().unwrap()
+    }
+
+    /// Kills the supervisor with SIGKILL and waits until it is gone.
+    pub fn kill(&mut self) {
+        let mut child = self.child.take().unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    pub async fn status(&self) -> Option<Value> {
+        let token = std::fs::read_to_string(self.path("state/token")).ok()?;
+        let request = format!("Authorization: Bearer {}\r\n", token.trim());
+        let answer = request_with(self.api_address(), "GET", "localhost", "/v1/status", &request, b"").await.ok()?;
+        serde_json::from_str(&answer.body).ok()
+    }
+
+    /// Waits until the status satisfies the check, and returns it.
+    pub async fn until(&self, what: &str, check: impl Fn(&Value) -> bool) -> Value {
+        let end = Instant::now() + DEADLINE;
+        let mut last = None;
+        while Instant::now() < end {
+            if let Some(status) = self.status().await {
+                if check(&status) {
+                    return status;
+                }
+                last = Some(status);
+            }
+            if self.log().lines().any(|line| line.starts_with("error:")) {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let last = last.map(|s| serde_json::to_string_pretty(&s).unwrap()).unwrap_or_default();
+        panic!("{what}: not within {DEADLINE:?}\n{last}\n{}", self.log());
+    }
+
+    /// The container name of the app's n-th instance: the number in it depends on what runs beside us.
+    pub async fn instance(&self, app: &str, n: usize) -> String {
+        let status = self.status().await.unwrap();
+        app_of(&status, app).unwrap()["instances"][n]["name"].as_str().unwrap().to_owned()
+    }
+
+    /// Waits until the app has exactly `count` ready instances and nginx serves them.
+    pub async fn until_ready(&self, app: &str, count: usize) -> Value {
+        self.until(&format!("{app} has {count} ready"), |s| {
+            app_of(s, app).is_some_and(|a| a["ready"] == count)
+                && s["generation"]["live"] == s["generation"]["wanted"]
+                && s["generation"]["live"].is_u64()
+        })
+        .await
+    }
+
+    pub async fn until_problem(&self, subject: &str, reason: &str) -> Value {
+        self.until(&format!("problem of {subject}: {reason}"), |s| {
+            s["problems"].as_array().unwrap().iter().any(|p| {
+                p["subject"].as_str().unwrap().contains(subject) && p["reason"].as_str().unwrap().contains(reason)
+            })
+        })
+        .await
+    }
+
+    pub fn http_address(&self) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], self.http))
+    }
+
+    pub fn api_address(&self) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], self.api))
+    }
+
+    /// GET through the balancer.
+    pub async fn get(&self, host: &str, path: &str) -> Answer {
+        request(self.http_address(), host, path).await.unwrap()
+    }
+
+    /// Waits until GET answers with the status.
+    pub async fn until_status(&self, host: &str, path: &str, status: u16) -> Answer {
+        let end = Instant::now() + DEADLINE;
+        loop {
+            let last = request(self.http_address(), host, path).await;
+            match last {
+                Ok(answer) if answer.status == status => return answer,
+                _ if Instant::now() < end => tokio::time::sleep(Duration::from_millis(10)).await,
+                _ => panic!("{host}{path}: no {status} within {DEADLINE:?}, last {last:?}\n{}", self.log()),
+            }
+        }
+    }
+
+    /// Starts a container by hand on the platform's network; its name gets the test's id in front.
+    pub fn docker_run(&self, name: &str, options: &[&str], image_and_command: &[&str]) -> String {
+        let full = format!("{}-{name}", self.id);
+        let mut command = Command::new("docker");
+        command.args([
+            "run",
+            "-d",
+            "--name",
+            &full,
+            "--network",
+            &self.network(),
+            "--dns",
+            &self.gateway(),
+            "--label",
+            &format!("test={}", self.id),
+        ]);
+        let output = command.args(options).args(image_and_command).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        full
+    }
+
+    /// Starts the demo app by hand as an instance of `app`.
+    pub fn run_demo(&self, name: &str, app: &str, options: &[&str]) -> String {
+        let label = format!("platformer.app={app}");
+        let mut all = vec!["--label", label.as_str()];
+        all.extend(options);
+        let repository = self.repository();
+        self.docker_run(name, &all, &["platformer/app-base", app, &repository])
+    }
+
+    /// Waits until the name does not exist.
+    pub async fn until_no_name(&self, name: &str) {
+        let end = Instant::now() + DEADLINE;
+        while self.resolve(name).await.0 != 3 {
+            assert!(Instant::now() < end, "{name} still resolves");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// A query to the platform's DNS over UDP: the response code and the A addresses.
+    pub async fn resolve(&self, name: &str) -> (u8, Vec<String>) {
+        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        socket.connect(("127.0.0.1", self.dns)).await.unwrap();
+        let mut query = vec![0, 7, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+        for label in name.split('.') {
+            query.push(label.len() as u8);
+            query.extend(label.bytes());
+        }
+        query.extend([0, 0, 1, 0, 1]);
+        socket.send(&query).await.unwrap();
+        let mut answer = [0; 1232];
+        let length = tokio::time::timeout(Duration::from_secs(5), socket.recv(&mut answer)).await.unwrap().unwrap();
+        let count = usize::from(answer[7]);
+        let mut at = query.len();
+        let mut addresses = Vec::new();
+        for _ in 0..count {
+            // Name (a pointer, or labels), type, class, ttl, length, data.
+            while answer[at] != 0 && answer[at] < 192 {
+                at += usize::from(answer[at]) + 1;
+            }
+            at += if answer[at] >= 192 { 2 } else { 1 };
+            let size = usize::from(answer[at + 9]);
+            let data = &answer[at + 10..at + 10 + size];
+            if size == 4 {
+                addresses.push(format!("{}.{}.{}.{}", data[0], data[1], data[2], data[3]));
+            }
+            at += 10 + size;
+        }
+        assert!(at <= length);
+        (answer[3] & 15, addresses)
+    }
+}
+
+impl Drop for Platform {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("--- log of {} ---\n{}", self.id, self.log());
+        }
+        if let Some(mut child) = self.child.take() {
+            let _ = nix::sys::signal::kill(
+                nix::unistd::Pid::from_raw(child.id() as i32),
+                nix::sys::signal::Signal::SIGKILL,
+            );
+            let _ = child.wait();
+        }
+        let list = |filter: &str| {
+            let output = Command::new("docker").args(["ps", "-aq", "--filter", filter]).output().unwrap();
+            String::from_utf8_lossy(&output.stdout).split_whitespace().map(str::to_owned).collect::<Vec<_>>()
+        };
+        let containers = [
+            list(&format!("network={}", self.network())),
+            list(&format!("label=test={}", self.id)),
+            list(&format!("name=^/{}-", self.id)),
+        ]
+        .concat();
+        if !containers.is_empty() {
+            let _ = Command::new("docker").args(["rm", "-f", "-v"]).args(containers).output();
+        }
+        let _ = Command::new("docker").args(["network", "rm", &self.network()]).output();
+        drop(self.slot.take());
+        if let Ok(pid) = std::fs::read_to_string(self.path("state/nginx/nginx.pid")) {
+            let _ = nix::sys::signal::kill(
+                nix::unistd::Pid::from_raw(pid.trim().parse().unwrap_or(i32::MAX)),
+                nix::sys::signal::Signal::SIGTERM,
+            );
+        }
+    }
+}
+
+pub fn app_of<'a>(status: &'a Value, app: &str) -> Option<&'a Value> {
+    status["apps"].as_array()?.iter().find(|a| a["name"] == app)
+}
+
+pub fn docker(arguments: &[&str]) -> String {
+    let output = Command::new("docker").args(arguments).output().unwrap();
+    assert!(output.status.success(), "docker {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}
+
+#[derive(Debug, Clone)]
+pub struct Answer {
+    pub status: u16,
+    pub head: String,
+    pub body: String,
+}
+
+impl Answer {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.head
+            .lines()
+            .filter_map(|l| l.split_once(':'))
+            .find(|(n, _)| n.eq_ignore_ascii_case(name))
+            .map(|(_, v)| v.trim())
+    }
+
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|e| panic!("{e}: {:?}", self.body))
+    }
+}
+
+/// One GET on a connection of its own, the path sent as it is.
+pub async fn request(address: SocketAddr, host: &str, path: &str) -> io::Result<Answer> {
+    request_with(address, "GET", host, path, "", b"").await
+}
+
+pub async fn request_with(
+    address: SocketAddr,
+    method: &str,
+    host: &str,
+    path: &str,
+    headers: &str,
+    body: &[u8],
+) -> io::Result<Answer> {
+    let exchange = async {
+        let mut stream = TcpStream::connect(address).await?;
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nContent-Length: {}\r\n{headers}\r\n",
+            body.len()
+        );
+        stream.write_all(head.as_bytes()).await?;
+        stream.write_all(body).await?;
+        let mut bytes = Vec::new();
+        stream.read_to_end(&mut bytes).await?;
+        Ok::<_, io::Error>(bytes)
+    };
+    let bytes = tokio::time::timeout(Duration::from_secs(30), exchange).await??;
+    let text = String::from_utf8_lossy(&bytes).into_owned();
+    let (head, body) = text.split_once("\r\n\r\n").ok_or_else(|| io::Error::other(format!("no answer: {text:?}")))?;
+    let status = head
+        .split(' ')
+        .nth(1)
+        .and_then(|s| s.parse().ok())
+        .ok_or_else(|| io::Error::other(format!("no status: {head:?}")))?;
+    let chunked = head.to_ascii_lowercase().contains("transfer-encoding: chunked");
+    let body = if chunked { dechunk(body) } else { body.to_owned() };
+    Ok(Answer { status, head: head.to_owned(), body })
+}
+
+fn dechunk(mut rest: &str) -> String {
+    let mut body = String::new();
+    while let Some((size, after)) = rest.split_once("\r\n") {
+        let size = usize::from_str_radix(size.trim(), 16).unwrap_or(0);
+        if size == 0 || after.len() < size {
+            break;
+        }
+        body += &after[..size];
+        rest = after[size..].trim_start_matches("\r\n");
+    }
+    body
+}
+
+/// Clients that ask all the time, each request on a fresh connection, and count what goes wrong.
+pub struct Load {
+    stop: Arc<AtomicBool>,
+    clients: Vec<tokio::task::JoinHandle<(u32, Vec<String>)>>,
+}
+
+impl Load {
+    pub fn begin(address: SocketAddr, host: &str, path: &str, clients: usize) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let client = || {
+            let (stop, host, path) = (stop.clone(), host.to_owned(), path.to_owned());
+            tokio::spawn(async move {
+                let (mut good, mut bad) = (0, Vec::new());
+                while !stop.load(Ordering::SeqCst) {
+                    match request(address, &host, &path).await {
+                        Ok(answer) if answer.status == 200 => good += 1,
+                        Ok(answer) => bad.push(format!("{} {}", answer.status, answer.body)),
+                        Err(error) => bad.push(error.to_string()),
+                    }
+                }
+                (good, bad)
+            })
+        };
+        let clients = (0..clients).map(|_| client()).collect();
+        Self { stop, clients }
+    }
+
+    /// How many were answered with 200, and what went wrong.
+    pub async fn end(self) -> (u32, Vec<String>) {
+        self.stop.store(true, Ordering::SeqCst);
+        let (mut good, mut bad) = (0, Vec::new());
+        for client in self.clients {
+            let (g, b) = client.await.unwrap();
+            good += g;
+            bad.extend(b);
+        }
+        (good, bad)
+    }
+}

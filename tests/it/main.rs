@@ -1,0 +1,14 @@
+//! The platform as its users have it: the real binary, real Docker, real nginx.
+//!
+//! Each test boots a platform of its own, with its own state, ports, network and domain, so that tests run in
+//! parallel and beside a running platform, and clean up after themselves.
+
+mod apps;
+mod bad_input;
+mod by_hand;
+mod crash;
+mod harness;
+mod platform;
+mod repository;
+mod startup;
+mod watch;
