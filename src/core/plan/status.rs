@@ -111,11 +111,7 @@ pub fn status(world: &World, plan: &Plan) -> Status {
         apps: apps.map(|(name, members)| app_status(world, plan, name, members)).collect(),
         problems: plan.problems.clone(),
         engine: EngineStatus { state: world.engine },
-        generation: Generations {
-            wanted: plan.generation,
-            written: balancer.written,
-            live: balancer.live.as_ref().map(|l| l.generation),
-        },
+        generation: Generations { wanted: plan.generation, written: balancer.written, live: balancer.settled },
     }
 }
 

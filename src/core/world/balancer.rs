@@ -44,6 +44,8 @@ pub struct Balancer {
     known: bool,
     pub live: Option<Live>,
     pub switching: Option<Switching>,
+    /// The generation that every worker which accepts connections serves: what people are told is live.
+    pub settled: Option<u64>,
     /// The highest number ever given out.
     pub last_generation: u64,
     pub written: u64,
@@ -67,6 +69,7 @@ impl Balancer {
         if let Some(Found { generation, routes, fingerprint }) = found {
             self.last_generation = self.last_generation.max(generation);
             self.written = generation;
+            self.settled = Some(generation);
             self.adopted = Some(routes.clone());
             self.live = Some(Live { generation, routes, templates: None, fingerprint, settled: true });
         }
@@ -74,6 +77,7 @@ impl Balancer {
 
     pub(super) fn died(&mut self, now: Timestamp, reason: String) {
         self.live = None;
+        self.settled = None;
         self.switching = None;
         self.died = Some((now, reason));
     }
@@ -97,6 +101,7 @@ impl Balancer {
         self.switching.take_if(|s| s.switch.generation == generation);
         if let Some(live) = self.live.as_mut().filter(|l| l.generation == generation) {
             live.settled = true;
+            self.settled = Some(generation);
         }
     }
 
