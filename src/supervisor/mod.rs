@@ -3,6 +3,8 @@
 pub mod boot;
 mod doctor;
 mod execute;
+#[cfg(test)]
+mod fakes;
 mod follow;
 mod frame;
 pub mod init;
