@@ -26,7 +26,7 @@ build:
 
 # Every kind of test: core, layers, fakes, real nginx, real Docker.
 test:
-	$(CARGO) nextest run $(BUILD)
+	$(CARGO) nextest run $(BUILD) --no-fail-fast
 
 bench:
 	scripts/bench
