@@ -126,7 +126,7 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
         Verb::Down(verb) => verb.run(&client()?, &globals).await,
         Verb::Status(verb) => verb.run(&client()?, &globals).await,
         Verb::Why(verb) => verb.run(&client()?, &globals).await,
-        Verb::Render(verb) => verb.run(&client()?).await,
+        Verb::Render(verb) => verb.run(&client()?, &globals).await,
         Verb::Dns(verb) => verb.run(&client()?, &globals).await,
         Verb::Repository(verb) => verb.run(&client()?, &globals).await,
         Verb::Config(verb) => verb.run(&client()?, &globals).await,

@@ -2,7 +2,9 @@
 
 use clap::Args;
 use reqwest::Method;
+use serde_json::json;
 
+use super::Globals;
 use super::client::Client;
 use super::output::{self, Failure};
 
@@ -14,9 +16,12 @@ pub struct Render {
 }
 
 impl Render {
-    pub async fn run(self, client: &Client) -> Result<(), Failure> {
+    pub async fn run(self, client: &Client, globals: &Globals) -> Result<(), Failure> {
         let response = client.send(client.request(Method::GET, &format!("/v1/render?diff={}", self.diff))).await?;
         let text = response.text().await.map_err(|e| Failure::failed(e.to_string()))?;
+        if globals.json {
+            return output::json(&json!({ "diff": self.diff, "text": text }));
+        }
         if text.is_empty() { Ok(()) } else { output::line(text.trim_end()) }
     }
 }

@@ -41,6 +41,8 @@ pub fn run() -> ExitCode {
         let end = wait(&signals, child, &mut stopping);
         let first = began.elapsed() < STABLE;
         match end {
+            // Docker's restart policy tells by this code that it was no `down`: after a reboot it starts us again.
+            End::Code(0) if stopping => return ExitCode::from(TERMINATED),
             // Ended by itself with a code: stopped on purpose, or it cannot boot, which a restart does not mend.
             End::Code(code) if stopping || code == 0 || (code != DIED && first) => return ExitCode::from(code),
             End::Code(_) | End::Killed if stopping => return ExitCode::FAILURE,
@@ -55,6 +57,8 @@ pub fn run() -> ExitCode {
     }
 }
 
+/// 128 + SIGTERM, as a shell has it.
+const TERMINATED: u8 = 143;
 /// The exit code of a supervisor that died in operation: it is to be started again.
 pub const DIED: u8 = 70;
 
