@@ -89,12 +89,13 @@ impl Balancer for Nginx {
     }
 
     async fn watch(&self) -> String {
-        loop {
-            sleep(POLL).await;
-            if self.master().is_none() {
-                return "nginx has ended".into();
+        sleep(POLL).await;
+        if let Some(master) = self.master() {
+            while master.process().is_alive() {
+                sleep(POLL).await;
             }
         }
+        "nginx has ended".into()
     }
 
     async fn status(&self) -> BalancerStatus {
