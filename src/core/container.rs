@@ -50,6 +50,17 @@ pub enum RunState {
     },
 }
 
+impl RunState {
+    /// How the run ended, in words; `None` while it has not.
+    pub fn ending(&self) -> Option<String> {
+        match self {
+            RunState::Exited { oom: true, .. } => Some("it ran out of memory".into()),
+            RunState::Exited { code, .. } => Some(format!("it exited with {code}")),
+            RunState::Created | RunState::Running | RunState::Paused => None,
+        }
+    }
+}
+
 /// What Docker's own HEALTHCHECK says, where the image has one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DockerHealth {

@@ -11,15 +11,14 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::app::parse_file;
-use super::container::{Container, ContainerId, Owner, RunState};
-use super::names::{AppName, Domain, Version};
+use super::container::{Container, ContainerId, RunState};
+use super::names::{AppName, Version};
 use super::plan::plan;
 use super::repository::Index;
 use super::routes::Routes;
 use super::templates::Templates;
-use super::testing::{at, container};
-use super::world::{Action, Command, Fact, Intent, Platform, SwitchError, World};
-use super::zone::DnsOptions;
+use super::testing::{at, container, platform};
+use super::world::{Action, Command, Fact, Intent, SwitchError, World};
 
 /// xorshift64*, so that a seed means the same on every machine (Vigna 2016).
 struct Random(u64);
@@ -51,17 +50,7 @@ struct Outside {
 }
 
 fn world(now: Timestamp) -> World {
-    let platform = Platform {
-        domain: Domain::platform(),
-        owner: Owner("me".into()),
-        network: "platform".into(),
-        gateway: [172, 30, 0, 1].into(),
-        port: 80,
-        dns: DnsOptions::default(),
-        frame: 1,
-        follow_only: false,
-    };
-    World::new(platform, Arc::new(Templates::built_in()), now)
+    World::new(platform(), Arc::new(Templates::built_in()), now)
 }
 
 fn index() -> Arc<Index> {

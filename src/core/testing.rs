@@ -2,7 +2,10 @@
 
 use jiff::Timestamp;
 
-use super::container::{Attachment, Container, ContainerId, RunState};
+use super::container::{Attachment, Container, ContainerId, Owner, RunState};
+use super::names::Domain;
+use super::world::Platform;
+use super::zone::DnsOptions;
 
 /// A running container on network `platform`; its address is made from its name, so that it is stable.
 pub fn container(name: &str, labels: &[(&str, &str)]) -> Container {
@@ -20,6 +23,20 @@ pub fn container(name: &str, labels: &[(&str, &str)]) -> Container {
         exposed: vec![8080],
         created_at: Timestamp::UNIX_EPOCH,
         started_at: Some(Timestamp::UNIX_EPOCH),
+    }
+}
+
+/// The platform that tests of core and supervisor run in.
+pub fn platform() -> Platform {
+    Platform {
+        domain: Domain::platform(),
+        owner: Owner("me".into()),
+        network: "platform".into(),
+        gateway: [172, 30, 0, 1].into(),
+        port: 80,
+        dns: DnsOptions::default(),
+        frame: 1,
+        follow_only: false,
     }
 }
 

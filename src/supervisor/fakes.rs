@@ -17,9 +17,9 @@ use crate::core::names::{AppName, Domain};
 use crate::core::render::{Features, Frame, Listeners, Rendered};
 use crate::core::repository::Index;
 use crate::core::templates::Templates;
-use crate::core::testing::container;
+use crate::core::testing::{container, platform};
 use crate::core::world::{Command, Fact, Found, InstanceSpec, Intent, Platform, ProbeTarget, World};
-use crate::core::zone::{DnsOptions, Zone};
+use crate::core::zone::Zone;
 use crate::ports::balancer::{Balancer, BalancerError, BalancerStatus, Generation};
 use crate::ports::engine::{Engine, EngineError, EngineVersion, Hints, Listing, LogLines, LogQuery, PlatformNetwork};
 use crate::ports::inbox::{CommandError, Inbox};
@@ -193,16 +193,7 @@ impl Rig {
             connections: 32,
             owns_http: true,
         });
-        let platform = Platform {
-            domain: Domain::platform(),
-            owner: Owner("me".into()),
-            network: "platform".into(),
-            gateway: [172, 30, 0, 1].into(),
-            port: 80,
-            dns: DnsOptions::default(),
-            frame: frame.fingerprint(),
-            follow_only: false,
-        };
+        let platform = Platform { frame: frame.fingerprint(), ..platform() };
         let templates = Arc::new(Templates::built_in());
         let world = World::new(platform, templates.clone(), Timestamp::now());
         let snapshot = Snapshot::new(first_view(&world, &templates));

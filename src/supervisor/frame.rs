@@ -7,7 +7,7 @@ use nix::sys::resource::{Resource, getrlimit};
 use nix::unistd::Uid;
 
 use crate::core::render::{Features, Frame, Listeners};
-use crate::settings::{Listen, Settings};
+use crate::settings::Settings;
 
 /// Users that distributions run nginx's workers as, in the order they are looked for.
 const USERS: [&str; 3] = ["nginx", "www-data", "nobody"];
@@ -51,9 +51,7 @@ pub fn foreign(settings: &Settings, features: Features, folder: &Path, full: boo
 /// Where nginx listens: a wildcard address covers the network's gateway on the same port.
 pub fn http_addresses(settings: &Settings, gateway: IpAddr) -> Vec<SocketAddr> {
     let http = settings.listen.http;
-    let internal = match settings.listen.internal {
-        Listen::Network(_) | Listen::Address(_) => settings.listen.internal.resolve(gateway),
-    };
+    let internal = settings.listen.internal.resolve(gateway);
     let covered = internal == http || (http.ip().is_unspecified() && http.port() == internal.port());
     if covered { vec![http] } else { vec![http, internal] }
 }

@@ -141,10 +141,10 @@ mod tests {
     use std::net::IpAddr;
 
     use super::*;
-    use crate::core::container::{Attachment, Network, Owner, Subnet};
-    use crate::core::names::Domain;
+    use crate::core::container::{Attachment, Network, Subnet};
+
     use crate::core::templates::Templates;
-    use crate::core::testing::{at, container};
+    use crate::core::testing::{at, container, platform};
     use crate::core::world::{Fact, Platform};
     use crate::core::zone::{Answer, DnsOptions, QueryKind, Reply, Wildcard};
 
@@ -153,16 +153,7 @@ mod tests {
     }
 
     fn zone_of(containers: Vec<Container>, dns: DnsOptions) -> Zone {
-        let platform = Platform {
-            domain: Domain::platform(),
-            owner: Owner("me".into()),
-            network: "platform".into(),
-            gateway: ip("172.30.0.1"),
-            port: 80,
-            dns,
-            frame: 0,
-            follow_only: false,
-        };
+        let platform = Platform { dns, ..platform() };
         let network = |name: &str, subnet: &str| Network {
             name: name.into(),
             owner: None,

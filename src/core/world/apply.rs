@@ -137,12 +137,11 @@ impl World {
     fn see(&mut self, container: Container, now: Timestamp) {
         let before = self.containers.get(&container.id);
         let was_running = before.is_some_and(|c| c.is_running());
-        if let (true, RunState::Exited { code, oom, .. }) = (was_running, &container.state)
+        if let (true, Some(reason)) = (was_running, container.state.ending())
             && let Claim::Instance(instance) = self.claim_of(&container)
             && instance.managed
             && !self.retiring.contains_key(&container.id)
         {
-            let reason = if *oom { "it ran out of memory".to_owned() } else { format!("it exited with {code}") };
             let lived = container.started_at.map(|at| now.duration_since(at)).unwrap_or_default();
             if lived.unsigned_abs() > HEALTHY_LIFE {
                 self.backoff.remove(&instance.app);

@@ -76,9 +76,8 @@ impl World {
             RunState::Running => {}
             RunState::Created => return (Condition::Starting, since, None),
             RunState::Paused => return (Condition::Unhealthy, since, Some("it is paused".into())),
-            RunState::Exited { code, oom, at } => {
-                let reason = if *oom { "it ran out of memory".into() } else { format!("it exited with {code}") };
-                return (Condition::Stopped, at.unwrap_or(since), Some(reason));
+            RunState::Exited { at, .. } => {
+                return (Condition::Stopped, at.unwrap_or(since), container.state.ending());
             }
         }
         if self.probe_kind(container, app).is_none() {
