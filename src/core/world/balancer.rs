@@ -55,6 +55,9 @@ pub struct Balancer {
     pub retry: Option<(Timestamp, u32, String)>,
     pub died: Option<(Timestamp, String)>,
     adopted: Option<Arc<Routes>>,
+    /// Routes of a balancer that died: workers that outlived their master may go on serving them until a
+    /// later generation has settled.
+    lost: Vec<Arc<Routes>>,
 }
 
 impl Balancer {
@@ -76,9 +79,9 @@ impl Balancer {
     }
 
     pub(super) fn died(&mut self, now: Timestamp, reason: String) {
-        self.live = None;
+        self.lost.extend(self.live.take().map(|live| live.routes));
+        self.lost.extend(self.switching.take().map(|s| s.switch.routes));
         self.settled = None;
-        self.switching = None;
         self.died = Some((now, reason));
     }
 
@@ -102,6 +105,7 @@ impl Balancer {
         if let Some(live) = self.live.as_mut().filter(|l| l.generation == generation) {
             live.settled = true;
             self.settled = Some(generation);
+            self.lost.clear();
         }
     }
 
@@ -109,6 +113,7 @@ impl Balancer {
     pub fn may_send_to(&self, address: SocketAddr) -> bool {
         let live = self.live.as_ref().is_some_and(|l| !l.settled || l.routes.names(address));
         live || self.switching.as_ref().is_some_and(|s| s.switch.routes.names(address))
+            || self.lost.iter().any(|routes| routes.names(address))
     }
 
     pub(super) fn adopted_names(&self, address: SocketAddr) -> bool {
