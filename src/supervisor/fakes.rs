@@ -277,6 +277,28 @@ async fn what_cannot_be_recorded_is_not_done() {
 }
 
 #[tokio::test]
+async fn a_new_app_starts_only_once_its_release_is_recorded() {
+    let rig = Rig::new(|_, _, ledger| *ledger.full.lock().unwrap() = true);
+    rig.declare(&["shop"]);
+    rig.until("the full ledger is shown", |v| v.status.problems.iter().any(|p| p.subject == "ledger")).await;
+    assert!(rig.engine.started.lock().unwrap().is_empty());
+    *rig.ledger.full.lock().unwrap() = false;
+    rig.until_served("shop").await;
+}
+
+#[tokio::test]
+async fn instances_found_without_a_record_are_kept() {
+    let rig = Rig::new(|_, _, ledger| *ledger.full.lock().unwrap() = true);
+    let labels = [("platformer.app", "shop"), ("platformer.version", "1.0"), ("platformer.owner", "me")];
+    rig.inbox.tell(Fact::Seen(Box::new(container("shop-1.0-7", &labels))));
+    rig.declare(&["shop"]);
+    rig.until("the full ledger is shown", |v| v.status.problems.iter().any(|p| p.subject == "ledger")).await;
+    *rig.ledger.full.lock().unwrap() = false;
+    rig.until_served("shop").await;
+    assert!(rig.engine.stopped.lock().unwrap().is_empty() && rig.engine.started.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
 async fn an_act_that_panics_is_reported_and_tried_again() {
     let rig = Rig::new(|engine, _, _| *engine.panics.lock().unwrap() = true);
     rig.declare(&["shop"]);

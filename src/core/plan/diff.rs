@@ -37,7 +37,7 @@ pub fn plan(world: &mut World, now: Timestamp) -> Plan {
     let mut plan = Plan::default();
     world.departed.retain(|_, at| now.duration_since(*at).unsigned_abs() < DEPARTED);
     plan.wake_at = world.departed.values().map(|at| *at + DEPARTED).min();
-    settle_stable(world, &mut plan);
+    settle_stable(world, &mut plan, now);
     manage_fleets(world, &mut plan, now);
 
     let members = world.instances();
@@ -60,7 +60,7 @@ pub fn plan(world: &mut World, now: Timestamp) -> Plan {
 }
 
 /// A declared app without a stable release gets its newest version.
-fn settle_stable(world: &mut World, plan: &mut Plan) {
+fn settle_stable(world: &World, plan: &mut Plan, now: Timestamp) {
     let mut settled: Vec<(AppName, Intent)> = Vec::new();
     for (name, app) in &world.declared {
         let Some(intent) = world.intents.get(name).filter(|i| i.stable.is_none() && !i.removed) else { continue };
@@ -72,11 +72,11 @@ fn settle_stable(world: &mut World, plan: &mut Plan) {
             settled.push((name.clone(), Intent { stable: Some(version), ..intent.clone() }));
         }
     }
-    for (app, intent) in settled {
-        let record = Action::Record { app, intent: Some(intent) };
-        world.begin(&record, Timestamp::UNIX_EPOCH);
-        plan.actions.push(record);
+    // Acted on by the next plan, which is made once the decision is recorded.
+    if !settled.is_empty() {
+        plan.wake_at = Some(now);
     }
+    plan.actions.extend(settled.into_iter().map(|(app, intent)| Action::Record { app, intent: Some(intent) }));
 }
 
 fn manage_fleets(world: &mut World, plan: &mut Plan, now: Timestamp) {

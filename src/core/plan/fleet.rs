@@ -25,10 +25,12 @@ pub fn fleet(world: &World, app: &Arc<App>, members: &[&Member<'_>], now: Timest
     let ours: Vec<_> =
         members.iter().filter(|m| m.claim.managed && !world.retiring.contains_key(&m.container.id)).collect();
     let wanted = usize::from(world.wanted(app));
-    let Some(stable) = world.stable(&app.name).filter(|_| wanted > 0) else {
+    if wanted == 0 {
         wish.retire = ours.iter().map(|m| m.container.id.clone()).collect();
         return wish;
-    };
+    }
+    // Until a release is recorded nothing says which of the instances that run are wanted.
+    let Some(stable) = world.stable(&app.name) else { return wish };
     let renew_before = world.intents.get(&app.name).and_then(|i| i.renew_before);
     let is_current =
         |m: &Member<'_>| m.version == *stable && renew_before.is_none_or(|moment| m.container.created_at >= moment);
