@@ -65,7 +65,9 @@ impl Master {
 
 /// Workers whose master was killed: they go on serving, and hold the ports.
 pub fn orphans(folder: &Folder) -> Vec<Process> {
+    // `/proc` names files by their real path, also where the state folder is a symlink.
     let log = folder.error_log();
+    let log = fs::canonicalize(&log).unwrap_or(log);
     let holds_our_log = |pid: i32| {
         let files = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
         files.filter_map(|f| fs::read_link(f.path()).ok()).any(|target| target == log)
