@@ -119,3 +119,30 @@ async fn a_config_folder_that_cannot_be_written_keeps_the_live_routes_and_heals(
     platform.until_ready("hello", 2).await;
     docker(&["rm", "-f", &by_hand]);
 }
+
+#[tokio::test]
+async fn a_full_disk_changes_nothing_that_serves_and_is_made_up_for_once_there_is_space() {
+    if !docker_or_skip() {
+        return;
+    }
+    let mut platform = Platform::new();
+    platform.mount_small_state();
+    platform.add_demo("hello", "1.0.0", "replicas = 1\n");
+    platform.up();
+    platform.until_ready("hello", 1).await;
+    platform.put_files("late").await;
+    let filler = platform.path("state/filler");
+    let filled = std::fs::write(&filler, vec![0; 8 << 20]);
+    assert!(filled.is_err(), "the disk took it all");
+    platform.run_demo("late", "late", &[]);
+    platform.until_problem("nginx", "No space left").await;
+    let refused = platform.cli(&["scale", "hello", "2"]);
+    let text = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(refused.status.code() == Some(1) && text.contains("could not be recorded"), "{refused:?}");
+    assert_eq!(platform.status().await.unwrap()["apps"][0]["wanted"], 1);
+    assert_eq!(platform.get("hello.localhost", "/").await.status, 200);
+    std::fs::remove_file(&filler).unwrap();
+    platform.until_status("late.localhost", "/", 200).await;
+    platform.ok(&["scale", "hello", "2"]);
+    platform.until_ready("hello", 2).await;
+}

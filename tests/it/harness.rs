@@ -40,6 +40,8 @@ pub struct Platform {
     /// Where containers reach the balancer: not port 80, which a platform beside us may hold everywhere.
     pub internal: u16,
     pub settings: Vec<(String, String)>,
+    environment: Vec<(String, String)>,
+    mounted: bool,
     child: Option<Child>,
     slot: Option<Slot>,
 }
@@ -87,6 +89,8 @@ impl Platform {
             dns: free_port(),
             internal: free_port(),
             settings: Vec::new(),
+            environment: Vec::new(),
+            mounted: false,
             child: None,
             slot: None,
         };
@@ -127,6 +131,20 @@ impl Platform {
     pub fn set(&mut self, key: &str, value: &str) {
         self.settings.retain(|(k, _)| k != key);
         self.settings.push((key.to_owned(), value.to_owned()));
+    }
+
+    /// Sets a variable for every command of this platform.
+    pub fn environment(&mut self, name: &str, value: &str) {
+        self.environment.push((name.to_owned(), value.to_owned()));
+    }
+
+    /// Gives the state folder a disk of its own, of a few MiB.
+    pub fn mount_small_state(&mut self) {
+        let state = self.path("state");
+        std::fs::create_dir(&state).unwrap();
+        let mount = Command::new("mount").args(["-t", "tmpfs", "-o", "size=4m,mode=755", "none"]).arg(&state).status();
+        assert!(mount.unwrap().success());
+        self.mounted = true;
     }
 
     pub fn setting(&self, key: &str) -> String {
@@ -204,6 +222,7 @@ impl Platform {
         for (key, value) in &self.settings {
             command.arg("--set").arg(format!("{key}={value}"));
         }
+        command.envs(self.environment.iter().cloned());
         command.current_dir(self.folder.path()).stdin(Stdio::null());
         command
     }
@@ -424,6 +443,22 @@ impl Drop for Platform {
                 nix::sys::signal::Signal::SIGTERM,
             );
         }
+        end_orphans(&self.path("state/nginx/error.log"));
+        if self.mounted {
+            let _ = Command::new("umount").arg("-l").arg(self.path("state")).status();
+        }
+    }
+}
+
+/// Ends the workers of an nginx whose master was killed: they hold its log, and nobody else ends them.
+fn end_orphans(log: &Path) {
+    let holds_log = |pid: i32| {
+        let files = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+        files.filter_map(|f| std::fs::read_link(f.path()).ok()).any(|target| target == log)
+    };
+    let pids = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    for pid in pids.filter_map(|e| e.file_name().to_str()?.parse().ok()).filter(|pid| holds_log(*pid)) {
+        let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL);
     }
 }
 

@@ -7,6 +7,7 @@ mod apps;
 mod bad_input;
 mod by_hand;
 mod crash;
+mod engine;
 mod harness;
 mod platform;
 mod repository;
