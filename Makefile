@@ -29,4 +29,5 @@ test:
 	$(CARGO) nextest run $(BUILD) --no-fail-fast
 
 bench:
+	$(CARGO) bench --locked --target $(TARGET) --bench core
 	scripts/bench

@@ -1,0 +1,125 @@
+//! The core with 10,000 instances of 1,000 apps: plan + diff, and rendering. Prints medians beside their aims.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use platformer::core::app::parse_file;
+use platformer::core::container::{Attachment, Container, ContainerId, Owner, RunState};
+use platformer::core::names::Domain;
+use platformer::core::plan::plan;
+use platformer::core::render::{Features, Frame, Listeners, Renderer};
+use platformer::core::repository::Index;
+use platformer::core::templates::Templates;
+use platformer::core::world::{Action, Fact, Platform, World};
+use platformer::core::zone::DnsOptions;
+
+const APPS: u32 = 1_000;
+const INSTANCES: u32 = 10;
+const ROUNDS: usize = 15;
+
+fn main() {
+    let (mut world, frame) = (world(), frame());
+    // The first plan records releases, the second has something to say about everything.
+    for _ in 0..2 {
+        let now = Timestamp::now();
+        for action in plan(&mut world, now).actions {
+            if let Action::Record { .. } = action {
+                world.begin(&action, now);
+            }
+        }
+    }
+    let mut planned = plan(&mut world, Timestamp::now());
+    let served: usize = planned.routes.apps.values().map(|a| a.main().len()).sum();
+    assert_eq!(served, (APPS * INSTANCES) as usize, "every instance is routed");
+    let planning = median(|| planned = plan(&mut world, Timestamp::now()));
+    let templates = Templates::built_in();
+    let mut bytes = 0;
+    let rendering = median(|| {
+        let rendered = Renderer::new(&templates).and_then(|r| r.render(1, &frame, &planned.routes));
+        bytes = rendered.map_or(0, |r| r.http.len());
+    });
+    println!("10,000 instances of 1,000 apps, {} KiB of nginx text", bytes >> 10);
+    println!("plan + diff  {planning:>9.1?}  aim ≤ 50 ms");
+    println!("render       {rendering:>9.1?}  aim ≤ 150 ms");
+}
+
+fn median(mut work: impl FnMut()) -> Duration {
+    let mut took: Vec<Duration> = (0..ROUNDS)
+        .map(|_| {
+            let began = Instant::now();
+            work();
+            began.elapsed()
+        })
+        .collect();
+    took.sort();
+    took[ROUNDS / 2]
+}
+
+fn world() -> World {
+    let now = Timestamp::now();
+    let platform = Platform {
+        domain: Domain::platform(),
+        owner: Owner("bench".into()),
+        network: "platform".into(),
+        gateway: [10, 0, 0, 1].into(),
+        port: 80,
+        dns: DnsOptions::default(),
+        frame: 1,
+        follow_only: false,
+    };
+    let mut world = World::new(platform, Arc::new(Templates::built_in()), now);
+    let mut index = Index::default();
+    let mut containers = Vec::new();
+    for app in 0..APPS {
+        let name = format!("app-{app}");
+        let text = format!("image = \"app:1.0\"\nreplicas = {INSTANCES}");
+        if let Ok(app) = parse_file(&format!("apps/{name}.toml"), &text) {
+            index.apps.insert(app.name.clone(), Arc::new(app));
+        }
+        containers.extend((0..INSTANCES).map(|n| container(&name, app * INSTANCES + n, now)));
+    }
+    let ids: Vec<ContainerId> = containers.iter().map(|c| c.id.clone()).collect();
+    world.apply(Fact::Adopted(None), now);
+    world.apply(Fact::Indexed(Arc::new(index)), now);
+    world.apply(Fact::Listed { containers, networks: Vec::new(), local: Vec::new() }, now);
+    for id in ids {
+        world.apply(Fact::Probed { id, started_at: Some(now), verdict: Ok(()) }, now);
+    }
+    world
+}
+
+fn container(app: &str, number: u32, now: Timestamp) -> Container {
+    let labels = [("platformer.app", app), ("platformer.version", "1.0"), ("platformer.owner", "bench")];
+    let [_, a, b, c] = number.to_be_bytes();
+    Container {
+        id: ContainerId(format!("{number:064}").into()),
+        name: format!("{app}-1.0-{number}").into(),
+        image: "app:1.0".into(),
+        labels: labels.into_iter().map(|(k, v)| (k.to_owned(), v.to_owned())).collect(),
+        state: RunState::Running,
+        health: None,
+        attachments: vec![Attachment { network: "platform".into(), addresses: vec![IpAddr::from([10, a + 1, b, c])] }],
+        host_network: false,
+        exposed: vec![8080],
+        created_at: now,
+        started_at: Some(now),
+    }
+}
+
+fn frame() -> Frame {
+    Frame {
+        domain: Domain::platform(),
+        listen: Listeners { http: vec![([0, 0, 0, 0], 80).into()] },
+        supervisor: Some("/s/supervisor.sock".into()),
+        status: Some("/s/nginx/status.sock".into()),
+        features: Features { keepalive_min_timeout: true },
+        folder: "/s/nginx".into(),
+        user: None,
+        workers: "auto".into(),
+        open_files: 65_536,
+        connections: 32_768,
+        owns_http: true,
+    }
+}
