@@ -1,6 +1,5 @@
 //! The plan: wanted against observed, as actions.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,10 +9,11 @@ use super::fleet::fleet;
 use super::problems::{self, Problem};
 use super::routes;
 use super::zone::zone;
+use crate::core::container::ContainerId;
 use crate::core::names::{AppName, Version};
 use crate::core::routes::Routes;
 use crate::core::templates::Templates;
-use crate::core::world::{Action, Intent, Member, Phase, ProbeTarget, Switch, World};
+use crate::core::world::{Action, Intent, Member, Phase, ProbeTarget, Switch, World, by_app};
 
 /// How long the hosts of an undeclared app answer 503 after its last container went.
 const DEPARTED: Duration = Duration::from_secs(600);
@@ -38,9 +38,15 @@ pub fn plan(world: &mut World, now: Timestamp) -> Plan {
     world.departed.retain(|_, at| now.duration_since(*at).unsigned_abs() < DEPARTED);
     plan.wake_at = world.departed.values().map(|at| *at + DEPARTED).min();
     settle_stable(world, &mut plan, now);
-    manage_fleets(world, &mut plan, now);
-
-    let members = world.instances();
+    let before = world.instances();
+    let retire = manage_fleets(world, &before, &mut plan, now);
+    let members = if retire.is_empty() {
+        before
+    } else {
+        drop(before);
+        retire.iter().for_each(|id| world.retire(id));
+        world.instances()
+    };
     let wanted = routes::routes(world, &members, &mut plan.problems, now);
     problems::find(world, &members, &mut plan.problems, now);
     let zone = zone(world, &members);
@@ -79,15 +85,12 @@ fn settle_stable(world: &World, plan: &mut Plan, now: Timestamp) {
     plan.actions.extend(settled.into_iter().map(|(app, intent)| Action::Record { app, intent: Some(intent) }));
 }
 
-fn manage_fleets(world: &mut World, plan: &mut Plan, now: Timestamp) {
+/// Plans the instances of every declared app, and returns those to be taken out of service.
+fn manage_fleets(world: &World, members: &[Member<'_>], plan: &mut Plan, now: Timestamp) -> Vec<ContainerId> {
     if world.platform.follow_only || world.closing.is_some_and(|c| c.keep_apps) || world.is_engine_unknown() {
-        return;
+        return Vec::new();
     }
-    let members = world.instances();
-    let mut by_app: BTreeMap<AppName, Vec<&Member<'_>>> = BTreeMap::new();
-    for member in &members {
-        by_app.entry(member.claim.app.clone()).or_default().push(member);
-    }
+    let by_app = by_app(members);
     let mut retire = Vec::new();
     for (name, app) in &world.declared {
         let wish = fleet(world, app, by_app.get(name).map_or(&[], Vec::as_slice), now);
@@ -98,10 +101,8 @@ fn manage_fleets(world: &mut World, plan: &mut Plan, now: Timestamp) {
     if world.closing.is_some() {
         retire.extend(members.iter().filter(|m| m.claim.managed).map(|m| m.container.id.clone()));
     }
-    drop(members);
-    for id in retire {
-        world.retire(&id);
-    }
+    retire.retain(|id| !world.retiring.contains_key(id));
+    retire
 }
 
 fn probes(world: &World, members: &[Member<'_>]) -> Vec<ProbeTarget> {

@@ -84,6 +84,9 @@ fn must_stop_first(app: &App) -> bool {
 
 /// The `count` lowest container names of a release that no container has, of whichever platform.
 fn free_names(world: &World, app: &App, version: &Version, count: usize) -> Vec<String> {
+    if count == 0 {
+        return Vec::new();
+    }
     let taken: BTreeSet<&str> = world
         .containers
         .values()

@@ -138,8 +138,8 @@ fn of_repository(world: &World, members: &[Member<'_>], problems: &mut Vec<Probl
                 since,
             ));
         }
-        let has_instances = members.iter().any(|m| m.claim.app == *name);
-        if world.stable(name).is_none() && !has_instances && app.boots_from_repository() {
+        let has_instances = || members.iter().any(|m| m.claim.app == *name);
+        if world.stable(name).is_none() && app.boots_from_repository() && !has_instances() {
             let reason = "it has no version to run: its artefact folder is empty".to_owned();
             problems.push(Problem::new(
                 format!("app {name}"),

@@ -10,7 +10,7 @@ use super::problems::Problem;
 use crate::core::app::App;
 use crate::core::names::{AppName, HostName, PathPrefix, Version};
 use crate::core::routes::{AppRoute, Routes};
-use crate::core::world::{Member, World};
+use crate::core::world::{Member, World, by_app};
 
 /// The hosts an app asks for: declared ones, else those its containers name, else the default.
 pub fn hosts_of(world: &World, name: &AppName, app: Option<&App>, members: &[&Member<'_>]) -> Vec<HostName> {
@@ -27,10 +27,7 @@ pub fn hosts_of(world: &World, name: &AppName, app: Option<&App>, members: &[&Me
 
 /// Builds the wanted routes from the members (ordered by app), and reports every host that is refused.
 pub fn routes(world: &World, members: &[Member<'_>], problems: &mut Vec<Problem>, now: Timestamp) -> Routes {
-    let mut by_app: BTreeMap<&AppName, Vec<&Member<'_>>> = BTreeMap::new();
-    for member in members {
-        by_app.entry(&member.claim.app).or_default().push(member);
-    }
+    let by_app = by_app(members);
     let removed = |name: &AppName| world.declared_app(name).is_none() && world.declared.contains_key(name);
     let mut apps: BTreeMap<AppName, AppRoute> = BTreeMap::new();
     for name in world.declared.keys().chain(by_app.keys().copied()) {

@@ -12,7 +12,7 @@ use super::problems::Problem;
 use crate::core::container::ContainerId;
 use crate::core::names::{AppName, HostName, Version};
 use crate::core::routes::AppRoute;
-use crate::core::world::{Condition, EngineState, Member, World};
+use crate::core::world::{Condition, EngineState, Member, World, by_app};
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Status {
@@ -99,11 +99,8 @@ pub struct SupervisorStatus {
 /// Draws up the status of a world and the plan made from it.
 pub fn status(world: &World, plan: &Plan) -> Status {
     let members = world.instances();
-    let mut by_app: BTreeMap<&AppName, Vec<&Member<'_>>> =
-        world.declared.keys().map(|name| (name, Vec::new())).collect();
-    for member in &members {
-        by_app.entry(&member.claim.app).or_default().push(member);
-    }
+    let mut by_app = by_app(&members);
+    world.declared.keys().for_each(|name| _ = by_app.entry(name).or_default());
     let gone = |name: &AppName| world.declared.contains_key(name) && world.declared_app(name).is_none();
     let apps = by_app.iter().filter(|(name, members)| !(gone(name) && members.is_empty()));
     let balancer = &world.balancer;

@@ -1,6 +1,6 @@
 //! World → zone: a name for every container, app, instance and part of the platform.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use super::routes::hosts_of;
 use crate::core::claim::Claim;
 use crate::core::container::Container;
 use crate::core::names::{AppName, RESERVED};
-use crate::core::world::{Member, World};
+use crate::core::world::{Member, World, by_app};
 use crate::core::zone::{Naming, Target, Zone};
 
 /// Builds the zone from the containers and the members among them.
@@ -18,9 +18,9 @@ pub fn zone(world: &World, members: &[Member<'_>]) -> Zone {
         domain: platform.domain.clone(),
         ttl: platform.dns.ttl,
         wildcard: platform.dns.wildcard,
-        names: HashMap::new(),
-        reverse: HashMap::new(),
-        origins: BTreeMap::new(),
+        names: HashMap::with_capacity(world.containers.len() * 4),
+        reverse: HashMap::with_capacity(world.containers.len()),
+        origins: HashMap::with_capacity(world.containers.len() * 2),
         networks: world.networks.clone(),
         local: world.local_addresses.clone(),
         gateway: platform.gateway,
@@ -76,11 +76,8 @@ impl Zone {
     }
 
     fn add_apps(&mut self, world: &World, members: &[Member<'_>]) {
-        let mut by_app: BTreeMap<&AppName, Vec<&Member<'_>>> =
-            world.declared.keys().map(|name| (name, Vec::new())).collect();
-        for member in members {
-            by_app.entry(&member.claim.app).or_default().push(member);
-        }
+        let mut by_app = by_app(members);
+        world.declared.keys().for_each(|name| _ = by_app.entry(name).or_default());
         let domain = self.domain.clone();
         for (name, members) in by_app {
             let app = world.declared_app(name);

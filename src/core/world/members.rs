@@ -1,5 +1,6 @@
 //! The instances there are: containers that claim an app, joined with what is declared and probed.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -37,6 +38,15 @@ impl Member<'_> {
     pub fn is_ready(&self) -> bool {
         self.condition == Condition::Ready && self.address.is_ok()
     }
+}
+
+/// The instances of each app.
+pub fn by_app<'m, 'w>(members: &'m [Member<'w>]) -> BTreeMap<&'m AppName, Vec<&'m Member<'w>>> {
+    let mut by_app: BTreeMap<&AppName, Vec<&Member<'w>>> = BTreeMap::new();
+    for member in members {
+        by_app.entry(&member.claim.app).or_default().push(member);
+    }
+    by_app
 }
 
 impl World {

@@ -15,7 +15,7 @@ pub use balancer::{Balancer, Refused, Switching};
 pub use command::{Command, Done, Refusal};
 pub use facts::{Action, Fact, Found, InstanceSpec, Switch, SwitchError};
 pub use health::{Condition, Health, ProbeKind, ProbeTarget};
-pub use members::Member;
+pub use members::{Member, by_app};
 pub use retire::{Phase, Retiring};
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -72,7 +72,7 @@ pub struct Zone {
     /// The name that an address belongs to.
     pub reverse: HashMap<IpAddr, String>,
     /// Which container stands behind a name, for people who ask.
-    pub origins: BTreeMap<String, Arc<str>>,
+    pub origins: HashMap<String, Arc<str>>,
     pub networks: Vec<Network>,
     /// This machine's own addresses with their ranges.
     pub local: Vec<Subnet>,
