@@ -6,13 +6,16 @@ pub mod app;
 pub mod claim;
 pub mod config;
 pub mod container;
+pub mod deploy;
 pub mod names;
 pub mod plan;
+pub mod release;
 pub mod render;
 pub mod repository;
 pub mod routes;
 #[cfg(test)]
 mod simulation;
+pub mod split;
 pub mod templates;
 #[cfg(test)]
 pub mod testing;

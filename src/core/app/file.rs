@@ -6,6 +6,7 @@ use serde::Deserialize;
 
 use super::{App, Canary, Deploy, Gate, Health, Limits, Proxy, Sticky, Volume};
 use crate::core::names::{AppName, EnvName, HostName, ImageRef, PathPrefix, Port};
+use crate::core::split::Percent;
 use crate::core::toml_error;
 
 /// An app file that cannot be used: which, at which line, and why.
@@ -93,7 +94,7 @@ impl AppFile {
         if self.deploy.surge == 0 {
             return Err("deploy.surge = 0: at least 1, or strategy = \"recreate\"".into());
         }
-        if let Some(bad) = self.canary.steps.iter().find(|s| !(**s > 0.0 && **s < 100.0)) {
+        if let Some(bad) = self.canary.steps.iter().find(|s| [Percent::NONE, Percent::ALL].contains(s)) {
             return Err(format!("canary.steps: {bad} is not between 0 and 100"));
         }
         if self.canary.steps.windows(2).any(|w| w[0] >= w[1]) {

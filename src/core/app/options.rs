@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::core::names::{ImageRef, NameError, checked_name};
+use crate::core::split::Percent;
 
 /// A length of time as people write it: `10s`, `2m`, `1h 30m`; 1 ms to 7 days, or 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -195,6 +196,13 @@ pub struct Gate {
     pub timeout: Period,
 }
 
+impl Gate {
+    /// The gate that an image alone describes.
+    pub fn of(image: ImageRef) -> Self {
+        Self { image, command: Vec::new(), timeout: five_minutes() }
+    }
+}
+
 fn five_minutes() -> Period {
     Period::seconds(300)
 }
@@ -203,7 +211,7 @@ fn five_minutes() -> Period {
 #[serde(deny_unknown_fields, default)]
 pub struct Canary {
     /// Percent of the traffic per step, rising; 100 follows by itself.
-    pub steps: Vec<f64>,
+    pub steps: Vec<Percent>,
     pub step: Period,
     pub requests: u32,
     pub deadline: Period,
@@ -211,11 +219,16 @@ pub struct Canary {
 
 impl Default for Canary {
     fn default() -> Self {
-        Self { steps: vec![5.0, 25.0, 50.0], step: Period::seconds(60), requests: 100, deadline: Period::seconds(1800) }
+        Self {
+            steps: [500, 2_500, 5_000].map(|share| Percent::of(share, 10_000)).to_vec(),
+            step: Period::seconds(60),
+            requests: 100,
+            deadline: Period::seconds(1800),
+        }
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum StickyMode {
     Visitor,
@@ -224,7 +237,7 @@ pub enum StickyMode {
     Off,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Sticky {
     pub mode: StickyMode,

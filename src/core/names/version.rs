@@ -40,8 +40,25 @@ impl Version {
         number(parts.next()) && number(parts.next()) && check(text).is_ok()
     }
 
-    fn semver(&self) -> Option<semver::Version> {
-        let text = self.as_str();
+    /// The version without its revision: what the artefact's folder is called.
+    pub fn base(&self) -> Self {
+        match self.split_revision() {
+            (_, 0) => self.clone(),
+            (base, _) => Self(base.into()),
+        }
+    }
+
+    /// The same version released once more, since its config or declaration changed: `1.0.0-r2`.
+    pub fn revised(&self, revision: u32) -> Result<Self, super::NameError> {
+        Self::parse(&format!("{}-r{revision}", self.base()))
+    }
+
+    fn split_revision(&self) -> (&str, u32) {
+        let split = self.as_str().rsplit_once("-r").and_then(|(base, n)| Some((base, n.parse::<u32>().ok()?)));
+        split.filter(|(base, n)| !base.is_empty() && *n > 1).unwrap_or((self.as_str(), 0))
+    }
+
+    fn semver(text: &str) -> Option<semver::Version> {
         let text = text.strip_prefix('v').unwrap_or(text);
         semver::Version::parse(text).or_else(|_| semver::Version::parse(&format!("{text}.0"))).ok()
     }
@@ -56,12 +73,17 @@ impl PartialOrd for Version {
 impl Ord for Version {
     /// Semver precedence; whatever is no semver comes before all that is, so that `latest` never counts as newest.
     fn cmp(&self, other: &Self) -> Ordering {
-        match (self.semver(), other.semver()) {
+        if self.0 == other.0 {
+            return Ordering::Equal;
+        }
+        let ((base, revision), (other_base, other_revision)) = (self.split_revision(), other.split_revision());
+        match (Self::semver(base), Self::semver(other_base)) {
             (Some(a), Some(b)) => a.cmp(&b),
             (Some(_), None) => Ordering::Greater,
             (None, Some(_)) => Ordering::Less,
-            (None, None) => natural(self.as_str(), other.as_str()),
+            (None, None) => natural(base, other_base),
         }
+        .then_with(|| revision.cmp(&other_revision))
         .then_with(|| self.as_str().cmp(other.as_str()))
     }
 }
@@ -101,8 +123,20 @@ mod tests {
 
     #[test]
     fn versions_order_by_semver_then_by_number() {
-        let ordered =
-            ["build9", "build10", "latest", "0.0.9", "0.0.10", "1.0.0-rc1", "1.0.0", "1.1", "v1.2.0", "2.0.0"];
+        let ordered = [
+            "build9",
+            "build10",
+            "latest",
+            "0.0.9",
+            "0.0.10",
+            "1.0.0-rc1",
+            "1.0.0",
+            "1.0.0-r2",
+            "1.0.0-r10",
+            "1.1",
+            "v1.2.0",
+            "2.0.0",
+        ];
         for pair in ordered.windows(2) {
             assert!(version(pair[0]) < version(pair[1]), "{} is not before {}", pair[0], pair[1]);
         }

@@ -1,0 +1,398 @@
+//! How a deployment moves on by itself: one function from what is observed to the next state.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::judge::Verdict;
+use super::stage::{Halt, Stage};
+use super::tally::Tally;
+use super::{Deployment, GateResult};
+use crate::core::app::Strategy;
+use crate::core::split::Percent;
+
+/// So many deaths of a candidate's instances are no accident.
+const CRASHES: u32 = 3;
+/// Counts are taken in this often; a failure is looked at at once.
+const LOOK: Duration = Duration::from_secs(10);
+
+/// Deaths and failed starts of a candidate's instances, one after the other.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Crash {
+    pub count: u32,
+    pub reason: String,
+}
+
+/// What there is of a deployment outside, at one moment.
+#[derive(Debug, Clone, Default)]
+pub struct Observed {
+    /// Instances the app is to have.
+    pub wanted: usize,
+    /// Whether image, artefact and config are secured; `None` while that is under way.
+    pub prepared: Option<Result<(), String>>,
+    pub candidate_ready: usize,
+    /// Our instances of the candidate that exist at all.
+    pub candidate_left: usize,
+    /// How long the longest has been waiting to become ready, and why it is not.
+    pub unready: Option<(Duration, String)>,
+    /// Our instances of the old release that exist at all.
+    pub old_left: usize,
+    pub crash: Option<Crash>,
+    /// The share that live and settled routes give the candidate.
+    pub served: Percent,
+    pub gate: Option<GateResult>,
+    /// Requests since the last look.
+    pub candidate: Tally,
+    pub stable: Tally,
+}
+
+/// The next state with its reason, or `None` where there is nothing to do but wait.
+pub fn advance(deployment: &Deployment, seen: &Observed, now: Timestamp) -> Option<Deployment> {
+    if !deployment.is_active() {
+        return None;
+    }
+    let mut current = deployment.clone();
+    let looked = look(&mut current, seen, now);
+    let moved = failed(&current, seen, now).or_else(|| {
+        let free = current.halt.is_none();
+        if free { step(&current, seen, now) } else { None }
+    });
+    moved.or(looked.then_some(current))
+}
+
+/// When something follows from time alone, at the latest.
+pub fn wake_at(deployment: &Deployment) -> Option<Timestamp> {
+    let after = |period: Duration| deployment.since.checked_add(period).ok();
+    if deployment.halt.is_some() {
+        return None;
+    }
+    match deployment.stage {
+        Stage::Starting => after(deployment.ready_timeout.get()),
+        Stage::Baking => after(deployment.bake.get()),
+        Stage::Routing { .. } if deployment.strategy == Strategy::Canary => {
+            [deployment.canary.step, deployment.canary.deadline].into_iter().filter_map(|p| after(p.get())).min()
+        }
+        Stage::Queued
+        | Stage::Fetching
+        | Stage::Healthy
+        | Stage::Testing
+        | Stage::Routing { .. }
+        | Stage::Promoted
+        | Stage::Draining
+        | Stage::Done
+        | Stage::Aborting { .. }
+        | Stage::RolledBack
+        | Stage::Failed
+        | Stage::Superseded
+        | Stage::Cancelled => None,
+    }
+}
+
+/// A clock that was set back makes no time negative.
+fn elapsed(since: Timestamp, now: Timestamp) -> Duration {
+    Duration::try_from(now.duration_since(since)).unwrap_or_default()
+}
+
+fn look(current: &mut Deployment, seen: &Observed, now: Timestamp) -> bool {
+    let fresh = seen.candidate.requests + seen.stable.requests;
+    let failures = seen.candidate.failures + seen.stable.failures;
+    let at_a_step =
+        matches!(current.stage, Stage::Routing { .. }) && elapsed(current.since, now) >= current.canary.step.get();
+    let due = at_a_step || current.judged.looked_at.is_none_or(|at| elapsed(at, now) >= LOOK);
+    if !current.stage.has_traffic() || fresh == 0 || !(due || failures > 0) {
+        return false;
+    }
+    current.judged.look(&seen.candidate, &seen.stable, now);
+    true
+}
+
+/// What ends a deployment in every state, also a halted one.
+fn failed(current: &Deployment, seen: &Observed, now: Timestamp) -> Option<Deployment> {
+    if !(current.stage.is_preparing() || current.stage.has_traffic()) {
+        return None;
+    }
+    if let Some(crash) = seen.crash.as_ref().filter(|crash| crash.count >= CRASHES) {
+        return Some(current.give_up(format!("its instances died {} times: {}", crash.count, crash.reason), now));
+    }
+    match current.judged.verdict() {
+        Verdict::Worse(reason) if current.stage.has_traffic() => Some(current.give_up(reason, now)),
+        Verdict::Worse(_) | Verdict::Fine | Verdict::BothBad(_) => None,
+    }
+}
+
+fn step(current: &Deployment, seen: &Observed, now: Timestamp) -> Option<Deployment> {
+    match current.stage {
+        Stage::Queued => Some(current.at(Stage::Fetching, "image, artefact and config are being secured", now)),
+        Stage::Fetching => match seen.prepared.as_ref()? {
+            Ok(()) => Some(current.at(Stage::Starting, "its instances are being started", now)),
+            Err(reason) => Some(current.give_up(reason, now)),
+        },
+        Stage::Starting => starting(current, seen, now),
+        Stage::Healthy => Some(match current.gate {
+            Some(_) => current.at(Stage::Testing, "the gate runs", now),
+            None => tested(current, now),
+        }),
+        Stage::Testing => {
+            let result = seen.gate.as_ref()?;
+            let current = Deployment { gate_result: Some(result.clone()), ..current.clone() };
+            Some(match result.passed() {
+                true => tested(&current, now),
+                false => current.give_up(gate_reason(result), now),
+            })
+        }
+        Stage::Routing { step } => routing(current, step, seen, now),
+        Stage::Baking if elapsed(current.since, now) >= current.bake.get() => Some(promoted(current, now)),
+        Stage::Baking => None,
+        Stage::Promoted => Some(current.at(Stage::Draining, "the old instances finish what they have", now)),
+        Stage::Draining if current.keep_old => {
+            Some(current.at(Stage::Done, "the old instances stay, to be swapped back to", now))
+        }
+        Stage::Draining if seen.old_left == 0 => Some(current.at(Stage::Done, "the old instances are gone", now)),
+        Stage::Draining => None,
+        Stage::Aborting { end } => {
+            let gone = seen.candidate_left == 0 && seen.served == Percent::NONE;
+            gone.then(|| current.at(end.stage(), current.reason.clone(), now))
+        }
+        Stage::Done | Stage::RolledBack | Stage::Failed | Stage::Superseded | Stage::Cancelled => None,
+    }
+}
+
+fn starting(current: &Deployment, seen: &Observed, now: Timestamp) -> Option<Deployment> {
+    // A rolling deployment needs its first instances only; everything else is complete before it is looked at.
+    let needed = match current.strategy {
+        Strategy::Rolling => seen.wanted.min(1),
+        Strategy::BlueGreen | Strategy::Canary | Strategy::Recreate | Strategy::Manual => seen.wanted,
+    };
+    if seen.candidate_ready >= needed {
+        return Some(current.at(Stage::Healthy, format!("{} instances are ready", seen.candidate_ready), now));
+    }
+    let waits_for_old = current.stop_first && seen.old_left > 0;
+    let limit = current.ready_timeout.get();
+    if elapsed(current.since, now) >= limit && !waits_for_old {
+        let why = seen.unready.as_ref().map_or("no instance was started", |(_, why)| why);
+        return Some(current.give_up(format!("not ready within {}: {why}", current.ready_timeout), now));
+    }
+    None
+}
+
+/// Healthy and past the gate: the first traffic.
+fn tested(current: &Deployment, now: Timestamp) -> Deployment {
+    let (share, reason) = match current.strategy {
+        Strategy::Rolling => (Percent::ALL, "instances are being replaced one after the other".to_owned()),
+        Strategy::BlueGreen => (Percent::ALL, "all traffic is being switched".to_owned()),
+        Strategy::Recreate => (Percent::ALL, "it is being put into service".to_owned()),
+        Strategy::Canary => first_step(current),
+        Strategy::Manual => {
+            let reason = "ready at 0 %: `platformer split` and `platformer promote` move it on";
+            let routing = current.at(Stage::Routing { step: 0 }, reason, now);
+            return Deployment { halt: Some(Halt::Paused), share: Percent::NONE, ..routing };
+        }
+    };
+    Deployment { share, ..current.at(Stage::Routing { step: 0 }, reason, now) }
+}
+
+fn first_step(current: &Deployment) -> (Percent, String) {
+    let share = current.canary.steps.first().copied().unwrap_or(Percent::ALL);
+    (share, format!("{share} % of the traffic"))
+}
+
+fn routing(current: &Deployment, step: usize, seen: &Observed, now: Timestamp) -> Option<Deployment> {
+    let carries_all = seen.served == Percent::ALL && seen.candidate_ready >= seen.wanted;
+    let limit = current.ready_timeout.get();
+    if let Some((_, why)) = seen.unready.as_ref().filter(|(since, _)| *since >= limit) {
+        return Some(
+            current.give_up(format!("an instance was not ready within {}: {why}", current.ready_timeout), now),
+        );
+    }
+    let is_last = step >= current.canary.steps.len();
+    if current.strategy == Strategy::Canary && !is_last && !current.hurried {
+        return canary(current, step, now);
+    }
+    if !carries_all || current.share != Percent::ALL {
+        return None;
+    }
+    match current.hurried || current.bake.get().is_zero() {
+        true => Some(promoted(current, now)),
+        false => Some(current.at(Stage::Baking, format!("all traffic is watched for {}", current.bake), now)),
+    }
+}
+
+fn canary(current: &Deployment, step: usize, now: Timestamp) -> Option<Deployment> {
+    let (since, judged) = (elapsed(current.since, now), &current.judged);
+    let in_step = judged.in_step;
+    let needed = u64::from(current.canary.requests);
+    let hold = |reason: String| Some(Deployment { halt: Some(Halt::Held), ..current.at(current.stage, reason, now) });
+    if since >= current.canary.step.get() && in_step >= needed {
+        if let Verdict::BothBad(reason) = judged.verdict() {
+            return hold(reason);
+        }
+        let share = current.canary.steps.get(step + 1).copied().unwrap_or(Percent::ALL);
+        let moved = current.at(Stage::Routing { step: step + 1 }, format!("{share} % of the traffic"), now);
+        return Some(Deployment { share, judged: judged.next_step(), ..moved });
+    }
+    if since >= current.canary.deadline.get() {
+        return hold(format!(
+            "{in_step} of {needed} requests seen at {} % within {}: too few to tell",
+            current.share, current.canary.deadline
+        ));
+    }
+    None
+}
+
+fn promoted(current: &Deployment, now: Timestamp) -> Deployment {
+    current.at(Stage::Promoted, "it carries all traffic and is stable now", now)
+}
+
+fn gate_reason(result: &GateResult) -> String {
+    let last = result.log.iter().rev().find(|line| !line.trim().is_empty());
+    let last = last.map(|line| format!(": {line}")).unwrap_or_default();
+    match (result.exit_code, &result.error) {
+        (Some(code), _) => format!("the gate ended with exit code {code}{last}"),
+        (None, Some(error)) => format!("the gate failed: {error}{last}"),
+        (None, None) => format!("the gate did not run{last}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::app::{Canary, Period};
+    use crate::core::deploy::{End, Judged, Kind};
+    use crate::core::names::{AppName, Version};
+    use crate::core::testing::at;
+
+    fn deployment(strategy: Strategy, stage: Stage) -> Deployment {
+        Deployment {
+            id: "shop-1".into(),
+            app: AppName::parse("shop").unwrap(),
+            release: Version::parse("2.0").unwrap(),
+            from: Version::parse("1.0").ok(),
+            kind: Kind::Deploy,
+            strategy,
+            canary: Canary::default(),
+            bake: Period::seconds(if strategy == Strategy::Canary { 300 } else { 0 }),
+            ready_timeout: Period::seconds(120),
+            stop_first: false,
+            keep_old: false,
+            gate: None,
+            gate_result: None,
+            by: "test".into(),
+            started_at: at(0),
+            ended_at: None,
+            stage,
+            halt: None,
+            since: at(0),
+            reason: String::new(),
+            plan: Vec::new(),
+            preview: "secret".into(),
+            share: Percent::parse("5").unwrap(),
+            hurried: false,
+            judged: Judged::default(),
+            log: Vec::new(),
+        }
+    }
+
+    fn ready() -> Observed {
+        Observed { wanted: 2, candidate_ready: 2, candidate_left: 2, old_left: 2, ..Observed::default() }
+    }
+
+    fn tally(requests: u64, failures: u64) -> Tally {
+        Tally { requests, failures, ..Tally::default() }
+    }
+
+    fn next(deployment: &Deployment, seen: &Observed, seconds: i64) -> (String, String) {
+        let next = advance(deployment, seen, at(seconds)).unwrap_or_else(|| deployment.clone());
+        (next.state().to_owned(), next.reason)
+    }
+
+    #[test]
+    fn a_candidate_that_does_not_get_ready_fails_with_the_reason_and_not_earlier() {
+        let starting = deployment(Strategy::BlueGreen, Stage::Starting);
+        let seen = Observed {
+            wanted: 2,
+            candidate_ready: 1,
+            unready: Some((Duration::from_secs(119), "connection refused".into())),
+            ..Observed::default()
+        };
+        assert_eq!(next(&starting, &seen, 119).0, "starting");
+        let (state, reason) = next(&starting, &seen, 120);
+        assert_eq!(state, "aborting");
+        assert!(reason.contains("not ready within") && reason.contains("connection refused"), "{reason}");
+        let gone = advance(&starting, &seen, at(120)).unwrap();
+        assert_eq!(next(&gone, &Observed::default(), 121).0, "failed");
+    }
+
+    #[test]
+    fn a_gate_that_fails_or_never_ends_keeps_the_traffic_away() {
+        let testing = deployment(Strategy::BlueGreen, Stage::Testing);
+        let seen = |exit_code, error: Option<&str>| Observed {
+            gate: Some(GateResult { exit_code, error: error.map(str::to_owned), log: vec!["expected 200".into()] }),
+            ..ready()
+        };
+        assert_eq!(next(&testing, &ready(), 10_000).0, "testing");
+        assert_eq!(next(&testing, &seen(Some(0), None), 1).0, "routing");
+        let (state, reason) = next(&testing, &seen(Some(3), None), 1);
+        assert_eq!((state.as_str(), reason.as_str()), ("aborting", "the gate ended with exit code 3: expected 200"));
+        assert!(next(&testing, &seen(None, Some("it did not end within 5m")), 1).1.contains("did not end"));
+        let failed = advance(&testing, &seen(Some(3), None), at(1)).unwrap();
+        assert_eq!((failed.share, failed.stage), (Percent::NONE, Stage::Aborting { end: End::Failed }));
+    }
+
+    #[test]
+    fn a_canary_needs_time_and_requests_and_is_held_on_silence() {
+        let canary = deployment(Strategy::Canary, Stage::Routing { step: 0 });
+        let seen = |requests| Observed { candidate: tally(requests, 0), stable: tally(1_000, 0), ..ready() };
+        assert_eq!(next(&canary, &seen(500), 59).1, "");
+        assert_eq!(next(&canary, &seen(500), 60).1, "25 % of the traffic");
+        assert_eq!(next(&canary, &seen(99), 1_000).0, "routing");
+        let (state, reason) = next(&canary, &seen(12), 1_800);
+        assert_eq!(state, "held");
+        assert!(reason.starts_with("12 of 100 requests seen at 5 %"), "{reason}");
+    }
+
+    #[test]
+    fn failures_count_in_every_state_and_shared_ones_hold() {
+        let mut canary = deployment(Strategy::Canary, Stage::Routing { step: 0 });
+        let bad = Observed { candidate: tally(60, 12), stable: tally(1_000, 1), ..ready() };
+        for halt in [None, Some(Halt::Paused), Some(Halt::Held)] {
+            canary.halt = halt;
+            let aborted = advance(&canary, &bad, at(5)).unwrap();
+            assert_eq!(aborted.stage, Stage::Aborting { end: End::RolledBack }, "{halt:?}");
+            assert!(aborted.reason.contains("12 of 60 (20.0 %"), "{}", aborted.reason);
+        }
+        canary.halt = None;
+        let both = Observed { candidate: tally(200, 20), stable: tally(2_000, 200), ..ready() };
+        let (state, reason) = next(&canary, &both, 61);
+        assert_eq!(state, "held");
+        assert!(reason.contains("stable is equally bad"), "{reason}");
+    }
+
+    #[test]
+    fn promotion_waits_for_the_routes_that_are_live() {
+        let switching =
+            Deployment { share: Percent::ALL, ..deployment(Strategy::BlueGreen, Stage::Routing { step: 0 }) };
+        assert_eq!(next(&switching, &ready(), 1).0, "routing");
+        let served = Observed { served: Percent::ALL, ..ready() };
+        assert_eq!(next(&switching, &served, 1).0, "promoted");
+        let baking = Deployment { bake: Period::seconds(60), ..switching };
+        assert_eq!(next(&baking, &served, 1).0, "baking");
+    }
+
+    #[test]
+    fn crash_loops_end_it_before_and_after_the_first_traffic() {
+        let crash = Some(Crash { count: 3, reason: "it exited with 1".into() });
+        for (stage, end) in [(Stage::Starting, End::Failed), (Stage::Routing { step: 0 }, End::RolledBack)] {
+            let seen = Observed { crash: crash.clone(), ..ready() };
+            let gone = advance(&deployment(Strategy::Canary, stage), &seen, at(1)).unwrap();
+            assert_eq!(gone.stage, Stage::Aborting { end });
+            assert!(gone.reason.contains("it exited with 1"));
+        }
+    }
+
+    #[test]
+    fn a_clock_that_steps_back_ends_nothing() {
+        let mut baking = deployment(Strategy::Canary, Stage::Baking);
+        baking.since = at(1_000);
+        assert!(advance(&baking, &ready(), at(10)).is_none());
+    }
+}

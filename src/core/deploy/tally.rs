@@ -1,0 +1,86 @@
+//! What the balancer saw of a release's requests: counts, and how long they took.
+
+use serde::{Deserialize, Serialize};
+
+/// Upper bounds of the duration buckets grow by √2 from 1 ms; the last one takes the rest (about 46 s and more).
+pub const BUCKETS: usize = 32;
+
+/// Requests of one release over some time. Probes, previews and requests that the client gave up do not count.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tally {
+    pub requests: u64,
+    /// Requests of which any try was answered with 5xx or not at all.
+    pub failures: u64,
+    /// Given up by the client (499): apart, since slow answers cause them.
+    pub gone: u64,
+    /// How many requests took how long; empty while there were none.
+    pub durations: Vec<u64>,
+}
+
+impl Tally {
+    pub fn count(&mut self, seconds: f64, failed: bool) {
+        self.requests += 1;
+        self.failures += u64::from(failed);
+        if self.durations.is_empty() {
+            self.durations = vec![0; BUCKETS];
+        }
+        let bucket = ((seconds * 1000.0).max(1.0).log2() * 2.0).ceil() as usize;
+        if let Some(count) = self.durations.get_mut(bucket.min(BUCKETS - 1)) {
+            *count += 1;
+        }
+    }
+
+    pub fn add(&mut self, other: &Self) {
+        self.requests += other.requests;
+        self.failures += other.failures;
+        self.gone += other.gone;
+        if self.durations.len() < other.durations.len() {
+            self.durations.resize(other.durations.len(), 0);
+        }
+        for (mine, theirs) in self.durations.iter_mut().zip(&other.durations) {
+            *mine += theirs;
+        }
+    }
+
+    pub fn failure_rate(&self) -> f64 {
+        if self.requests == 0 { 0.0 } else { self.failures as f64 / self.requests as f64 }
+    }
+
+    /// The bucket below or in which this part of the requests lies.
+    pub fn quantile(&self, part: f64) -> Option<usize> {
+        let wanted = (self.durations.iter().sum::<u64>() as f64 * part).ceil();
+        let mut sum = 0;
+        self.durations.iter().position(|count| {
+            sum += count;
+            sum as f64 >= wanted && sum > 0
+        })
+    }
+
+    /// How many requests took longer than the bucket's upper bound.
+    pub fn slower_than(&self, bucket: usize) -> u64 {
+        self.durations.iter().skip(bucket + 1).sum()
+    }
+
+    /// The upper bound of a bucket in milliseconds.
+    pub fn bound(bucket: usize) -> f64 {
+        2f64.powf(bucket as f64 / 2.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_fall_into_buckets_that_grow_by_the_root_of_two() {
+        let mut tally = Tally::default();
+        for (ms, count) in [(0.2, 50), (10.0, 45), (900.0, 5)] {
+            (0..count).for_each(|_| tally.count(ms / 1000.0, false));
+        }
+        let p95 = tally.quantile(0.95).unwrap();
+        assert!((8.0..16.0).contains(&Tally::bound(p95)), "{}", Tally::bound(p95));
+        assert_eq!(tally.slower_than(p95), 5);
+        tally.count(1e9, true);
+        assert_eq!((tally.requests, tally.failures, tally.slower_than(p95)), (101, 1, 6));
+    }
+}
