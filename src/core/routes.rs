@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::app::Proxy;
+use super::app::{Proxy, Sticky};
 use super::names::{AppName, HostName, PathPrefix, Version};
+use super::split::{Percent, Split};
 
 /// All routes. Equal routes render to equal text, so equality decides whether nginx is reloaded.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,6 +26,17 @@ pub struct AppRoute {
     pub releases: BTreeMap<Version, Vec<SocketAddr>>,
     pub stable: Option<Version>,
     pub candidate: Option<Version>,
+    /// The shares of those releases that can serve.
+    #[serde(default)]
+    pub split: Split,
+    #[serde(default)]
+    pub sticky: Sticky,
+    /// The secret with which a request picks the candidate.
+    #[serde(default)]
+    pub preview: Option<Arc<str>>,
+    /// A page says that somebody is working on it.
+    #[serde(default)]
+    pub maintenance: bool,
     /// All releases share the traffic: the app is not declared, its containers speak for themselves.
     pub shared: bool,
 }
@@ -32,11 +44,8 @@ pub struct AppRoute {
 impl AppRoute {
     /// The instances that the app's own hosts lead to.
     pub fn main(&self) -> Vec<SocketAddr> {
-        match &self.stable {
-            _ if self.shared => self.releases.values().flatten().copied().collect(),
-            Some(stable) => self.releases.get(stable).cloned().unwrap_or_default(),
-            None => Vec::new(),
-        }
+        let carries = |version: &Version| self.shared || self.split.share(version) > Percent::NONE;
+        self.releases.iter().filter(|(version, _)| carries(version)).flat_map(|(_, all)| all).copied().collect()
     }
 }
 

@@ -12,29 +12,14 @@ use jiff::Timestamp;
 
 use super::app::parse_file;
 use super::container::{Container, ContainerId, RunState};
+use super::deploy::GateResult;
 use super::names::{AppName, Version};
 use super::plan::plan;
 use super::repository::Index;
 use super::routes::Routes;
 use super::templates::Templates;
-use super::testing::{at, container, platform};
-use super::world::{Action, Command, Fact, Intent, SwitchError, World};
-
-/// xorshift64*, so that a seed means the same on every machine (Vigna 2016).
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_F491_4F6C_DD1D)
-    }
-
-    fn one_in(&mut self, n: u64) -> bool {
-        self.next().is_multiple_of(n)
-    }
-}
+use super::testing::{Random, at, container, platform};
+use super::world::{Action, Command, Decider, Fact, Intent, SwitchError, Unprepared, World};
 
 /// What is outside: it goes on while the supervisor is dead.
 struct Outside {
@@ -66,7 +51,7 @@ fn index() -> Arc<Index> {
 impl Outside {
     fn new(seed: u64) -> Self {
         Self {
-            random: Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1),
+            random: Random::new(seed),
             containers: BTreeMap::new(),
             next_id: 0,
             live: None,
@@ -119,11 +104,22 @@ impl Outside {
     /// Carries an action out, as far as trouble lets it.
     fn act(&mut self, action: Action) {
         match action {
-            Action::Record { app, intent } => {
-                match intent {
-                    Some(intent) => self.ledger.insert(app, intent),
-                    None => self.ledger.remove(&app),
+            Action::Record { app, intent, .. } => _ = self.ledger.insert(app, *intent),
+            Action::Keep(_) => {}
+            Action::Prepare { app, release } => {
+                let result = match self.random.next() % 12 {
+                    0 if self.troubled => Err(Unprepared::Later("no answer".into())),
+                    1 if self.troubled && self.ledger[&app].stable.as_ref() != Some(&release.version) => {
+                        Err(Unprepared::Never("no such image".into()))
+                    }
+                    _ => Ok("sha256:1".into()),
                 };
+                self.facts.push_back(Fact::Prepared { app, version: release.version, result });
+            }
+            Action::Gate { deployment, .. } => {
+                let code = if self.trouble(4) { 1 } else { 0 };
+                let result = GateResult { exit_code: Some(code), error: None, log: Vec::new() };
+                self.facts.push_back(Fact::Gated { deployment, result });
             }
             Action::Publish(_) => {}
             Action::Probe(targets) => {
@@ -219,7 +215,8 @@ impl Outside {
     }
 
     fn command(&mut self, world: &mut World, command: &Command) {
-        if let Ok((actions, _)) = world.decide(command, self.now) {
+        let who = Decider { by: "test", now: self.now, secret: "secret" };
+        if let Ok((actions, _)) = world.decide(command, who) {
             for action in actions {
                 world.begin(&action, self.now);
                 self.act(action);

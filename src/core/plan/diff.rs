@@ -1,19 +1,21 @@
 //! The plan: wanted against observed, as actions.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::deploy::move_on;
 use super::fleet::fleet;
 use super::problems::{self, Problem};
 use super::routes;
 use super::zone::zone;
 use crate::core::container::ContainerId;
-use crate::core::names::{AppName, Version};
+use crate::core::names::AppName;
 use crate::core::routes::Routes;
 use crate::core::templates::Templates;
-use crate::core::world::{Action, Intent, Member, Phase, ProbeTarget, Switch, World, by_app};
+use crate::core::world::{Action, Member, Phase, ProbeTarget, Switch, World, by_app};
 
 /// How long the hosts of an undeclared app answer 503 after its last container went.
 const DEPARTED: Duration = Duration::from_secs(600);
@@ -25,8 +27,17 @@ pub struct Plan {
     pub routes: Arc<Routes>,
     /// The number under which these routes are live, on their way, or to go live.
     pub generation: u64,
+    /// Apps of which a new version is to be deployed by itself.
+    pub due: Vec<AppName>,
     /// Look again then, even if no fact comes.
     pub wake_at: Option<Timestamp>,
+}
+
+impl Plan {
+    /// Looks again at this moment at the latest.
+    pub fn wake_by(&mut self, moment: Timestamp) {
+        self.wake_at = Some(self.wake_at.map_or(moment, |at| at.min(moment)));
+    }
 }
 
 /// What is to be done now. Retirements are noted in the world; every other act is begun by the caller.
@@ -37,9 +48,9 @@ pub fn plan(world: &mut World, now: Timestamp) -> Plan {
     let mut plan = Plan::default();
     world.departed.retain(|_, at| now.duration_since(*at).unsigned_abs() < DEPARTED);
     plan.wake_at = world.departed.values().map(|at| *at + DEPARTED).min();
-    settle_stable(world, &mut plan, now);
     let before = world.instances();
-    let retire = manage_fleets(world, &before, &mut plan, now);
+    let deciding = move_on(world, &before, &mut plan, now);
+    let retire = manage_fleets(world, &before, &deciding, &mut plan, now);
     let members = if retire.is_empty() {
         before
     } else {
@@ -65,37 +76,23 @@ pub fn plan(world: &mut World, now: Timestamp) -> Plan {
     plan
 }
 
-/// A declared app without a stable release gets its newest version.
-fn settle_stable(world: &World, plan: &mut Plan, now: Timestamp) {
-    let mut settled: Vec<(AppName, Intent)> = Vec::new();
-    for (name, app) in &world.declared {
-        let Some(intent) = world.intents.get(name).filter(|i| i.stable.is_none() && !i.removed) else { continue };
-        let from_image = || {
-            if app.boots_from_repository() { None } else { Some(app.image.version().unwrap_or_else(Version::latest)) }
-        };
-        let newest = world.index.as_ref().and_then(|index| index.versions(name).into_keys().next_back());
-        if let Some(version) = newest.or_else(from_image) {
-            settled.push((name.clone(), Intent { stable: Some(version), ..intent.clone() }));
-        }
-    }
-    // Acted on by the next plan, which is made once the decision is recorded.
-    if !settled.is_empty() {
-        plan.wake_at = Some(now);
-    }
-    plan.actions.extend(settled.into_iter().map(|(app, intent)| Action::Record { app, intent: Some(intent) }));
-}
-
 /// Plans the instances of every declared app, and returns those to be taken out of service.
-fn manage_fleets(world: &World, members: &[Member<'_>], plan: &mut Plan, now: Timestamp) -> Vec<ContainerId> {
+fn manage_fleets(
+    world: &World,
+    members: &[Member<'_>],
+    deciding: &BTreeSet<AppName>,
+    plan: &mut Plan,
+    now: Timestamp,
+) -> Vec<ContainerId> {
     if world.platform.follow_only || world.closing.is_some_and(|c| c.keep_apps) || world.is_engine_unknown() {
         return Vec::new();
     }
     let by_app = by_app(members);
     let mut retire = Vec::new();
-    for (name, app) in &world.declared {
+    for (name, app) in world.declared.iter().filter(|(name, _)| !deciding.contains(*name)) {
         let wish = fleet(world, app, by_app.get(name).map_or(&[], Vec::as_slice), now);
         plan.actions.extend(wish.actions);
-        plan.wake_at = [plan.wake_at, wish.wake_at].into_iter().flatten().min();
+        wish.wake_at.into_iter().for_each(|at| plan.wake_by(at));
         retire.extend(wish.retire);
     }
     if world.closing.is_some() {
@@ -158,7 +155,7 @@ fn switch(world: &World, routes: Arc<Routes>, templates: Arc<Templates>, plan: &
         return;
     }
     if let Some((until, ..)) = balancer.retry.as_ref().filter(|(until, ..)| *until > now) {
-        plan.wake_at = Some(plan.wake_at.map_or(*until, |w| w.min(*until)));
+        plan.wake_by(*until);
         return;
     }
     plan.actions.push(Action::Switch(Switch { generation: next, routes, templates, fingerprint }));

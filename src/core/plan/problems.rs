@@ -6,7 +6,8 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::core::claim::{self, Claim};
-use crate::core::world::{Condition, EngineState, Member, World};
+use crate::core::deploy::Halt;
+use crate::core::world::{Condition, EngineState, Intent, Member, Unprepared, World};
 
 /// Something that needs a person. Shown by `status`, the API, `why` and the dashboard.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -36,6 +37,22 @@ pub fn find(world: &World, members: &[Member<'_>], problems: &mut Vec<Problem>, 
         problems.push(Problem::new("docker", reason, "start Docker; `platformer doctor` checks the connection", since));
     }
     of_balancer(world, problems);
+    for ((app, version), (since, why)) in &world.unprepared {
+        let (Unprepared::Later(reason) | Unprepared::Never(reason)) = why;
+        let reason = format!("{app}@{version} cannot be run: {reason}");
+        problems.push(Problem::new(format!("app {app}"), reason, "mend what it names; it is tried again", *since));
+    }
+    for (app, intent) in &world.intents {
+        if let Some(held) = intent.active().filter(|d| d.halt == Some(Halt::Held)) {
+            let remedy = format!("platformer resume, promote or abort {app}");
+            problems.push(Problem::new(
+                format!("app {app}"),
+                format!("deployment {} is held: {}", held.id, held.reason),
+                remedy,
+                held.since,
+            ));
+        }
+    }
     of_repository(world, members, problems, now);
     for container in world.containers.values() {
         let subject = || format!("container {}", container.name);
@@ -59,9 +76,12 @@ pub fn find(world: &World, members: &[Member<'_>], problems: &mut Vec<Problem>, 
     for member in members {
         of_member(world, member, problems, now);
     }
-    for (app, backoff) in &world.backoff {
-        let wanted = world.declared_app(app).map_or(0, |app| usize::from(world.wanted(app)));
-        let ready = members.iter().filter(|m| m.claim.app == *app && m.claim.managed && m.is_ready()).count();
+    for ((app, version), backoff) in &world.backoff {
+        let is_wanted =
+            world.stable(app) == Some(version) || world.intents.get(app).and_then(Intent::candidate) == Some(version);
+        let wanted = world.declared_app(app).filter(|_| is_wanted).map_or(0, |app| usize::from(world.wanted(app)));
+        let of_release = members.iter().filter(|m| m.claim.app == *app && m.version == *version && m.claim.managed);
+        let ready = of_release.filter(|m| m.is_ready()).count();
         if backoff.failures > 1 && ready < wanted {
             let reason = format!("its instances fail to start or die ({} times): {}", backoff.failures, backoff.reason);
             problems.push(Problem::new(format!("app {app}"), reason, format!("platformer logs {app}"), backoff.until));

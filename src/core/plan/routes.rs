@@ -7,10 +7,11 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::problems::Problem;
-use crate::core::app::App;
+use crate::core::app::{App, Strategy};
 use crate::core::names::{AppName, HostName, PathPrefix, Version};
 use crate::core::routes::{AppRoute, Routes};
-use crate::core::world::{Member, World, by_app};
+use crate::core::split::{Percent, Split};
+use crate::core::world::{Intent, Member, World, by_app};
 
 /// The hosts an app asks for: declared ones, else those its containers name, else the default.
 pub fn hosts_of(world: &World, name: &AppName, app: Option<&App>, members: &[&Member<'_>]) -> Vec<HostName> {
@@ -55,7 +56,14 @@ fn route(world: &World, name: &AppName, members: &[&Member<'_>]) -> AppRoute {
     }
     let newest = releases.keys().max().cloned();
     let stable = if app.is_some() { world.stable(name).cloned() } else { newest.clone() };
-    let candidate = releases.keys().rfind(|v| app.is_some() && Some(*v) != stable.as_ref()).cloned();
+    let intent = world.intents.get(name).filter(|_| app.is_some());
+    // Without a deployment it is what somebody started by hand at another version.
+    let by_hand = || {
+        let others = members.iter().filter(|m| !m.claim.managed && m.is_ready() && Some(&m.version) != stable.as_ref());
+        others.map(|m| m.version.clone()).max().filter(|_| app.is_some())
+    };
+    let candidate = intent.and_then(Intent::candidate).cloned().or_else(by_hand);
+    let split = intent.map(|intent| split(intent, members, stable.as_ref())).unwrap_or_default();
     let named: BTreeSet<_> = members.iter().flat_map(|m| m.claim.paths.iter().cloned()).collect();
     let paths = match app {
         Some(app) => app.paths.clone(),
@@ -67,11 +75,24 @@ fn route(world: &World, name: &AppName, members: &[&Member<'_>]) -> AppRoute {
         paths,
         strip_prefix: app.is_some_and(|a| a.strip_prefix),
         proxy: app.map(|a| a.proxy.clone()).unwrap_or_default(),
+        split: split.among(|version| releases.contains_key(version), stable.as_ref()),
+        sticky: app.map(|a| a.sticky.clone()).unwrap_or_default(),
+        preview: intent.and_then(Intent::active).filter(|d| d.is_candidate()).map(|d| d.preview.clone()),
+        maintenance: intent.is_some_and(|i| i.maintenance),
         releases,
         stable,
         candidate,
         shared: app.is_none(),
     }
+}
+
+/// The decided shares; those of a rolling deployment follow the number of ready instances.
+fn split(intent: &Intent, members: &[&Member<'_>], stable: Option<&Version>) -> Split {
+    let rolling = intent.active().filter(|d| d.strategy == Strategy::Rolling && d.stage.has_traffic());
+    let Some(deployment) = rolling else { return intent.split() };
+    let ready = |version: &Version| members.iter().filter(|m| m.version == *version && m.is_ready()).count() as u64;
+    let (new, old) = (ready(&deployment.release), stable.map_or(0, ready));
+    Split::between(stable, &deployment.release, if new + old == 0 { Percent::ALL } else { Percent::of(new, new + old) })
 }
 
 /// An app whose last container has just gone keeps its hosts, so that they answer 503 and not 404.
@@ -81,7 +102,13 @@ fn keep_departed(world: &World, apps: &mut BTreeMap<AppName, AppRoute>) {
         if let (Some(last), false) = (last, apps.contains_key(name)) {
             apps.insert(
                 name.clone(),
-                AppRoute { releases: BTreeMap::new(), stable: None, candidate: None, ..(**last).clone() },
+                AppRoute {
+                    releases: BTreeMap::new(),
+                    split: Split::default(),
+                    stable: None,
+                    candidate: None,
+                    ..(**last).clone()
+                },
             );
         }
     }

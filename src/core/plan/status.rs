@@ -9,10 +9,13 @@ use serde::Serialize;
 
 use super::diff::Plan;
 use super::problems::Problem;
+use crate::core::app::Strategy;
 use crate::core::container::ContainerId;
-use crate::core::names::{AppName, HostName, Version};
+use crate::core::deploy::{Deployment, GateResult, Kind};
+use crate::core::names::{AppName, HostName, ImageRef, Version};
 use crate::core::routes::AppRoute;
-use crate::core::world::{Condition, EngineState, Member, World, by_app};
+use crate::core::split::Percent;
+use crate::core::world::{Condition, EngineState, Member, Traffic, World, by_app};
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Status {
@@ -29,28 +32,14 @@ pub struct AppStatus {
     pub stable: Option<Version>,
     pub candidate: Option<Version>,
     /// Percent of the traffic that each release is given.
-    pub split: BTreeMap<Version, Share>,
+    pub split: BTreeMap<Version, Percent>,
     /// Percent of the traffic that each release had; `null` while too little was seen.
-    pub measured: Option<BTreeMap<Version, Share>>,
+    pub measured: Option<BTreeMap<Version, Percent>>,
     pub ready: usize,
     pub wanted: usize,
     pub maintenance: bool,
     pub instances: Vec<InstanceStatus>,
     pub deployment: Option<DeploymentStatus>,
-}
-
-/// Percent with at most two decimals; a whole number is written as one.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Share(pub f64);
-
-impl Serialize for Share {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let hundredths = (self.0 * 100.0).round();
-        if hundredths % 100.0 == 0.0 {
-            return serializer.serialize_u64((hundredths / 100.0) as u64);
-        }
-        serializer.serialize_f64(hundredths / 100.0)
-    }
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -69,9 +58,60 @@ pub struct InstanceStatus {
 /// One attempt to make a release stable.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct DeploymentStatus {
-    pub id: String,
+    pub id: Arc<str>,
+    pub app: AppName,
     pub release: Version,
-    pub state: String,
+    pub from: Option<Version>,
+    pub strategy: Strategy,
+    pub kind: Kind,
+    pub state: &'static str,
+    pub reason: String,
+    /// `2 of 4` for a canary on its way.
+    pub step: Option<String>,
+    pub started_at: Timestamp,
+    pub ended_at: Option<Timestamp>,
+    pub by: String,
+    pub plan: Vec<String>,
+    pub gate: Option<GateStatus>,
+    pub numbers: BTreeMap<String, f64>,
+}
+
+/// The gate of a deployment; without exit code and log while it has not ended.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct GateStatus {
+    pub image: ImageRef,
+    pub exit_code: Option<i64>,
+    pub error: Option<String>,
+    pub log: Vec<String>,
+}
+
+impl DeploymentStatus {
+    pub fn new(deployment: &Deployment) -> Self {
+        let d = deployment.clone();
+        let result = d.gate_result.unwrap_or(GateResult { exit_code: None, error: None, log: Vec::new() });
+        Self {
+            state: deployment.state(),
+            step: deployment.step(),
+            gate: d.gate.map(|gate| GateStatus {
+                image: gate.image,
+                exit_code: result.exit_code,
+                error: result.error,
+                log: result.log,
+            }),
+            numbers: d.judged.numbers(d.share),
+            id: d.id,
+            app: d.app,
+            release: d.release,
+            from: d.from,
+            strategy: d.strategy,
+            kind: d.kind,
+            reason: d.reason,
+            started_at: d.started_at,
+            ended_at: d.ended_at,
+            by: d.by,
+            plan: d.plan,
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -124,22 +164,22 @@ fn app_status(world: &World, plan: &Plan, name: &AppName, members: &[&Member<'_>
         stable: route.and_then(|r| r.stable.clone()),
         candidate: route.and_then(|r| r.candidate.clone()),
         split: route.map(|r| split(r)).unwrap_or_default(),
-        measured: None,
+        measured: world.traffic.get(name).and_then(Traffic::measured),
         ready,
         wanted: app.map_or(running, |app| usize::from(world.wanted(app))),
-        maintenance: false,
+        maintenance: route.is_some_and(|r| r.maintenance),
         instances,
-        deployment: None,
+        deployment: world.intents.get(name).and_then(|i| i.deployment.as_deref()).map(DeploymentStatus::new),
     }
 }
 
-fn split(route: &AppRoute) -> BTreeMap<Version, Share> {
+fn split(route: &AppRoute) -> BTreeMap<Version, Percent> {
     if !route.shared {
-        let candidate = route.candidate.iter().map(|v| (v.clone(), Share(0.0)));
-        return route.stable.iter().map(|v| (v.clone(), Share(100.0))).chain(candidate).collect();
+        let candidate = route.candidate.iter().map(|v| (v.clone(), Percent::NONE));
+        return candidate.chain(route.split.iter().map(|(v, share)| (v.clone(), share))).collect();
     }
-    let all = route.releases.values().map(Vec::len).sum::<usize>();
-    let share = |count: usize| Share(count as f64 * 100.0 / all as f64);
+    let all = route.releases.values().map(Vec::len).sum::<usize>() as u64;
+    let share = |count: usize| Percent::of(count as u64, all);
     route.releases.iter().map(|(version, instances)| (version.clone(), share(instances.len()))).collect()
 }
 

@@ -5,11 +5,12 @@
 
 mod markers;
 mod renderer;
+mod split;
 mod view;
 
 pub use markers::app_at_line;
 pub use renderer::Renderer;
-pub use view::{Features, Frame, Listeners};
+pub use view::{Features, Frame, Listeners, release_of};
 
 /// A generation as text: the block for nginx's `http {}`, and the main file around it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -42,10 +42,11 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::core::app::Proxy;
+    use crate::core::app::{Proxy, Sticky, StickyMode};
     use crate::core::names::{AppName, Domain, HostName, PathPrefix, Version};
     use crate::core::render::{Features, Listeners};
     use crate::core::routes::AppRoute;
+    use crate::core::split::{Percent, Split};
 
     fn frame() -> Frame {
         Frame {
@@ -74,8 +75,25 @@ mod tests {
             proxy: Proxy::default(),
             stable: releases.keys().next().cloned(),
             candidate: None,
+            split: releases.keys().next().cloned().map(Split::all).unwrap_or_default(),
+            sticky: Sticky::default(),
+            preview: None,
+            maintenance: false,
             releases,
             shared: false,
+        })
+    }
+
+    /// 1.1 is the candidate beside 1.0, with this share.
+    fn canary(share: &str, mode: StickyMode, preview: bool) -> Arc<AppRoute> {
+        let both = route(&[("1.0", &["172.30.0.5:8080"]), ("1.1", &["172.30.0.6:8080"])], &["/api"]);
+        let (stable, candidate) = (Version::parse("1.0").unwrap(), Version::parse("1.1").unwrap());
+        Arc::new(AppRoute {
+            split: Split::between(Some(&stable), &candidate, Percent::parse(share).unwrap()),
+            sticky: Sticky { mode },
+            preview: preview.then(|| "secret".into()),
+            candidate: Some(candidate),
+            ..(*both).clone()
         })
     }
 
@@ -91,6 +109,29 @@ mod tests {
             render(&frame(), route(&[("1.0", &["172.30.0.5:8080", "172.30.0.6:8080"])], &["/api"])).http
         );
         insta::assert_snapshot!("main", render(&frame(), route(&[], &["/"])).main);
+    }
+
+    #[test]
+    fn a_split_is_drawn_per_visitor_release_or_request_and_needs_no_cookie_before() {
+        insta::assert_snapshot!("visitor", render(&frame(), canary("33.33", StickyMode::Visitor, true)).http);
+        insta::assert_snapshot!("release", render(&frame(), canary("33.33", StickyMode::Release, false)).http);
+        let off = render(&frame(), canary("33.33", StickyMode::Off, false)).http;
+        assert!(off.contains("split_clients \"$request_id\"") && !off.contains("Set-Cookie"), "{off}");
+        for share in ["0", "100"] {
+            let text = render(&frame(), canary(share, StickyMode::Visitor, false)).http;
+            assert!(!text.contains("split_clients") && !text.contains("Set-Cookie"), "{share}: {text}");
+        }
+    }
+
+    #[test]
+    fn the_name_of_an_upstream_tells_its_release() {
+        for version in ["1.0", "1.0-RC1", "v2", "1__0x"] {
+            let (app, version) = (AppName::parse("my-shop").unwrap(), Version::parse(version).unwrap());
+            let name = super::super::view::upstream_name(&app, &version);
+            let expected = if version.as_str().contains("__") { None } else { Some((app, version)) };
+            assert!(expected.is_none() || super::super::release_of(&name) == expected, "{name}");
+        }
+        assert_eq!(super::super::release_of("platformer.supervisor"), None);
     }
 
     #[test]

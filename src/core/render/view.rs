@@ -6,6 +6,8 @@ use std::net::SocketAddr;
 
 use serde::Serialize;
 
+use super::split::Split;
+use crate::core::app::StickyMode;
 use crate::core::names::{AppName, Domain, HostName, PathPrefix, Version};
 use crate::core::routes::{AppRoute, Routes};
 
@@ -54,6 +56,9 @@ pub(super) struct View<'a> {
     generation: u64,
     frame: &'a Frame,
     upstreams: Vec<Upstream<'a>>,
+    splits: Vec<Split<'a>>,
+    /// Whether any app knows its visitors again.
+    visitors: bool,
     servers: Vec<Server<'a>>,
 }
 
@@ -62,6 +67,8 @@ struct Upstream<'a> {
     app: &'a AppName,
     name: String,
     servers: Vec<SocketAddr>,
+    /// Each visitor stays with one instance.
+    by_visitor: bool,
     keepalive: usize,
 }
 
@@ -81,8 +88,15 @@ struct Location<'a> {
     /// What goes between `location` and `{`: a prefix covers whole segments only.
     matches: Vec<String>,
     strip: bool,
-    /// `None`: no instance is ready.
+    /// The variable that holds the path behind the prefix, where the upstream is one too.
+    rest: Option<String>,
+    /// An upstream's name, or the variable that holds it; `None`: no instance is ready.
     upstream: Option<String>,
+    /// The variable with the cookie that a new visitor is given.
+    cookie: Option<String>,
+    maintenance: bool,
+    /// Whether its requests are counted for the release: those to the app's own hosts are.
+    counted: bool,
     /// Asked for by the candidate's address where there is no candidate.
     no_candidate: bool,
     max_body: &'a str,
@@ -93,18 +107,22 @@ struct Location<'a> {
 
 impl<'a> View<'a> {
     pub(super) fn new(generation: u64, frame: &'a Frame, routes: &'a Routes) -> Self {
-        Self { generation, frame, upstreams: upstreams(routes), servers: servers(routes, frame) }
+        let splits: Vec<_> = routes.apps.iter().filter_map(|(app, route)| Split::new(app, route)).collect();
+        let upstreams = upstreams(routes);
+        let visitors = splits.iter().any(|s| s.visitor_cookie) || upstreams.iter().any(|u| u.by_visitor);
+        Self { generation, frame, visitors, upstreams, splits, servers: servers(routes, frame) }
     }
 }
 
 fn upstreams(routes: &Routes) -> Vec<Upstream<'_>> {
     let mut upstreams = Vec::new();
     for (app, route) in &routes.apps {
+        let by_visitor = route.sticky.mode == StickyMode::Instance;
         let mut add = |name: String, servers: Vec<SocketAddr>| {
             if !servers.is_empty() {
                 // Idle connections kept per worker: with fewer than are open under load the gain is lost.
                 let keepalive = (servers.len() * 32).clamp(64, 512);
-                upstreams.push(Upstream { app, name, servers, keepalive });
+                upstreams.push(Upstream { app, name, by_visitor: by_visitor && servers.len() > 1, servers, keepalive });
             }
         };
         for (version, servers) in &route.releases {
@@ -117,8 +135,23 @@ fn upstreams(routes: &Routes) -> Vec<Upstream<'_>> {
     upstreams
 }
 
+/// The release behind an upstream's name; `None` for what is none.
+pub fn release_of(upstream: &str) -> Option<(AppName, Version)> {
+    let (app, version) = upstream.strip_prefix("app.")?.split_once('.')?;
+    let mut text = String::with_capacity(version.len());
+    let mut rest = version;
+    while let Some(at) = rest.find("__") {
+        text.push_str(&rest[..at]);
+        let mut after = rest[at + 2..].chars();
+        text.extend(after.next().map(|c| c.to_ascii_uppercase()));
+        rest = after.as_str();
+    }
+    text.push_str(rest);
+    Some((AppName::parse(app).ok()?, Version::parse(&text).ok()?))
+}
+
 /// `app.hello-world.1.0.0`; nginx compares upstream names without case, so capitals are spelt out.
-fn upstream_name(app: &AppName, version: &Version) -> String {
+pub(super) fn upstream_name(app: &AppName, version: &Version) -> String {
     let mut name = format!("app.{app}.");
     for c in version.as_str().chars() {
         match c {
@@ -136,7 +169,11 @@ fn shared_name(app: &AppName) -> String {
 fn servers<'a>(routes: &'a Routes, frame: &Frame) -> Vec<Server<'a>> {
     let mut by_host: BTreeMap<HostName, Vec<Location<'a>>> = BTreeMap::new();
     for (app, route) in &routes.apps {
+        let split = Split::new(app, route);
         for (host, upstream, no_candidate) in addresses(app, route, frame) {
+            let is_main = route.hosts.contains(&host);
+            let choice = split.as_ref().filter(|_| is_main && upstream.is_some());
+            let upstream = choice.map(|s| format!("${}", s.chosen())).or(upstream);
             let locations = route.paths.iter().map(|path| Location {
                 app,
                 path,
@@ -145,7 +182,14 @@ fn servers<'a>(routes: &'a Routes, frame: &Frame) -> Vec<Server<'a>> {
                     false => vec![format!("= {path}"), format!("{path}/")],
                 },
                 strip: route.strip_prefix && !path.is_root(),
+                rest: choice.filter(|_| route.strip_prefix && !path.is_root()).and_then(|s| s.rest_of(path)),
                 upstream: upstream.clone(),
+                cookie: choice.and_then(|s| s.cookie.clone()).or_else(|| {
+                    let sticky = route.sticky.mode == StickyMode::Instance && is_main && upstream.is_some();
+                    sticky.then(|| "platformer_new_visitor".to_owned())
+                }),
+                maintenance: route.maintenance && is_main,
+                counted: is_main,
                 no_candidate,
                 max_body: route.proxy.max_body.as_str(),
                 connect_timeout_ms: route.proxy.connect_timeout.as_millis(),
@@ -183,7 +227,7 @@ fn addresses(app: &AppName, route: &AppRoute, frame: &Frame) -> Vec<(HostName, O
     };
     let main = match route.shared {
         true => (!route.releases.is_empty()).then(|| shared_name(app)),
-        false => of(&route.stable),
+        false => route.split.carriers().find_map(|(version, _)| of(&Some(version.clone()))),
     };
     let mut hosts: Vec<_> = route.hosts.iter().map(|host| (host.clone(), main.clone(), false)).collect();
     for own in [app.host(&frame.domain), app.localhost()] {

@@ -6,10 +6,11 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::{
-    Action, Backoff, Claim, EngineState, Fact, Health, Intent, Phase, Refused, Retiring, SwitchError, Switching, World,
+    Action, Backoff, Claim, EngineState, Fact, Health, Intent, Phase, Refused, Retiring, SwitchError, Switching,
+    Unprepared, World,
 };
 use crate::core::container::{Container, ContainerId, RunState};
-use crate::core::names::AppName;
+use crate::core::names::{AppName, Version};
 use crate::core::repository::Index;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -57,14 +58,20 @@ impl World {
             Fact::Probed { id, started_at, verdict } => self.probed(&id, started_at, verdict, now),
             Fact::Adopted(found) => self.balancer.adopt(found),
             Fact::Reached(generation) => self.balancer.reached(generation),
-            Fact::Settled(generation) => self.balancer.settled(generation),
+            Fact::Settled(generation) => {
+                self.balancer.settled(generation);
+                let live = self.balancer.live.iter().flat_map(|live| &live.routes.apps);
+                for (app, route) in live.filter(|(_, route)| !route.shared) {
+                    self.traffic.entry(app.clone()).or_default().follow(&route.split);
+                }
+            }
             Fact::Unswitched { generation, error } => self.unswitched(generation, error, now),
             Fact::BalancerDied { reason } => self.balancer.died(now, reason),
             Fact::Started { name, result } => {
-                let app = self.starting.remove(&name);
-                match (app, result) {
+                let release = self.starting.remove(&name);
+                match (release, result) {
                     (_, Ok(container)) => self.see(*container, now),
-                    (Some(app), Err(reason)) => self.back_off(&app, reason, now),
+                    (Some(release), Err(reason)) => self.back_off(release, reason, now),
                     (None, Err(_)) => {}
                 }
             }
@@ -74,8 +81,8 @@ impl World {
             }
             Fact::Restarted { id, result } => {
                 self.busy.remove(&id);
-                if let (Err(reason), Some(app)) = (result, self.app_of(&id)) {
-                    self.back_off(&app, reason, now);
+                if let (Err(reason), Some(release)) = (result, self.release_of(&id)) {
+                    self.back_off(release, reason, now);
                 }
             }
             Fact::Drained(id) => {
@@ -90,6 +97,13 @@ impl World {
                     self.forget(&id, now);
                 }
             }
+            Fact::Prepared { app, version, result } => self.prepared((app, version), result, now),
+            Fact::Gated { deployment, result } => _ = self.gates.insert(deployment, Some(result)),
+            Fact::Counted(counts) => {
+                for (app, version, tally) in counts {
+                    self.traffic.entry(app).or_default().count(&version, &tally);
+                }
+            }
             Fact::Tick => {}
         }
     }
@@ -97,12 +111,14 @@ impl World {
     /// Notes what is about to be done, so that the next plan does not ask for it again.
     pub fn begin(&mut self, action: &Action, now: Timestamp) {
         match action {
-            Action::Record { app, intent } => {
-                match intent {
-                    Some(intent) => self.intents.insert(app.clone(), intent.clone()),
-                    None => self.intents.remove(app),
-                };
+            Action::Record { app, intent, .. } => self.decided(app, intent),
+            Action::Prepare { app, release } => {
+                self.preparing.insert((app.clone(), release.version.clone()));
             }
+            Action::Gate { deployment, .. } => {
+                self.gates.entry(deployment.clone()).or_insert(None);
+            }
+            Action::Keep(contents) => self.keeping = Some(contents.clone()),
             Action::Publish(zone) => self.published = Some(zone.clone()),
             Action::Probe(targets) => self.probing = targets.clone(),
             Action::Switch(switch) => {
@@ -110,11 +126,7 @@ impl World {
                 self.balancer.switching = Some(Switching { switch: switch.clone(), since: now });
             }
             Action::Start(spec) => {
-                if let Some(app) =
-                    spec.labels.get(crate::core::container::label::APP).and_then(|a| AppName::parse(a).ok())
-                {
-                    self.starting.insert(spec.name.clone(), app);
-                }
+                self.starting.insert(spec.name.clone(), (spec.app.clone(), spec.version.clone()));
             }
             Action::Restart(id) | Action::Stop { id, .. } => {
                 self.busy.insert(id.clone());
@@ -143,10 +155,11 @@ impl World {
             && !self.retiring.contains_key(&container.id)
         {
             let lived = container.started_at.map(|at| now.duration_since(at)).unwrap_or_default();
+            let release = (instance.app, instance.version.unwrap_or_else(Version::latest));
             if lived.unsigned_abs() > HEALTHY_LIFE {
-                self.backoff.remove(&instance.app);
+                self.backoff.remove(&release);
             }
-            self.back_off(&instance.app, format!("{}: {reason}", container.name), now);
+            self.back_off(release, format!("{}: {reason}", container.name), now);
         }
         if let Claim::Instance(instance) = self.claim_of(&container) {
             self.departed.remove(&instance.app);
@@ -172,6 +185,13 @@ impl World {
     fn app_of(&self, id: &ContainerId) -> Option<AppName> {
         match self.claim_of(self.containers.get(id)?) {
             Claim::Instance(instance) => Some(instance.app),
+            Claim::None | Claim::Foreign | Claim::Refused { .. } => None,
+        }
+    }
+
+    fn release_of(&self, id: &ContainerId) -> Option<(AppName, Version)> {
+        match self.claim_of(self.containers.get(id)?) {
+            Claim::Instance(instance) => Some((instance.app, instance.version.unwrap_or_else(Version::latest))),
             Claim::None | Claim::Foreign | Claim::Refused { .. } => None,
         }
     }
@@ -220,9 +240,52 @@ impl World {
         }
     }
 
-    fn back_off(&mut self, app: &AppName, reason: String, now: Timestamp) {
-        let failures = self.backoff.get(app).map_or(0, |b| b.failures);
-        self.backoff.insert(app.clone(), Backoff { failures: failures + 1, until: now + pause(failures), reason });
+    /// Takes over a decision that the ledger has.
+    fn decided(&mut self, app: &AppName, intent: &Intent) {
+        let before = self.intents.insert(app.clone(), intent.clone());
+        let id = |intent: &Intent| intent.deployment.as_ref().map(|d| d.id.clone());
+        if before.as_ref().and_then(id) != id(intent)
+            && let Some(deployment) = &intent.deployment
+        {
+            let release = (app.clone(), deployment.release.clone());
+            // What happened to earlier instances of this release is not held against this attempt.
+            self.backoff.remove(&release);
+            self.prepared.remove(&release);
+            self.unprepared.remove(&release);
+        }
+        let contents =
+            |intent: &Intent, version| intent.releases.get(version).map(|r| (r.artefact.clone(), r.config.clone()));
+        for version in intent.releases.keys() {
+            if before.as_ref().and_then(|b| contents(b, version)) != contents(intent, version) {
+                self.prepared.remove(&(app.clone(), version.clone()));
+                self.unprepared.remove(&(app.clone(), version.clone()));
+            }
+        }
+        let looked = |i: &Intent| i.deployment.as_ref().and_then(|d| d.judged.looked_at);
+        if before.as_ref().and_then(looked) != looked(intent) || before.as_ref().and_then(id) != id(intent) {
+            self.traffic.entry(app.clone()).or_default().looked();
+        }
+        let running: Vec<_> = self.intents.values().filter_map(Intent::active).map(|d| d.id.clone()).collect();
+        self.gates.retain(|id, _| running.contains(id));
+    }
+
+    fn prepared(&mut self, release: (AppName, Version), result: Result<Arc<str>, Unprepared>, now: Timestamp) {
+        self.preparing.remove(&release);
+        match result {
+            Ok(digest) => {
+                self.unprepared.remove(&release);
+                if let Some(known) = self.intents.get_mut(&release.0).and_then(|i| i.releases.get_mut(&release.1)) {
+                    known.image_digest = Some(digest);
+                }
+                self.prepared.insert(release);
+            }
+            Err(why) => _ = self.unprepared.insert(release, (now, why)),
+        }
+    }
+
+    fn back_off(&mut self, release: (AppName, Version), reason: String, now: Timestamp) {
+        let failures = self.backoff.get(&release).map_or(0, |b| b.failures);
+        self.backoff.insert(release, Backoff { failures: failures + 1, until: now + pause(failures), reason });
     }
 }
 

@@ -1,11 +1,13 @@
 //! What people ask of an app, and why it may be refused.
 
-use jiff::Timestamp;
+use std::sync::Arc;
 
+use super::steer::{Decider, Steer, note};
 use super::{Action, Closing, Intent, World};
+use crate::core::deploy::Deployment;
 use crate::core::names::AppName;
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Command {
     Scale {
         app: AppName,
@@ -17,14 +19,23 @@ pub enum Command {
     Restart(AppName),
     /// Stop the app and forget its release; its files stay.
     Remove(AppName),
+    Steer {
+        app: AppName,
+        steer: Steer,
+    },
     Close {
         keep_apps: bool,
     },
 }
 
-/// What was decided, in a sentence.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Done(pub String);
+/// What was decided.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Done {
+    /// In a sentence.
+    pub said: String,
+    /// The deployment that it concerns.
+    pub deployment: Option<Arc<Deployment>>,
+}
 
 /// Why a command was not taken. Nothing was changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -35,13 +46,17 @@ pub enum Refusal {
     Undeclared { app: AppName, remedy: &'static str },
     #[error("{replicas} instances of {app}: 0 to 100 are allowed")]
     TooMany { app: AppName, replicas: u16 },
+    #[error("{app}: {reason}")]
+    State { app: AppName, reason: String },
+    #[error("{app}: deployment {id} is under way ({state}); abort it, or take its place with --replace")]
+    Busy { app: AppName, id: Arc<str>, state: &'static str },
     #[error("the platform is going down")]
     Closing,
 }
 
 impl World {
     /// Decides on a command: the actions that record it, and what to tell the one who asked.
-    pub fn decide(&mut self, command: &Command, now: Timestamp) -> Result<(Vec<Action>, Done), Refusal> {
+    pub fn decide(&mut self, command: &Command, who: Decider<'_>) -> Result<(Vec<Action>, Done), Refusal> {
         if self.closing.is_some() {
             return Err(Refusal::Closing);
         }
@@ -49,28 +64,33 @@ impl World {
             Command::Scale { app, replicas } if *replicas > 100 => {
                 Err(Refusal::TooMany { app: app.clone(), replicas: *replicas })
             }
-            Command::Scale { app, replicas } => self.change(
-                app,
-                now,
-                |i| i.replicas = Some(*replicas),
-                format!("{app} is to have {replicas} instances"),
-            ),
-            Command::Stop(app) => self.change(app, now, |i| i.stopped = true, format!("{app} is being stopped")),
+            Command::Scale { app, replicas } => {
+                let said = format!("{app} is to have {replicas} instances");
+                self.change(app, "scale", said, who, |i| i.replicas = Some(*replicas))
+            }
+            Command::Stop(app) => {
+                self.change(app, "stop", format!("{app} is being stopped"), who, |i| i.stopped = true)
+            }
             Command::Start(app) => {
-                self.backoff.remove(app);
-                self.change(app, now, |i| (i.stopped, i.removed) = (false, false), format!("{app} is being started"))
+                self.backoff.retain(|(name, _), _| name != app);
+                let said = format!("{app} is being started");
+                self.change(app, "start", said, who, |i| (i.stopped, i.removed) = (false, false))
             }
             Command::Restart(app) => {
-                self.backoff.remove(app);
+                self.backoff.retain(|(name, _), _| name != app);
                 let said = format!("the instances of {app} are being replaced");
-                self.change(app, now, |i| (i.renew_before, i.stopped) = (Some(now), false), said)
+                self.change(app, "restart", said, who, |i| (i.renew_before, i.stopped) = (Some(who.now), false))
             }
             Command::Remove(app) => {
-                self.change(app, now, |i| (i.removed, i.stable) = (true, None), format!("{app} is being removed"))
+                let said = format!("{app} is being removed");
+                self.change(app, "remove", said, who, |i| {
+                    *i = Intent { removed: true, deployments: i.deployments, ..Intent::new(i.first_seen) };
+                })
             }
+            Command::Steer { app, steer } => self.steer(app, steer, who),
             Command::Close { keep_apps } => {
                 self.closing = Some(Closing { keep_apps: *keep_apps });
-                Ok((Vec::new(), Done("the platform is going down".into())))
+                Ok((Vec::new(), Done { said: "the platform is going down".into(), deployment: None }))
             }
         }
     }
@@ -78,17 +98,18 @@ impl World {
     fn change(
         &self,
         app: &AppName,
-        now: Timestamp,
-        edit: impl FnOnce(&mut Intent),
+        action: &str,
         said: String,
+        who: Decider<'_>,
+        edit: impl FnOnce(&mut Intent),
     ) -> Result<(Vec<Action>, Done), Refusal> {
         self.known(app)?;
-        let mut intent = self.intents.get(app).cloned().unwrap_or_else(|| Intent::new(now));
+        let mut intent = self.intents.get(app).cloned().unwrap_or_else(|| Intent::new(who.now));
         edit(&mut intent);
-        Ok((vec![Action::Record { app: app.clone(), intent: Some(intent) }], Done(said)))
+        Ok(note(app, intent, action, said, who))
     }
 
-    fn known(&self, app: &AppName) -> Result<(), Refusal> {
+    pub(super) fn known(&self, app: &AppName) -> Result<(), Refusal> {
         if self.declared.contains_key(app) {
             return Ok(());
         }

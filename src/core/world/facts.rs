@@ -1,6 +1,6 @@
 //! What the core is told, and what it answers with.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +10,9 @@ use jiff::Timestamp;
 use super::{Intent, ProbeTarget};
 use crate::core::app::{Limits, Volume};
 use crate::core::container::{Container, ContainerId, Network, Subnet};
-use crate::core::names::{AppName, ImageRef};
+use crate::core::deploy::{Entry, GateResult, Tally};
+use crate::core::names::{AppName, ImageRef, Version};
+use crate::core::release::Release;
 use crate::core::repository::Index;
 use crate::core::routes::Routes;
 use crate::core::templates::Templates;
@@ -76,8 +78,30 @@ pub enum Fact {
         id: ContainerId,
         result: Result<(), String>,
     },
+    /// The contents of a release are secured; `Ok` has the digest of its image.
+    Prepared {
+        app: AppName,
+        version: Version,
+        result: Result<Arc<str>, Unprepared>,
+    },
+    /// A deployment's gate ended.
+    Gated {
+        deployment: Arc<str>,
+        result: GateResult,
+    },
+    /// What the balancer saw of each release's requests since it last told.
+    Counted(Vec<(AppName, Version, Tally)>),
     /// Nothing happened; time has passed.
     Tick,
+}
+
+/// Why a release's contents are not secured.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unprepared {
+    /// The engine or the disk did not answer; it is tried again.
+    Later(String),
+    /// There is no such image, or the artefact is another one.
+    Never(String),
 }
 
 /// A running nginx that serves one of our generations.
@@ -112,11 +136,24 @@ pub struct Switch {
 /// Something to do. Carrying one out yields facts.
 #[derive(Debug, Clone)]
 pub enum Action {
-    /// Remember a decision before it is acted on.
+    /// Remember a decision, and what to say of it, before it is acted on.
     Record {
         app: AppName,
-        intent: Option<Intent>,
+        intent: Box<Intent>,
+        entries: Vec<Entry>,
     },
+    /// Secure what a release is made of: image, artefact, config.
+    Prepare {
+        app: AppName,
+        release: Box<Release>,
+    },
+    /// Run a container to its end, at most for its time.
+    Gate {
+        deployment: Arc<str>,
+        job: Box<JobSpec>,
+    },
+    /// Forget all contents but these.
+    Keep(Arc<BTreeSet<Arc<str>>>),
     Publish(Arc<Zone>),
     Probe(Arc<Vec<ProbeTarget>>),
     Switch(Switch),
@@ -135,11 +172,25 @@ pub enum Action {
     },
 }
 
+/// A container that is run to its end.
+#[derive(Debug, Clone, PartialEq)]
+pub struct JobSpec {
+    pub name: String,
+    pub image: ImageRef,
+    pub command: Vec<String>,
+    pub env: BTreeMap<String, String>,
+    pub labels: BTreeMap<String, String>,
+    pub timeout: Duration,
+}
+
 /// An instance to start.
 #[derive(Debug, Clone, PartialEq)]
 pub struct InstanceSpec {
+    pub app: AppName,
+    pub version: Version,
     pub name: String,
-    pub image: ImageRef,
+    /// The image's digest, or its name where none is known.
+    pub image: String,
     pub command: Vec<String>,
     pub env: BTreeMap<String, String>,
     pub labels: BTreeMap<String, String>,

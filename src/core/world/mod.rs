@@ -5,29 +5,37 @@
 
 mod apply;
 mod balancer;
+mod begin;
 mod command;
 mod facts;
 mod health;
+mod intent;
 mod members;
 mod retire;
+mod steer;
+mod traffic;
 
 pub use balancer::{Balancer, Refused, Switching};
 pub use command::{Command, Done, Refusal};
-pub use facts::{Action, Fact, Found, InstanceSpec, Switch, SwitchError};
+pub use facts::{Action, Fact, Found, InstanceSpec, JobSpec, Switch, SwitchError, Unprepared};
 pub use health::{Condition, Health, ProbeKind, ProbeTarget};
+pub use intent::Intent;
 pub use members::{Member, by_app};
 pub use retire::{Phase, Retiring};
+pub use steer::{Decider, DeployRequest, GateChoice, Steer};
+pub use traffic::Traffic;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::app::App;
 use super::claim::{self, Claim};
 use super::container::{Container, ContainerId, Network, Owner};
+use super::deploy::GateResult;
 use super::names::{AppName, Domain, Version};
 use super::repository::Index;
 use super::templates::Templates;
@@ -58,29 +66,6 @@ impl Platform {
             80 => format!("repository.{}", self.domain),
             port => format!("repository.{}:{port}", self.domain),
         }
-    }
-}
-
-/// What somebody decided about an app that no file says; kept in the ledger.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Intent {
-    /// The release that carries the traffic.
-    pub stable: Option<Version>,
-    /// Overrides the declared number of instances.
-    pub replicas: Option<u16>,
-    pub stopped: bool,
-    /// Taken away although its file may still be there; `apply` or `start` brings it back.
-    #[serde(default)]
-    pub removed: bool,
-    /// Instances made before this are to be replaced.
-    pub renew_before: Option<Timestamp>,
-    /// Who came first keeps a host that two apps claim.
-    pub first_seen: Timestamp,
-}
-
-impl Intent {
-    pub fn new(first_seen: Timestamp) -> Self {
-        Self { stable: None, replicas: None, stopped: false, removed: false, renew_before: None, first_seen }
     }
 }
 
@@ -119,10 +104,19 @@ pub struct World {
     pub intents: BTreeMap<AppName, Intent>,
     pub health: BTreeMap<ContainerId, Health>,
     pub retiring: BTreeMap<ContainerId, Retiring>,
-    pub backoff: BTreeMap<AppName, Backoff>,
+    pub backoff: BTreeMap<(AppName, Version), Backoff>,
     /// Acts that were begun and have not come back.
-    pub starting: BTreeMap<String, AppName>,
+    pub starting: BTreeMap<String, (AppName, Version)>,
     pub busy: BTreeSet<ContainerId>,
+    /// Releases whose contents are being secured, are, and could not be: since when, and why.
+    pub preparing: BTreeSet<(AppName, Version)>,
+    pub prepared: BTreeSet<(AppName, Version)>,
+    pub unprepared: BTreeMap<(AppName, Version), (Timestamp, Unprepared)>,
+    /// Deployments whose gate runs, and how gates ended that the ledger does not know yet.
+    pub gates: BTreeMap<Arc<str>, Option<GateResult>>,
+    pub traffic: BTreeMap<AppName, Traffic>,
+    /// The contents that are to be kept, as was last told.
+    pub keeping: Option<Arc<BTreeSet<Arc<str>>>>,
     /// Names that containers have which were not in the last listing.
     pub taken_names: BTreeSet<String>,
     pub balancer: Balancer,
@@ -157,6 +151,12 @@ impl World {
             backoff: BTreeMap::new(),
             starting: BTreeMap::new(),
             busy: BTreeSet::new(),
+            preparing: BTreeSet::new(),
+            prepared: BTreeSet::new(),
+            unprepared: BTreeMap::new(),
+            gates: BTreeMap::new(),
+            traffic: BTreeMap::new(),
+            keeping: None,
             taken_names: BTreeSet::new(),
             balancer: Balancer::default(),
             templates,

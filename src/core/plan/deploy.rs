@@ -1,0 +1,305 @@
+//! What deployments and releases need next: decisions to record, contents to secure, gates to run.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::diff::Plan;
+use crate::core::app::App;
+use crate::core::container::label;
+use crate::core::deploy::{Crash, Deployment, Entry, Observed, Stage, advance, wake_at};
+use crate::core::names::{AppName, Version};
+use crate::core::release::Release;
+use crate::core::repository::Index;
+use crate::core::split::Percent;
+use crate::core::world::{Action, Condition, Intent, JobSpec, Member, Unprepared, World, by_app};
+
+/// What could not be secured is tried again after this long.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// Adds what is to be decided and done. Returns the apps of which something is decided: what follows from that
+/// is planned once it is recorded.
+pub fn move_on(world: &World, members: &[Member<'_>], plan: &mut Plan, now: Timestamp) -> BTreeSet<AppName> {
+    let mut deciding = BTreeSet::new();
+    let Some(index) = world.index.as_ref().filter(|_| world.closing.is_none()) else {
+        return deciding;
+    };
+    let by_app = by_app(members);
+    for (name, app) in &world.declared {
+        let Some(intent) = world.intents.get(name).filter(|i| !i.removed) else { continue };
+        let members = by_app.get(name).map_or(&[][..], Vec::as_slice);
+        let around = Around { world, app, intent, members, index, now };
+        // Watch mode only has to know which version is stable: it starts nothing, so nothing is ever ready of ours.
+        if let Some((intent, entries)) = around.decision() {
+            plan.actions.push(Action::Record { app: name.clone(), intent: Box::new(intent), entries });
+            plan.wake_at = Some(now);
+            deciding.insert(name.clone());
+            continue;
+        }
+        if !world.platform.follow_only {
+            around.acts(plan);
+        }
+    }
+    end_stray_gates(world, plan);
+    keep(world, plan);
+    deciding
+}
+
+/// One app and all that concerns it.
+struct Around<'w> {
+    world: &'w World,
+    app: &'w Arc<App>,
+    intent: &'w Intent,
+    members: &'w [&'w Member<'w>],
+    index: &'w Index,
+    now: Timestamp,
+}
+
+impl Around<'_> {
+    fn decision(&self) -> Option<(Intent, Vec<Entry>)> {
+        self.first_release().or_else(|| self.proof()).or_else(|| self.deployment())
+    }
+
+    /// A declared app without a stable release gets its newest version. While no instance of it has ever been
+    /// ready the release is made anew when its artefact, config or declaration changes.
+    fn first_release(&self) -> Option<(Intent, Vec<Entry>)> {
+        let intent = self.intent;
+        let draft = |version: &Version| Release::draft(self.app, version.clone(), None, self.index, self.now);
+        let can_run = |release: &Release| release.artefact.is_some() || !release.boots_from_repository();
+        if intent.active().is_some() {
+            return None;
+        }
+        match &intent.stable {
+            None => {
+                let tag = || {
+                    (!self.app.boots_from_repository())
+                        .then(|| self.app.image.version().unwrap_or_else(Version::latest))
+                };
+                let version = self.index.versions(&self.app.name).into_keys().next_back().or_else(tag)?;
+                let release = draft(&version);
+                let entry = self.entry("release", &version, "the first release of the app");
+                let releases = [(version.clone(), release)].into();
+                Some((Intent { stable: Some(version), releases, ..intent.clone() }, vec![entry]))
+            }
+            Some(stable) => {
+                let known = intent.releases.get(stable);
+                let now = draft(stable);
+                let is_new = match known {
+                    None => can_run(&now),
+                    Some(known) => !known.proven && can_run(&now) && !known.runs_like(&now),
+                };
+                if !is_new {
+                    return None;
+                }
+                let mut changed = intent.clone();
+                changed.releases.insert(stable.clone(), now);
+                // Instances of what it was before serve nobody.
+                changed.renew_before = known.map(|_| self.now).or(intent.renew_before);
+                let entry = self.entry("release", stable, "made from what the repository has now");
+                Some((changed, vec![entry]))
+            }
+        }
+    }
+
+    fn entry(&self, action: &str, version: &Version, reason: &str) -> Entry {
+        Entry {
+            at: self.now,
+            by: "platformer".into(),
+            action: action.into(),
+            release: Some(version.clone()),
+            state: None,
+            reason: reason.into(),
+            numbers: BTreeMap::new(),
+        }
+    }
+
+    /// A release of which an instance is ready has proven itself.
+    fn proof(&self) -> Option<(Intent, Vec<Entry>)> {
+        let is_ready =
+            |version: &Version| self.members.iter().any(|m| m.claim.managed && m.version == *version && m.is_ready());
+        let proven = self.intent.releases.values().find(|r| !r.proven && is_ready(&r.version))?;
+        let mut intent = self.intent.clone();
+        intent.releases.get_mut(&proven.version)?.proven = true;
+        Some((intent, Vec::new()))
+    }
+
+    fn deployment(&self) -> Option<(Intent, Vec<Entry>)> {
+        let deployment = self.intent.active()?;
+        // Nothing can be told apart while the engine is away: what is known of containers is from before.
+        if self.world.is_engine_unknown() {
+            return None;
+        }
+        let next = advance(deployment, &self.observe(deployment), self.now)?;
+        let moved = next.stage != deployment.stage || next.halt != deployment.halt;
+        let entries = if moved { vec![Entry::of(&next, "deployment", "platformer", self.now)] } else { Vec::new() };
+        let mut intent = self.intent.clone();
+        intent.follow(next);
+        intent.prune(usize::from(self.app.deploy.retain));
+        Some((intent, entries))
+    }
+
+    fn observe(&self, deployment: &Deployment) -> Observed {
+        let (world, key) = (self.world, (self.app.name.clone(), deployment.release.clone()));
+        let ours = |new: bool| {
+            self.members.iter().filter(move |m| m.claim.managed && (m.version == deployment.release) == new)
+        };
+        let starting =
+            |new: bool| world.starting.values().filter(|(app, v)| *app == key.0 && (*v == key.1) == new).count();
+        let wanted = usize::from(world.wanted(self.app));
+        let warm = self.intent.warm.as_ref();
+        let prepared = match world.unprepared.get(&key) {
+            _ if world.prepared.contains(&key) => Some(Ok(())),
+            Some((_, Unprepared::Never(reason))) => Some(Err(reason.clone())),
+            Some((_, Unprepared::Later(_))) | None => None,
+        };
+        let unready = ours(true)
+            .filter(|m| !m.is_ready() && !matches!(m.condition, Condition::Draining))
+            .map(|m| {
+                let age = Duration::try_from(self.now.duration_since(m.container.created_at)).unwrap_or_default();
+                (age, m.reason.clone().unwrap_or_else(|| "no probe has passed".into()))
+            })
+            .max_by_key(|(age, _)| *age);
+        let live = world.balancer.live.as_ref().filter(|live| live.settled && world.balancer.switching.is_none());
+        let share = live.and_then(|l| l.routes.apps.get(&key.0)).map(|route| route.split.share(&key.1));
+        let is_over = matches!(deployment.stage, Stage::Aborting { .. });
+        let traffic = world.traffic.get(&key.0);
+        let fresh = |version: Option<&Version>| version.and_then(|v| Some(traffic?.fresh(v))).unwrap_or_default();
+        Observed {
+            wanted,
+            prepared,
+            candidate_ready: ours(true).filter(|m| m.is_ready()).count(),
+            // What stays warm by an earlier decision is not the candidate's to be taken away.
+            candidate_left: if warm == Some(&key.1) { 0 } else { ours(true).count() + starting(true) },
+            unready: unready.filter(|_| deployment.halt.is_none()),
+            old_left: ours(false).count() + starting(false),
+            crash: world.backoff.get(&key).map(|b| Crash { count: b.failures, reason: b.reason.clone() }),
+            served: match share {
+                _ if wanted == 0 && !is_over => Percent::ALL,
+                Some(share) => share,
+                None => Percent::NONE,
+            },
+            gate: world.gates.get(&deployment.id).cloned().flatten(),
+            candidate: fresh(Some(&key.1)),
+            stable: fresh(deployment.from.as_ref()),
+        }
+    }
+
+    /// Contents to secure, the gate to run, what is due of itself.
+    fn acts(&self, plan: &mut Plan) {
+        let (world, name) = (self.world, &self.app.name);
+        let fetching = self.intent.active().filter(|d| d.stage == Stage::Fetching).map(|d| &d.release);
+        let stable = self
+            .intent
+            .stable
+            .as_ref()
+            .filter(|v| self.intent.releases.get(*v).is_some_and(|r| r.image_digest.is_none()));
+        for version in fetching.into_iter().chain(stable) {
+            let key = (name.clone(), version.clone());
+            let Some(release) = self.intent.releases.get(version) else { continue };
+            if world.preparing.contains(&key) || world.prepared.contains(&key) {
+                continue;
+            }
+            match world.unprepared.get(&key).map(|(at, _)| *at + AGAIN) {
+                Some(again) if again > self.now => plan.wake_by(again),
+                Some(_) | None => {
+                    plan.actions.push(Action::Prepare { app: name.clone(), release: Box::new(release.clone()) })
+                }
+            }
+        }
+        if let Some(deployment) = self.intent.active() {
+            if let Some(at) = wake_at(deployment) {
+                plan.wake_by(at);
+            }
+            self.gate(deployment, plan);
+        }
+        self.due(plan);
+    }
+
+    /// The gate runs once the candidate's own address leads to it.
+    fn gate(&self, deployment: &Deployment, plan: &mut Plan) {
+        let world = self.world;
+        let Some(gate) =
+            deployment.gate.as_ref().filter(|_| deployment.stage == Stage::Testing && deployment.halt.is_none())
+        else {
+            return;
+        };
+        let live = world.balancer.live.as_ref().filter(|live| live.settled);
+        let route = live.and_then(|l| l.routes.apps.get(&self.app.name));
+        let is_reachable = route.is_some_and(|r| {
+            r.candidate.as_ref() == Some(&deployment.release) && r.releases.contains_key(&deployment.release)
+        });
+        if world.gates.contains_key(&deployment.id) || !is_reachable {
+            return;
+        }
+        let platform = &world.platform;
+        let port = if platform.port == 80 { String::new() } else { format!(":{}", platform.port) };
+        let url = format!("http://candidate.{}.{}{port}", self.app.name, platform.domain);
+        let env = [
+            ("URL", url.clone()),
+            ("TARGET_URL", url),
+            ("APP", self.app.name.to_string()),
+            ("RELEASE", deployment.release.to_string()),
+        ];
+        let labels = [(label::OWNER, platform.owner.0.to_string()), (label::DEPLOYMENT, deployment.id.to_string())];
+        let job = JobSpec {
+            name: format!("{}-gate", deployment.id),
+            image: gate.image.clone(),
+            command: gate.command.clone(),
+            env: env.into_iter().map(|(k, v)| (k.to_owned(), v)).collect(),
+            labels: labels.into_iter().map(|(k, v)| (k.to_owned(), v)).collect(),
+            timeout: gate.timeout.get(),
+        };
+        plan.actions.push(Action::Gate { deployment: deployment.id.clone(), job: Box::new(job) });
+    }
+
+    /// A new version of an app that wants such deployed by themselves.
+    fn due(&self, plan: &mut Plan) {
+        let intent = self.intent;
+        if !self.app.deploy.auto || intent.pinned || intent.stopped {
+            return;
+        }
+        let versions = self.index.versions(&self.app.name);
+        let tag = || if self.app.boots_from_repository() { None } else { self.app.image.version() };
+        let Some(newest) = versions.keys().next_back().cloned().or_else(tag) else { return };
+        let current = intent.active().filter(|d| d.is_candidate()).map(|d| &d.release).or(intent.stable.as_ref());
+        let digest = versions.get(&newest).map_or(String::new(), |file| file.sha256.to_string());
+        let is_rejected = intent.rejected.get(&newest).is_some_and(|rejected| *rejected == digest);
+        let is_ending = intent.active().is_some_and(|d| !d.is_candidate());
+        if current.is_some_and(|current| newest.base() > current.base()) && !is_rejected && !is_ending {
+            plan.due.push(self.app.name.clone());
+        }
+    }
+}
+
+/// Gates of deployments that no longer test are ended.
+fn end_stray_gates(world: &World, plan: &mut Plan) {
+    if world.is_engine_unknown() {
+        return;
+    }
+    let testing: BTreeSet<&str> = world
+        .intents
+        .values()
+        .filter_map(Intent::active)
+        .filter(|d| d.stage == Stage::Testing)
+        .map(|d| &*d.id)
+        .collect();
+    for container in world.containers.values() {
+        let is_gate = container.is_owned_by(&world.platform.owner) && container.label(label::APP).is_none();
+        let deployment = container.label(label::DEPLOYMENT).filter(|_| is_gate);
+        if deployment.is_some_and(|id| !testing.contains(id)) && !world.busy.contains(&container.id) {
+            plan.actions.push(Action::Stop { id: container.id.clone(), grace: Duration::ZERO });
+        }
+    }
+}
+
+/// Contents of releases that are not kept any more can go.
+fn keep(world: &World, plan: &mut Plan) {
+    let releases = world.intents.values().flat_map(|i| i.releases.values()).filter(|r| !r.pruned);
+    let contents: BTreeSet<Arc<str>> =
+        releases.flat_map(|r| [&r.artefact, &r.config]).flatten().map(|blob| blob.sha256.clone()).collect();
+    if world.keeping.as_deref() != Some(&contents) {
+        plan.actions.push(Action::Keep(Arc::new(contents)));
+    }
+}

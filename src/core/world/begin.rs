@@ -1,0 +1,322 @@
+//! Beginning a deployment: which release, by which strategy, and why it may be refused.
+
+use std::sync::Arc;
+
+use super::steer::{Decider, DeployRequest, GateChoice, record, refuse};
+use super::{Action, Done, Intent, Refusal, World};
+use crate::core::app::{App, Gate, Period, Strategy};
+use crate::core::deploy::{Deployment, End, Entry, Judged, Kind, Stage};
+use crate::core::names::{AppName, Version};
+use crate::core::release::Release;
+use crate::core::repository::Index;
+use crate::core::split::Percent;
+
+/// Canaries are watched this long with all traffic on them, unless the app says otherwise.
+const CANARY_BAKE: Period = Period::seconds(300);
+
+type Decision = Result<(Vec<Action>, Done), Refusal>;
+
+impl World {
+    pub(super) fn deploy(
+        &self,
+        app: &AppName,
+        mut intent: Intent,
+        asked: &DeployRequest,
+        who: Decider<'_>,
+    ) -> Decision {
+        let declared =
+            self.declared_app(app).ok_or_else(|| refuse(app, "it was removed; apply or start it first".into()))?;
+        let index = self.index.as_ref().ok_or_else(|| refuse(app, "the repository is not indexed yet".into()))?;
+        let version = match &asked.version {
+            Some(version) => version.clone(),
+            None => newest(declared, asked, index).ok_or_else(|| {
+                refuse(app, format!("it has no version; platformer repository push {app} VERSION FILE"))
+            })?,
+        };
+        let release = self.release(declared, &intent, version, asked, index, who)?;
+        if let Some(active) = intent.active().filter(|d| d.is_candidate()) {
+            if !(asked.replace || asked.automatic) {
+                return Err(Refusal::Busy { app: app.clone(), id: active.id.clone(), state: active.state() });
+            }
+            if asked.automatic && active.release == release.version {
+                return Err(refuse(app, format!("{} is being deployed", release.version)));
+            }
+        } else if intent.stable.as_ref() == Some(&release.version) {
+            let reason = format!(
+                "{} is stable already and nothing has changed; `platformer restart {app}` replaces its instances",
+                release.version
+            );
+            return Err(refuse(app, reason));
+        }
+        let strategy = asked.strategy.unwrap_or(declared.deploy.strategy);
+        let gate = match &asked.gate {
+            GateChoice::Declared => declared.gate.clone(),
+            GateChoice::None => None,
+            GateChoice::Image(image) => {
+                Some(Gate { image: image.clone(), ..declared.gate.clone().unwrap_or_else(|| Gate::of(image.clone())) })
+            }
+        };
+        let deployment =
+            Deployment { gate, ..self.begin_deployment(declared, &mut intent, &release, Kind::Deploy, strategy, who) };
+        if asked.dry_run {
+            let deployment = with_plan(deployment, self.wanted(declared));
+            return Ok((Vec::new(), Done { said: deployment.plan.join("\n"), deployment: Some(Arc::new(deployment)) }));
+        }
+        intent.pinned &= asked.automatic;
+        let reason = asked
+            .reason
+            .clone()
+            .unwrap_or_else(|| if asked.automatic { "a new version appeared".into() } else { "asked for".into() });
+        intent.releases.insert(release.version.clone(), release);
+        Ok(self.launch(declared, intent, Deployment { reason, ..deployment }, "deploy", who))
+    }
+
+    pub(super) fn rollback(
+        &self,
+        app: &AppName,
+        mut intent: Intent,
+        to: Option<&Version>,
+        who: Decider<'_>,
+    ) -> Decision {
+        let declared = self.declared_app(app).ok_or_else(|| refuse(app, "it was removed".into()))?;
+        if let Some(active) = intent.active().filter(|d| d.is_candidate()) {
+            return Err(Refusal::Busy { app: app.clone(), id: active.id.clone(), state: active.state() });
+        }
+        let version = to.cloned().or_else(|| intent.previous.clone());
+        let version = version.ok_or_else(|| refuse(app, "there is no earlier release to go back to".into()))?;
+        if intent.stable.as_ref() == Some(&version) {
+            return Err(refuse(app, format!("{version} is stable already")));
+        }
+        let release = intent.releases.get(&version).filter(|r| !r.pruned && r.proven).cloned();
+        let release = release.ok_or_else(|| {
+            refuse(app, format!("{version} is not kept; `platformer releases {app}` lists those that are, `platformer deploy {app}@{version}` deploys it anew"))
+        })?;
+        let deployment =
+            self.begin_deployment(declared, &mut intent, &release, Kind::Rollback, Strategy::BlueGreen, who);
+        intent.pinned = true;
+        Ok(self.launch(
+            declared,
+            intent,
+            Deployment { reason: "back to a release that is kept".into(), ..deployment },
+            "rollback",
+            who,
+        ))
+    }
+
+    pub(super) fn swap(&self, app: &AppName, mut intent: Intent, who: Decider<'_>) -> Decision {
+        let declared = self.declared_app(app).ok_or_else(|| refuse(app, "it was removed".into()))?;
+        if let Some(active) = intent.active().filter(|d| d.is_candidate()) {
+            return Err(Refusal::Busy { app: app.clone(), id: active.id.clone(), state: active.state() });
+        }
+        let other = intent.warm.clone().filter(|v| self.has_ready(app, v));
+        let release = other.and_then(|v| intent.releases.get(&v).cloned());
+        let release = release.ok_or_else(|| {
+            refuse(app, "no other release runs beside stable; a blue-green deployment leaves one".into())
+        })?;
+        let deployment = self.begin_deployment(declared, &mut intent, &release, Kind::Swap, Strategy::BlueGreen, who);
+        Ok(self.launch(
+            declared,
+            intent,
+            Deployment { reason: "the two sides are swapped".into(), ..deployment },
+            "swap",
+            who,
+        ))
+    }
+
+    /// The release that was asked for: one that is kept and still the same, or what the repository has now.
+    fn release(
+        &self,
+        app: &Arc<App>,
+        intent: &Intent,
+        version: Version,
+        asked: &DeployRequest,
+        index: &Index,
+        who: Decider<'_>,
+    ) -> Result<Release, Refusal> {
+        let name = &app.name;
+        let draft = Release::draft(app, version.clone(), asked.image.clone(), index, who.now);
+        let kept = intent.releases.get(&version).filter(|r| !r.pruned);
+        let known = draft.artefact.is_some()
+            || kept.is_some()
+            || asked.image.is_some()
+            || (!app.boots_from_repository() && app.image.version().unwrap_or_else(Version::latest) == version);
+        if !known {
+            let there: Vec<String> = index.versions(name).keys().map(ToString::to_string).collect();
+            let there = if there.is_empty() { "no version".to_owned() } else { there.join(", ") };
+            return Err(refuse(
+                name,
+                format!("there is no version {version}: the repository has {there}, and `--image` names none"),
+            ));
+        }
+        let wrong =
+            |path: &str| index.troubles.iter().find(|t| t.path == path || t.path.starts_with(&format!("{path}/")));
+        let artefacts = format!("artefacts/{name}/{}", version.base());
+        for path in [artefacts.as_str(), &format!("config/{name}/{name}.config"), &format!("apps/{name}.toml")] {
+            if let Some(trouble) = wrong(path) {
+                return Err(refuse(name, format!("{}: {}; {}", trouble.path, trouble.reason, trouble.remedy)));
+            }
+        }
+        let Some(kept) = kept else { return Ok(draft) };
+        let artefact = |r: &Release| r.artefact.as_ref().map(|blob| blob.sha256.clone());
+        if draft.artefact.is_some() && artefact(&draft) != artefact(kept) {
+            return Err(refuse(
+                name,
+                format!("the artefact of {version} was altered since it was released; push a new version"),
+            ));
+        }
+        let draft = Release { artefact: kept.artefact.clone(), ..draft };
+        if kept.runs_like(&draft) {
+            return Ok(Release { image_digest: None, ..kept.clone() });
+        }
+        let same =
+            intent.releases.values().find(|r| r.version.base() == version.base() && !r.pruned && r.runs_like(&draft));
+        if let Some(same) = same {
+            return Ok(same.clone());
+        }
+        let taken = |n: &u32| version.revised(*n).is_ok_and(|v| intent.releases.contains_key(&v));
+        let next = (2..).find(|n| !taken(n)).unwrap_or(2);
+        let version = version.revised(next).map_err(|e| refuse(name, e.to_string()))?;
+        Ok(Release { version, ..draft })
+    }
+
+    fn begin_deployment(
+        &self,
+        app: &Arc<App>,
+        intent: &mut Intent,
+        release: &Release,
+        kind: Kind,
+        strategy: Strategy,
+        who: Decider<'_>,
+    ) -> Deployment {
+        intent.deployments += 1;
+        let one_writer = self.wanted(app) <= 1 && release.app.volumes.iter().any(|v| v.is_writable());
+        let by_steps = kind == Kind::Deploy && strategy == Strategy::Canary;
+        Deployment {
+            id: format!("{}-{}", app.name, intent.deployments).into(),
+            app: app.name.clone(),
+            release: release.version.clone(),
+            from: intent.stable.clone(),
+            kind,
+            strategy,
+            canary: app.canary.clone(),
+            bake: match kind {
+                Kind::Deploy => app.deploy.bake.unwrap_or(if by_steps { CANARY_BAKE } else { Period::seconds(0) }),
+                Kind::Rollback | Kind::Swap => Period::seconds(0),
+            },
+            ready_timeout: app.deploy.ready_timeout,
+            stop_first: strategy == Strategy::Recreate
+                || (one_writer && matches!(strategy, Strategy::Rolling | Strategy::BlueGreen)),
+            keep_old: kind == Kind::Swap
+                || (app.deploy.strategy == Strategy::BlueGreen && strategy == Strategy::BlueGreen && !one_writer)
+                || (kind == Kind::Deploy && strategy == Strategy::BlueGreen && !one_writer),
+            gate: None,
+            gate_result: None,
+            by: who.by.to_owned(),
+            started_at: who.now,
+            ended_at: None,
+            stage: Stage::Queued,
+            halt: None,
+            since: who.now,
+            reason: String::new(),
+            plan: Vec::new(),
+            preview: who.secret.into(),
+            share: Percent::NONE,
+            hurried: false,
+            judged: Judged::default(),
+            log: Vec::new(),
+        }
+    }
+
+    /// Records the new deployment, and the end of the one whose place it takes.
+    fn launch(
+        &self,
+        app: &App,
+        mut intent: Intent,
+        deployment: Deployment,
+        action: &str,
+        who: Decider<'_>,
+    ) -> (Vec<Action>, Done) {
+        let mut ended = Vec::new();
+        if let Some(old) = intent.active().cloned() {
+            let end = if old.is_candidate() { End::Superseded.stage() } else { ending(old.stage) };
+            let old = old.at(end, format!("{} takes its place", deployment.id), who.now);
+            ended.push(Entry::of(&old, "deployment", who.by, who.now));
+        }
+        if deployment.kind != Kind::Swap && intent.warm.as_ref() != Some(&deployment.release) {
+            intent.warm = None;
+        }
+        intent.split = None;
+        let deployment = with_plan(deployment, self.wanted(app));
+        let (mut actions, done) = record(&app.name, intent, deployment, action, who);
+        if let Some(Action::Record { entries, .. }) = actions.first_mut() {
+            entries.splice(0..0, ended);
+        }
+        (actions, done)
+    }
+}
+
+/// How a deployment ends that is past promotion, or on its way back, when the next one begins.
+fn ending(stage: Stage) -> Stage {
+    match stage {
+        Stage::Aborting { end } => end.stage(),
+        _ if stage.is_final() => stage,
+        _ => Stage::Done,
+    }
+}
+
+/// The newest version that a deployment could be about.
+fn newest(app: &App, asked: &DeployRequest, index: &Index) -> Option<Version> {
+    if let Some(image) = &asked.image {
+        return Some(image.version().unwrap_or_else(Version::latest));
+    }
+    let tag = || (!app.boots_from_repository()).then(|| app.image.version().unwrap_or_else(Version::latest));
+    index.versions(&app.name).into_keys().next_back().or_else(tag)
+}
+
+/// Says beforehand what a deployment does.
+fn with_plan(deployment: Deployment, wanted: u16) -> Deployment {
+    let (app, release) = (&deployment.app, &deployment.release);
+    let mut plan = Vec::new();
+    if deployment.stop_first {
+        let why = if deployment.strategy == Strategy::Recreate {
+            "as its strategy says"
+        } else {
+            "since its single instance writes to a volume"
+        };
+        plan.push(format!(
+            "stop {} first, {why}; a page says so meanwhile",
+            deployment.from.as_ref().map_or("what runs".into(), |v| format!("{app}@{v}"))
+        ));
+    }
+    plan.push(format!("start {wanted} of {app}@{release} and wait until ready, at most {}", deployment.ready_timeout));
+    if let Some(gate) = &deployment.gate {
+        plan.push(format!(
+            "run the gate {} against the candidate, at most {}; it gets no traffic before that",
+            gate.image, gate.timeout
+        ));
+    }
+    plan.push(match deployment.strategy {
+        Strategy::Rolling => "replace the instances one after the other".to_owned(),
+        Strategy::BlueGreen | Strategy::Recreate => "switch all traffic at once".to_owned(),
+        Strategy::Manual => "stay at 0 % until `split` or `promote`".to_owned(),
+        Strategy::Canary => {
+            let steps: Vec<String> = deployment.canary.steps.iter().map(|s| format!("{s} %")).collect();
+            format!(
+                "give it {} and then 100 % of the traffic, each for {} and {} requests at least",
+                steps.join(", "),
+                deployment.canary.step,
+                deployment.canary.requests
+            )
+        }
+    });
+    if !deployment.bake.get().is_zero() {
+        plan.push(format!("watch it with all traffic for {}", deployment.bake));
+    }
+    if let Some(from) = &deployment.from {
+        plan.push(match deployment.keep_old {
+            true => format!("keep {app}@{from} running, to be swapped back to"),
+            false => format!("drain {app}@{from} and stop it"),
+        });
+    }
+    Deployment { plan, ..deployment }
+}

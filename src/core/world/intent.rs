@@ -1,0 +1,158 @@
+//! What was decided about an app that no file says; kept in the ledger.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::core::deploy::Deployment;
+use crate::core::names::Version;
+use crate::core::release::Release;
+use crate::core::split::{Percent, Split};
+
+/// Everything decided about one app. What is missing in an older ledger has its default.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Intent {
+    /// The release that carries the traffic.
+    pub stable: Option<Version>,
+    /// What was stable before; `rollback` goes there.
+    #[serde(default)]
+    pub previous: Option<Version>,
+    /// A release whose instances stay beside stable's, to be swapped back to.
+    #[serde(default)]
+    pub warm: Option<Version>,
+    /// Shares that somebody set while nothing was being deployed.
+    #[serde(default)]
+    pub split: Option<Split>,
+    #[serde(default)]
+    pub releases: BTreeMap<Version, Release>,
+    /// The latest deployment, whether it is over or not.
+    #[serde(default)]
+    pub deployment: Option<Arc<Deployment>>,
+    /// How many deployments there have been.
+    #[serde(default)]
+    pub deployments: u32,
+    #[serde(default)]
+    pub maintenance: bool,
+    /// Set by a rollback: nothing is deployed automatically until somebody deploys by hand.
+    #[serde(default)]
+    pub pinned: bool,
+    /// Aborted versions, each with the digest of its artefact then: not deployed again by themselves.
+    #[serde(default)]
+    pub rejected: BTreeMap<Version, String>,
+    /// Overrides the declared number of instances.
+    pub replicas: Option<u16>,
+    pub stopped: bool,
+    /// Taken away although its file may still be there; `apply` or `start` brings it back.
+    #[serde(default)]
+    pub removed: bool,
+    /// Instances made before this are to be replaced.
+    pub renew_before: Option<Timestamp>,
+    /// Who came first keeps a host that two apps claim.
+    pub first_seen: Timestamp,
+}
+
+impl Intent {
+    pub fn new(first_seen: Timestamp) -> Self {
+        Self {
+            stable: None,
+            previous: None,
+            warm: None,
+            split: None,
+            releases: BTreeMap::new(),
+            deployment: None,
+            deployments: 0,
+            maintenance: false,
+            pinned: false,
+            rejected: BTreeMap::new(),
+            replicas: None,
+            stopped: false,
+            removed: false,
+            renew_before: None,
+            first_seen,
+        }
+    }
+
+    /// The deployment that is under way.
+    pub fn active(&self) -> Option<&Arc<Deployment>> {
+        self.deployment.as_ref().filter(|d| d.is_active())
+    }
+
+    /// The release that is to replace stable.
+    pub fn candidate(&self) -> Option<&Version> {
+        self.active().filter(|d| d.is_candidate()).map(|d| &d.release)
+    }
+
+    /// The shares that were decided, before it is looked at who can serve.
+    pub fn split(&self) -> Split {
+        match (self.active().filter(|d| d.is_candidate()), &self.split, &self.stable) {
+            (_, Some(split), _) => split.clone(),
+            (Some(deployment), None, stable) => match deployment.stage.has_traffic() {
+                true => Split::between(stable.as_ref(), &deployment.release, deployment.share),
+                false => Split::between(stable.as_ref(), &deployment.release, Percent::NONE),
+            },
+            (None, None, Some(stable)) => Split::all(stable.clone()),
+            (None, None, None) => Split::default(),
+        }
+    }
+
+    /// Takes over what a deployment has become: who is stable, who stays.
+    pub fn follow(&mut self, deployment: Deployment) {
+        use crate::core::deploy::{End, Stage};
+        let before = self.deployment.as_ref().map(|d| d.stage);
+        match deployment.stage {
+            Stage::Promoted if before != Some(Stage::Promoted) => {
+                self.previous = self.stable.clone().filter(|v| *v != deployment.release).or(self.previous.take());
+                self.warm = self.previous.clone().filter(|_| deployment.keep_old);
+                self.stable = Some(deployment.release.clone());
+                self.split = None;
+                self.rejected.remove(&deployment.release);
+            }
+            Stage::Aborting { end } => {
+                self.split = None;
+                if matches!(end, End::RolledBack | End::Failed | End::Cancelled) {
+                    let digest = self.releases.get(&deployment.release).and_then(|r| r.artefact.as_ref());
+                    let digest = digest.map_or(String::new(), |blob| blob.sha256.to_string());
+                    self.rejected.insert(deployment.release.clone(), digest);
+                }
+            }
+            Stage::Queued
+            | Stage::Fetching
+            | Stage::Starting
+            | Stage::Healthy
+            | Stage::Testing
+            | Stage::Routing { .. }
+            | Stage::Baking
+            | Stage::Promoted
+            | Stage::Draining
+            | Stage::Done
+            | Stage::RolledBack
+            | Stage::Failed
+            | Stage::Superseded
+            | Stage::Cancelled => {}
+        }
+        self.deployment = Some(Arc::new(deployment));
+    }
+
+    /// Forgets the contents of releases that nothing names: stable, previous, what is deployed or has a share
+    /// stay always, of the others the `retain` that were made last.
+    pub fn prune(&mut self, retain: usize) {
+        let shares: Vec<Version> = self.split.iter().flat_map(Split::iter).map(|(v, _)| v.clone()).collect();
+        let named: BTreeSet<Version> = [&self.stable, &self.previous, &self.warm]
+            .into_iter()
+            .flatten()
+            .cloned()
+            .chain(self.active().into_iter().flat_map(|d| [Some(d.release.clone()), d.from.clone()]).flatten())
+            .chain(shares)
+            .collect();
+        let mut others: Vec<_> = self.releases.values().filter(|r| !r.pruned && !named.contains(&r.version)).collect();
+        others.sort_by_key(|r| std::cmp::Reverse(r.at));
+        let gone: Vec<Version> = others.iter().skip(retain).map(|r| r.version.clone()).collect();
+        for version in gone {
+            if let Some(release) = self.releases.get_mut(&version) {
+                release.pruned = true;
+            }
+        }
+    }
+}

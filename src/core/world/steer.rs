@@ -1,0 +1,227 @@
+//! Steering a deployment under way, and the traffic of an app: what is allowed in which state.
+
+use jiff::Timestamp;
+
+use super::{Action, Done, Intent, Refusal, World};
+use crate::core::app::Strategy;
+use crate::core::deploy::{Deployment, End, Entry, Halt, Stage};
+use crate::core::names::{AppName, ImageRef, Version};
+use crate::core::split::{Percent, Split};
+
+/// Which gate a deployment has.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum GateChoice {
+    /// The one that the app declares, if any.
+    #[default]
+    Declared,
+    None,
+    Image(ImageRef),
+}
+
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct DeployRequest {
+    /// The newest one there is, if none is named.
+    pub version: Option<Version>,
+    pub image: Option<ImageRef>,
+    pub strategy: Option<Strategy>,
+    pub gate: GateChoice,
+    /// Take the place of a deployment under way.
+    pub replace: bool,
+    pub reason: Option<String>,
+    /// Nobody asked: a new version appeared.
+    pub automatic: bool,
+    /// Only say what would be done.
+    pub dry_run: bool,
+}
+
+/// What people do with an app's releases.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Steer {
+    Deploy(Box<DeployRequest>),
+    Promote,
+    Pause,
+    Resume,
+    Abort,
+    /// To this release, or to the one before; during a deployment it is an abort.
+    Rollback(Option<Version>),
+    Swap,
+    Split(Split),
+    Maintenance(bool),
+}
+
+/// Who decides when, and the secret that a new deployment's preview is asked for with.
+#[derive(Debug, Clone, Copy)]
+pub struct Decider<'d> {
+    pub by: &'d str,
+    pub now: Timestamp,
+    pub secret: &'d str,
+}
+
+type Decision = Result<(Vec<Action>, Done), Refusal>;
+
+impl World {
+    pub(super) fn steer(&self, app: &AppName, steer: &Steer, who: Decider<'_>) -> Decision {
+        self.known(app)?;
+        let intent = self.intents.get(app).cloned().unwrap_or_else(|| Intent::new(who.now));
+        match steer {
+            Steer::Deploy(request) => self.deploy(app, intent, request, who),
+            Steer::Rollback(version) => match intent.active().filter(|d| d.is_candidate()) {
+                Some(active) if version.as_ref().is_none_or(|v| Some(v) == active.from.as_ref()) => {
+                    self.abort(app, intent, who)
+                }
+                Some(_) | None => self.rollback(app, intent, version.as_ref(), who),
+            },
+            Steer::Swap => self.swap(app, intent, who),
+            Steer::Promote => self.promote(app, intent, who),
+            Steer::Pause => {
+                let current = underway(app, &intent, "pause")?;
+                if current.halt.is_some() {
+                    return Err(refuse(app, format!("deployment {} is {} already", current.id, current.state())));
+                }
+                let paused = current.at(current.stage, format!("paused by {}", who.by), who.now);
+                Ok(record(app, intent, Deployment { halt: Some(Halt::Paused), ..paused }, "pause", who))
+            }
+            Steer::Resume => {
+                let current = underway(app, &intent, "resume")?;
+                if current.halt.is_none() {
+                    return Err(refuse(
+                        app,
+                        format!("deployment {} is not paused, it is {}", current.id, current.state()),
+                    ));
+                }
+                if current.strategy == Strategy::Manual && current.stage.has_traffic() {
+                    return Err(refuse(app, "a manual deployment is moved on by `split` and `promote`".into()));
+                }
+                let resumed = current.at(current.stage, format!("resumed by {}", who.by), who.now);
+                Ok(record(app, intent, Deployment { halt: None, ..resumed }, "resume", who))
+            }
+            Steer::Abort => self.abort(app, intent, who),
+            Steer::Split(split) => self.split(app, intent, split, who),
+            Steer::Maintenance(on) => {
+                let word = if *on { "on" } else { "off" };
+                let said = format!("maintenance of {app} is {word}");
+                Ok(note(app, Intent { maintenance: *on, ..intent }, "maintenance", said, who))
+            }
+        }
+    }
+
+    fn promote(&self, app: &AppName, intent: Intent, who: Decider<'_>) -> Decision {
+        let current = underway(app, &intent, "promote")?;
+        if !current.stage.has_traffic() {
+            return Err(refuse(
+                app,
+                format!("{} is {}: it can be promoted once it is ready and tested", current.release, current.state()),
+            ));
+        }
+        if current.strategy == Strategy::Rolling {
+            return Err(refuse(app, "a rolling deployment promotes itself when the last instance is replaced".into()));
+        }
+        if !self.has_ready(app, &current.release) {
+            return Err(refuse(app, format!("no instance of {} is ready", current.release)));
+        }
+        let reason = format!("promoted by {}", who.by);
+        let promoted = Deployment {
+            halt: None,
+            hurried: true,
+            share: Percent::ALL,
+            ..current.at(Stage::Routing { step: current.canary.steps.len() }, reason, who.now)
+        };
+        Ok(record(app, Intent { split: None, ..intent }, promoted, "promote", who))
+    }
+
+    fn abort(&self, app: &AppName, intent: Intent, who: Decider<'_>) -> Decision {
+        let current = underway(app, &intent, "abort")?;
+        let end = if current.stage.has_traffic() { End::RolledBack } else { End::Cancelled };
+        let aborted = current.abort(end, format!("aborted by {}", who.by), who.now);
+        Ok(record(app, intent, aborted, "abort", who))
+    }
+
+    fn split(&self, app: &AppName, intent: Intent, split: &Split, who: Decider<'_>) -> Decision {
+        for (version, share) in split.iter() {
+            if share > Percent::NONE && !self.has_ready(app, version) {
+                return Err(refuse(app, format!("{version} cannot have {share} %: no instance of it is ready")));
+            }
+        }
+        let shares = split.iter().map(|(v, s)| format!("{v}={s}")).collect::<Vec<_>>().join(" ");
+        let said = format!("the traffic of {app} is split {shares}");
+        let Some(current) = intent.active().filter(|d| d.is_candidate()).cloned() else {
+            let is_stable = intent.stable.as_ref().is_some_and(|s| split.share(s) == Percent::ALL);
+            let split = if is_stable { None } else { Some(split.clone()) };
+            return Ok(note(app, Intent { split, ..intent }, "split", said, who));
+        };
+        if !current.stage.has_traffic() || current.strategy == Strategy::Rolling {
+            let reason = format!("deployment {} is {} and moves the traffic itself", current.id, current.state());
+            return Err(refuse(app, reason));
+        }
+        if let Some((other, _)) =
+            split.iter().find(|(v, _)| **v != current.release && Some(*v) != intent.stable.as_ref())
+        {
+            return Err(refuse(
+                app,
+                format!("{other} is neither stable nor the candidate of deployment {}", current.id),
+            ));
+        }
+        let paused = current.at(current.stage, format!("split {shares} by {}", who.by), who.now);
+        let share = split.share(&current.release);
+        Ok(record(app, intent, Deployment { share, halt: Some(Halt::Paused), ..paused }, "split", who))
+    }
+
+    pub(super) fn has_ready(&self, app: &AppName, version: &Version) -> bool {
+        self.instances().iter().any(|m| m.claim.app == *app && m.version == *version && m.is_ready())
+    }
+}
+
+/// The deployment that can still be steered.
+fn underway(app: &AppName, intent: &Intent, verb: &str) -> Result<std::sync::Arc<Deployment>, Refusal> {
+    match intent.deployment.as_ref() {
+        Some(current) if current.is_active() && current.is_candidate() => Ok(current.clone()),
+        Some(current) if current.is_active() => Err(refuse(
+            app,
+            format!("deployment {} is {} already; `platformer rollback {app}` goes back", current.id, current.state()),
+        )),
+        Some(_) | None => Err(refuse(app, format!("nothing is being deployed, so there is nothing to {verb}"))),
+    }
+}
+
+pub(super) fn refuse(app: &AppName, reason: String) -> Refusal {
+    Refusal::State { app: app.clone(), reason }
+}
+
+/// Records a deployment's new state.
+pub(super) fn record(
+    app: &AppName,
+    mut intent: Intent,
+    deployment: Deployment,
+    action: &str,
+    who: Decider<'_>,
+) -> (Vec<Action>, Done) {
+    let entry = Entry::of(&deployment, action, who.by, who.now);
+    let said = format!(
+        "deployment {} of {app}@{} is {}: {}",
+        deployment.id,
+        deployment.release,
+        deployment.state(),
+        deployment.reason
+    );
+    intent.follow(deployment);
+    let deployment = intent.deployment.clone();
+    (
+        vec![Action::Record { app: app.clone(), intent: Box::new(intent), entries: vec![entry] }],
+        Done { said, deployment },
+    )
+}
+
+/// Records a decision that concerns no deployment.
+pub(super) fn note(app: &AppName, intent: Intent, action: &str, said: String, who: Decider<'_>) -> (Vec<Action>, Done) {
+    let entry = Entry {
+        at: who.now,
+        by: who.by.to_owned(),
+        action: action.to_owned(),
+        release: intent.stable.clone(),
+        state: None,
+        reason: said.clone(),
+        numbers: std::collections::BTreeMap::new(),
+    };
+    let record = Action::Record { app: app.clone(), intent: Box::new(intent), entries: vec![entry] };
+    (vec![record], Done { said, deployment: None })
+}
