@@ -54,7 +54,7 @@ header() {
   tr -d '\r' <"$1.headers" | sed -n "s/^$2: *//Ip" | tail -n 1
 }
 
-fetch "/config/$app/$app.config?as=sh" "$work/config" "config of $app"
+fetch "${PLATFORMER_CONFIG:-/config/$app/$app.config}?as=sh" "$work/config" "config of $app"
 # Only what the platform's repository quoted for a shell is evaluated, never a page of somebody else.
 case $(header "$work/config" content-type) in
   text/x-shellscript*) ;;

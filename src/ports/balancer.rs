@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::core::deploy::Tally;
+use crate::core::names::{AppName, Version};
 use crate::core::render::Rendered;
 use crate::core::routes::Routes;
 use crate::core::world::Found;
@@ -48,6 +50,8 @@ pub trait Balancer: Send + Sync {
     async fn check(&self, rendered: &Rendered) -> Result<(), BalancerError>;
     /// Returns once no worker has a connection to the address, or after `limit`.
     async fn drained(&self, address: SocketAddr, limit: Duration);
+    /// Waits until requests were answered, and returns what was seen of each release since it was last asked.
+    async fn counted(&self) -> Vec<(AppName, Version, Tally)>;
     /// Returns with the reason when the process ends.
     async fn watch(&self) -> String;
     async fn status(&self) -> BalancerStatus;

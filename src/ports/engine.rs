@@ -2,13 +2,15 @@
 
 use std::net::IpAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::Stream;
 use jiff::Timestamp;
 
 use crate::core::container::{Container, ContainerId, Network, Owner, Subnet};
-use crate::core::world::InstanceSpec;
+use crate::core::deploy::GateResult;
+use crate::core::world::{InstanceSpec, JobSpec};
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EngineError {
@@ -88,6 +90,11 @@ pub trait Engine: Send + Sync {
     ) -> Result<PlatformNetwork, EngineError>;
     /// Creates and starts a container on the platform's network and returns it as it is then.
     async fn start(&self, spec: &InstanceSpec) -> Result<Container, EngineError>;
+    /// The digest of an image, `sha256:…`; one that is not here is pulled.
+    async fn image(&self, image: &str) -> Result<Arc<str>, EngineError>;
+    /// Runs a container on the platform's network to its end and removes it; one of that name that is left from
+    /// before is taken over. What does not end in its time is killed.
+    async fn job(&self, spec: &JobSpec) -> Result<GateResult, EngineError>;
     /// Starts an ended container again.
     async fn restart(&self, id: &ContainerId) -> Result<(), EngineError>;
     /// SIGTERM, after `grace` SIGKILL, then removal. One that is gone already counts as stopped.

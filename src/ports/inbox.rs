@@ -6,7 +6,7 @@ use crate::core::world::{Command, Done, Fact, Refusal};
 
 pub enum Message {
     Fact(Fact),
-    Command { command: Command, reply: oneshot::Sender<Result<Done, CommandError>> },
+    Command { command: Command, by: String, reply: oneshot::Sender<Result<Done, CommandError>> },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -34,9 +34,10 @@ impl Inbox {
         let _ = self.0.send(Message::Fact(fact));
     }
 
-    pub async fn ask(&self, command: Command) -> Result<Done, CommandError> {
+    /// Has a command decided on, for the one who gave it.
+    pub async fn ask(&self, command: Command, by: &str) -> Result<Done, CommandError> {
         let (reply, answer) = oneshot::channel();
-        self.0.send(Message::Command { command, reply }).map_err(|_| CommandError::Closed)?;
+        self.0.send(Message::Command { command, by: by.to_owned(), reply }).map_err(|_| CommandError::Closed)?;
         answer.await.map_err(|_| CommandError::Closed)?
     }
 }

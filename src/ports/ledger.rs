@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::core::deploy::{Deployment, Entry};
 use crate::core::names::AppName;
 use crate::core::world::Intent;
 
@@ -17,6 +18,11 @@ pub enum LedgerError {
 
 pub trait Ledger: Send + Sync {
     fn recall(&self) -> Result<BTreeMap<AppName, Intent>, LedgerError>;
-    /// Durable when it returns. `None` forgets the app.
-    fn record(&self, app: &AppName, intent: Option<&Intent>) -> Result<(), LedgerError>;
+    /// Keeps what was decided of an app, its deployment, and what to say of it: all or nothing, durable when it
+    /// returns.
+    fn record(&self, app: &AppName, intent: &Intent, entries: &[Entry]) -> Result<(), LedgerError>;
+    /// The latest `limit` entries of an app, newest first.
+    fn history(&self, app: &AppName, limit: usize) -> Result<Vec<Entry>, LedgerError>;
+    /// A deployment as it was last recorded.
+    fn deployment(&self, id: &str) -> Result<Option<Deployment>, LedgerError>;
 }

@@ -1,8 +1,11 @@
 //! What changes the repository on disk.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use crate::core::names::{AppName, Version};
+use crate::core::release::Blob;
 use crate::core::repository::{File, Trouble};
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -50,6 +53,12 @@ pub trait Library: Send + Sync {
     async fn write_config(&self, app: &AppName, text: &str) -> Result<(), LibraryError>;
     /// Reads every file again and unpacks every archive; the list says what is wrong.
     async fn verify(&self) -> Result<Vec<Trouble>, LibraryError>;
+    /// Keeps contents of the repository apart from it, so that they outlive every change.
+    async fn keep(&self, contents: Vec<Blob>) -> Result<(), LibraryError>;
+    /// Kept contents as a file that can be opened; `None` where they are not kept.
+    async fn kept(&self, contents: &Blob) -> Option<File>;
+    /// Forgets all kept contents but these digests.
+    fn forget_all_but(&self, digests: &BTreeSet<Arc<str>>);
     /// Has seen every change made before the call when it returns.
     async fn refresh(&self) -> Result<(), LibraryError>;
 }

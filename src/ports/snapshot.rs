@@ -1,6 +1,6 @@
 //! What readers see: one immutable view of the platform, swapped by pointer, and the events between views.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
@@ -10,6 +10,7 @@ use tokio::sync::{broadcast, watch};
 
 use crate::core::names::{AppName, Version};
 use crate::core::plan::Status;
+use crate::core::release::{Blob, Release, path_of};
 use crate::core::repository::Index;
 use crate::core::routes::Routes;
 use crate::core::templates::Templates;
@@ -24,11 +25,30 @@ pub struct View {
     pub zone: Option<Arc<Zone>>,
     pub index: Option<Arc<Index>>,
     pub templates: Arc<Templates>,
+    /// The releases of each app.
+    pub releases: Arc<BTreeMap<AppName, Releases>>,
     /// Whether facts from every source have come in.
     pub informed: bool,
 }
 
+/// The releases of one app, and which of them has which role.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Releases {
+    pub all: BTreeMap<Version, Release>,
+    pub stable: Option<Version>,
+    pub candidate: Option<Version>,
+    pub previous: Option<Version>,
+}
+
 impl View {
+    /// A release's contents by the path under which the repository serves them, without the leading `/`.
+    pub fn release_contents(&self, path: &str) -> Option<&Blob> {
+        let mut parts = path.strip_prefix("releases/")?.splitn(3, '/');
+        let (app, version) = (AppName::parse(parts.next()?).ok()?, Version::parse(parts.next()?).ok()?);
+        let release = self.releases.get(&app)?.all.get(&version).filter(|r| !r.pruned)?;
+        [&release.artefact, &release.config].into_iter().flatten().find(|blob| path_of(&app, &version, blob) == path)
+    }
+
     pub fn stable(&self, app: &AppName) -> Option<Version> {
         self.status.apps.iter().find(|a| a.name == *app)?.stable.clone()
     }

@@ -92,7 +92,7 @@ pub async fn up(settings: Settings, progress: &dyn Progress, stop: impl Future<O
     // Repository
     let began = Instant::now();
     let folder = &settings.repository;
-    let tree = Tree::open(folder, inbox.clone())
+    let tree = Tree::open(folder, &settings.state.join("contents"), inbox.clone())
         .map_err(|e| BootError::Other(format!("repository {}: {e}", folder.display())))?;
     inbox.tell(Fact::Recalled(store.recall()?));
     {
@@ -141,6 +141,7 @@ pub async fn up(settings: Settings, progress: &dyn Progress, stop: impl Future<O
         library: Arc::new(tree.clone()),
         engine: engine.clone(),
         balancer: balancer.clone(),
+        ledger: store.clone(),
         frame: frame.clone(),
         token,
         started_at: Timestamp::now(),
@@ -156,6 +157,7 @@ pub async fn up(settings: Settings, progress: &dyn Progress, stop: impl Future<O
     let hands = Hands {
         engine: engine.clone(),
         balancer: balancer.clone(),
+        library: Some(Arc::new(tree.clone())),
         resolver: Arc::new(names),
         prober,
         frame,
@@ -187,7 +189,7 @@ pub async fn up(settings: Settings, progress: &dyn Progress, stop: impl Future<O
     tokio::select! {
         // Refused only if the platform is closing already.
         () = stop => {
-            let _ = inbox.ask(Command::Close { keep_apps: false }).await;
+            let _ = inbox.ask(Command::Close { keep_apps: false }, "signal").await;
         }
         () = running => {}
         // The balancer goes on serving: whoever restarts us adopts it.
@@ -231,6 +233,10 @@ fn follow_everything(
     {
         let inbox = inbox.clone();
         tasks.renewed("follow the engine", move || follow::engine(engine.clone(), inbox.clone()));
+    }
+    {
+        let (balancer, inbox) = (balancer.clone(), inbox.clone());
+        tasks.renewed("count requests", move || follow::traffic(balancer.clone(), inbox.clone()));
     }
     {
         let inbox = inbox.clone();
@@ -279,6 +285,7 @@ pub(super) fn first_view(world: &World, templates: &Arc<Templates>) -> View {
         zone: None,
         index: None,
         templates: templates.clone(),
+        releases: Arc::default(),
         informed: false,
     }
 }

@@ -2,14 +2,17 @@
 
 use std::sync::Arc;
 
+use crate::core::deploy::GateResult;
 use crate::core::names::AppName;
+use crate::core::release::{Blob, Release};
 use crate::core::render::{Frame, Renderer, app_at_line};
 use crate::core::routes::Routes;
 use crate::core::templates::Templates;
-use crate::core::world::{Action, Fact, Switch, SwitchError};
+use crate::core::world::{Action, Fact, Switch, SwitchError, Unprepared};
 use crate::ports::balancer::{Balancer, BalancerError, Generation};
 use crate::ports::engine::{Engine, EngineError};
 use crate::ports::inbox::Inbox;
+use crate::ports::library::{Library, LibraryError};
 use crate::ports::prober::Prober;
 use crate::ports::resolver::Resolver;
 
@@ -18,6 +21,8 @@ use crate::ports::resolver::Resolver;
 pub struct Hands {
     pub engine: Arc<dyn Engine>,
     pub balancer: Arc<dyn Balancer>,
+    /// `None` in watch mode, which makes no releases.
+    pub library: Option<Arc<dyn Library>>,
     pub resolver: Arc<dyn Resolver>,
     pub prober: Arc<dyn Prober>,
     pub frame: Arc<Frame>,
@@ -33,7 +38,14 @@ impl Hands {
             Action::Probe(targets) => self.prober.probe(&targets),
             // Recorded by the loop before anything else is begun.
             Action::Record { .. } => {}
-            Action::Switch(_) | Action::Start(_) | Action::Restart(_) | Action::Drain { .. } | Action::Stop { .. } => {
+            Action::Keep(digests) => self.library.iter().for_each(|library| library.forget_all_but(&digests)),
+            Action::Prepare { .. }
+            | Action::Gate { .. }
+            | Action::Switch(_)
+            | Action::Start(_)
+            | Action::Restart(_)
+            | Action::Drain { .. }
+            | Action::Stop { .. } => {
                 let hands = self.clone();
                 let on_panic = failed(&action);
                 tokio::spawn(async move {
@@ -66,8 +78,41 @@ impl Hands {
                 let result = self.engine.stop(&id, grace).await.map_err(|e| e.to_string());
                 Fact::Stopped { id, result }
             }
-            Action::Record { .. } | Action::Publish(_) | Action::Probe(_) => Fact::Tick,
+            Action::Prepare { app, release } => {
+                let result = self.prepare(&release).await;
+                Fact::Prepared { app, version: release.version, result }
+            }
+            Action::Gate { deployment, job } => {
+                let failed = |error: EngineError| GateResult {
+                    exit_code: None,
+                    error: Some(error.to_string()),
+                    log: Vec::new(),
+                };
+                let result = self.engine.job(&job).await.unwrap_or_else(failed);
+                Fact::Gated { deployment, result }
+            }
+            Action::Record { .. } | Action::Publish(_) | Action::Probe(_) | Action::Keep(_) => Fact::Tick,
         }
+    }
+
+    /// Copies artefact and config out of the repository's reach, and fixes which image is meant.
+    async fn prepare(&self, release: &Release) -> Result<Arc<str>, Unprepared> {
+        let contents: Vec<Blob> = [&release.artefact, &release.config].into_iter().flatten().cloned().collect();
+        let Some(library) = &self.library else { return Err(Unprepared::Later("nothing is kept here".into())) };
+        library.keep(contents).await.map_err(|error| match error {
+            LibraryError::Trouble(_) => Unprepared::Later(error.to_string()),
+            LibraryError::Bad(_) | LibraryError::Conflict(_) | LibraryError::Missing(_) => {
+                Unprepared::Never(error.to_string())
+            }
+        })?;
+        let image = release.image_digest.as_deref().unwrap_or(release.image.as_str());
+        self.engine.image(image).await.map_err(|error| match error {
+            EngineError::Unreachable { .. } => Unprepared::Later(error.to_string()),
+            EngineError::NotFound(_) => {
+                Unprepared::Never(format!("its image {image} is gone from this machine; deploy it anew"))
+            }
+            EngineError::Refused(_) | EngineError::NameTaken(_) => Unprepared::Never(error.to_string()),
+        })
     }
 
     async fn switch(&self, switch: Switch) -> Fact {
@@ -148,6 +193,15 @@ fn failed(action: &Action) -> Fact {
         Action::Restart(id) => Fact::Restarted { id: id.clone(), result: Err(reason()) },
         Action::Drain { id, .. } => Fact::Drained(id.clone()),
         Action::Stop { id, .. } => Fact::Stopped { id: id.clone(), result: Err(reason()) },
-        Action::Record { .. } | Action::Publish(_) | Action::Probe(_) => Fact::Tick,
+        Action::Prepare { app, release } => Fact::Prepared {
+            app: app.clone(),
+            version: release.version.clone(),
+            result: Err(Unprepared::Later(reason())),
+        },
+        Action::Gate { deployment, .. } => Fact::Gated {
+            deployment: deployment.clone(),
+            result: GateResult { exit_code: None, error: Some(reason()), log: Vec::new() },
+        },
+        Action::Record { .. } | Action::Publish(_) | Action::Probe(_) | Action::Keep(_) => Fact::Tick,
     }
 }

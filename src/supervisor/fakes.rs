@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -11,14 +12,16 @@ use jiff::Timestamp;
 use super::boot::first_view;
 use super::execute::Hands;
 use super::reconcile::Loop;
+use crate::adapters::files::Tree;
 use crate::core::app::parse_file;
 use crate::core::container::{Container, ContainerId, Owner};
-use crate::core::names::{AppName, Domain};
+use crate::core::deploy::{Deployment, Entry, GateResult, Tally};
+use crate::core::names::{AppName, Domain, Version};
 use crate::core::render::{Features, Frame, Listeners, Rendered};
 use crate::core::repository::Index;
 use crate::core::templates::Templates;
 use crate::core::testing::{container, platform};
-use crate::core::world::{Command, Fact, Found, InstanceSpec, Intent, Platform, ProbeTarget, World};
+use crate::core::world::{Command, Fact, Found, InstanceSpec, Intent, JobSpec, Platform, ProbeTarget, World};
 use crate::core::zone::Zone;
 use crate::ports::balancer::{Balancer, BalancerError, BalancerStatus, Generation};
 use crate::ports::engine::{Engine, EngineError, EngineVersion, Hints, Listing, LogLines, LogQuery, PlatformNetwork};
@@ -71,6 +74,14 @@ impl Engine for FakeEngine {
         Ok(container(&spec.name, &labels))
     }
 
+    async fn image(&self, image: &str) -> Result<Arc<str>, EngineError> {
+        Ok(format!("sha256:{image}").into())
+    }
+
+    async fn job(&self, _: &JobSpec) -> Result<GateResult, EngineError> {
+        Ok(GateResult { exit_code: Some(0), error: None, log: Vec::new() })
+    }
+
     async fn restart(&self, _: &ContainerId) -> Result<(), EngineError> {
         Ok(())
     }
@@ -119,6 +130,10 @@ impl Balancer for FakeBalancer {
 
     async fn drained(&self, _: SocketAddr, _: Duration) {}
 
+    async fn counted(&self) -> Vec<(AppName, Version, Tally)> {
+        std::future::pending().await
+    }
+
     async fn watch(&self) -> String {
         std::future::pending().await
     }
@@ -157,11 +172,19 @@ impl Ledger for FakeLedger {
         Ok(BTreeMap::new())
     }
 
-    fn record(&self, _: &AppName, _: Option<&Intent>) -> Result<(), LedgerError> {
+    fn record(&self, _: &AppName, _: &Intent, _: &[Entry]) -> Result<(), LedgerError> {
         match *self.full.lock().unwrap() {
             true => Err(LedgerError::Broken { path: "ledger".into(), reason: "disk full".into() }),
             false => Ok(()),
         }
+    }
+
+    fn history(&self, _: &AppName, _: usize) -> Result<Vec<Entry>, LedgerError> {
+        Ok(Vec::new())
+    }
+
+    fn deployment(&self, _: &str) -> Result<Option<Deployment>, LedgerError> {
+        Ok(None)
     }
 }
 
@@ -200,6 +223,8 @@ impl Rig {
         let hands = Hands {
             engine: engine.clone(),
             balancer: balancer.clone(),
+            // Apps here have images of their own: there is nothing to keep.
+            library: Some(Arc::new(Tree::open(&std::env::temp_dir(), Path::new("none"), inbox.clone()).unwrap())),
             resolver: Arc::new(FakeResolver),
             prober: Arc::new(FakeProber(inbox.clone())),
             frame,
@@ -268,11 +293,11 @@ async fn what_cannot_be_recorded_is_not_done() {
     rig.until_served("shop").await;
     *rig.ledger.full.lock().unwrap() = true;
     let app = AppName::parse("shop").unwrap();
-    let answer = rig.inbox.ask(Command::Scale { app: app.clone(), replicas: 5 }).await;
+    let answer = rig.inbox.ask(Command::Scale { app: app.clone(), replicas: 5 }, "test").await;
     assert!(matches!(answer, Err(CommandError::NotRecorded(_))), "{answer:?}");
     assert_eq!(rig.engine.started.lock().unwrap().len(), 1);
     *rig.ledger.full.lock().unwrap() = false;
-    rig.inbox.ask(Command::Scale { app, replicas: 2 }).await.unwrap();
+    rig.inbox.ask(Command::Scale { app, replicas: 2 }, "test").await.unwrap();
     rig.until("two", |v| v.status.apps.iter().any(|a| a.ready == 2)).await;
 }
 
@@ -324,7 +349,7 @@ async fn closing_stops_what_we_started_and_ends_the_loop() {
     let rig = Rig::new(|_, _, _| {});
     rig.declare(&["shop"]);
     rig.until_served("shop").await;
-    rig.inbox.ask(Command::Close { keep_apps: false }).await.unwrap();
+    rig.inbox.ask(Command::Close { keep_apps: false }, "test").await.unwrap();
     let end = std::time::Instant::now() + Duration::from_secs(10);
     while rig.engine.stopped.lock().unwrap().is_empty() {
         assert!(std::time::Instant::now() < end, "nothing was stopped");

@@ -104,3 +104,10 @@ pub async fn balancer(balancer: Arc<dyn Balancer>, snapshot: Snapshot, inbox: In
         snapshot.until(|view| view.status.generation.live.is_none()).await;
     }
 }
+
+/// Tells what the balancer counted, for ever.
+pub async fn traffic(balancer: Arc<dyn Balancer>, inbox: Inbox) -> String {
+    loop {
+        inbox.tell(Fact::Counted(balancer.counted().await));
+    }
+}

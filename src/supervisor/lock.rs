@@ -62,13 +62,18 @@ pub fn token(folder: &Path) -> std::io::Result<String> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
         Err(error) => return Err(error),
     }
-    let mut random = [0; 32];
-    std::io::Read::read_exact(&mut File::open("/dev/urandom")?, &mut random)?;
-    let token: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+    let token = secret()?;
     let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&path)?;
     writeln!(file, "{token}")?;
     file.sync_all()?;
     Ok(token)
+}
+
+/// 256 random bits as 64 hex digits.
+pub fn secret() -> std::io::Result<String> {
+    let mut random = [0; 32];
+    std::io::Read::read_exact(&mut File::open("/dev/urandom")?, &mut random)?;
+    Ok(random.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 #[cfg(test)]

@@ -12,12 +12,13 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::timeout;
 
 use super::execute::Hands;
+use super::lock;
 use crate::core::names::AppName;
 use crate::core::plan::{Plan, Problem, Status, plan, status};
-use crate::core::world::{Action, Command, Condition, Done, Fact, World};
+use crate::core::world::{Action, Command, Condition, Decider, DeployRequest, Done, Fact, Intent, Steer, World};
 use crate::ports::inbox::{CommandError, Message};
 use crate::ports::ledger::Ledger;
-use crate::ports::snapshot::{Snapshot, View};
+use crate::ports::snapshot::{Releases, Snapshot, View};
 
 /// With nothing to do the plan is still made this often: whatever was missed is then found.
 const ANYWAY: Duration = Duration::from_secs(5);
@@ -70,21 +71,24 @@ impl Loop {
                 tracing::debug!(?fact, "fact");
                 self.world.apply(fact, now);
             }
-            Message::Command { command, reply } => {
-                let answer = self.command(&command, now);
+            Message::Command { command, by, reply } => {
+                let answer = self.command(&command, &by, now);
                 // The asker may have gone; the decision stands.
                 let _ = reply.send(answer);
             }
         }
     }
 
-    fn command(&mut self, command: &Command, now: Timestamp) -> Result<Done, CommandError> {
-        let (actions, done) = self.world.decide(command, now)?;
+    fn command(&mut self, command: &Command, by: &str, now: Timestamp) -> Result<Done, CommandError> {
+        let secret = lock::secret().map_err(|e| CommandError::NotRecorded(format!("no random numbers: {e}")))?;
+        let (actions, done) = self.world.decide(command, Decider { by, now, secret: &secret })?;
         for action in &actions {
             self.record(action).map_err(CommandError::NotRecorded)?;
             self.world.begin(action, now);
         }
-        self.snapshot.announce(now, "command", "platform".into(), done.0.clone());
+        if !actions.is_empty() || matches!(command, Command::Close { .. }) {
+            self.snapshot.announce(now, "command", "platform".into(), done.said.clone());
+        }
         Ok(done)
     }
 
@@ -102,14 +106,35 @@ impl Loop {
             self.world.begin(&action, now);
             self.hands.run(action);
         }
+        for app in std::mem::take(&mut plan.due) {
+            self.deploy_by_itself(app, &mut plan, now);
+        }
         self.show(&plan, now);
         plan
     }
 
+    fn deploy_by_itself(&mut self, app: AppName, plan: &mut Plan, now: Timestamp) {
+        let request = DeployRequest { automatic: true, ..DeployRequest::default() };
+        let command = Command::Steer { app: app.clone(), steer: Steer::Deploy(Box::new(request)) };
+        match self.command(&command, "auto", now) {
+            Ok(_) => plan.wake_at = Some(now),
+            Err(error) => {
+                let subject = format!("app {app}");
+                let reason = format!("its newest version is not deployed: {error}");
+                plan.problems.push(Problem::new(subject, reason, "mend what it names, or deploy by hand", now));
+            }
+        }
+    }
+
     fn record(&self, action: &Action) -> Result<(), String> {
         match action {
-            Action::Record { app, intent } => self.ledger.record(app, intent.as_ref()).map_err(|e| e.to_string()),
-            Action::Publish(_)
+            Action::Record { app, intent, entries } => {
+                self.ledger.record(app, intent, entries).map_err(|e| e.to_string())
+            }
+            Action::Prepare { .. }
+            | Action::Gate { .. }
+            | Action::Keep(_)
+            | Action::Publish(_)
             | Action::Probe(_)
             | Action::Switch(_)
             | Action::Start(_)
@@ -135,8 +160,31 @@ impl Loop {
             zone: self.world.published.clone(),
             index: self.world.index.clone(),
             templates: self.world.templates.clone(),
+            releases: self.releases(&before),
             informed: self.world.is_informed(),
         });
+    }
+
+    /// The releases for readers; what has not changed is shared with the view before.
+    fn releases(&self, before: &View) -> Arc<BTreeMap<AppName, Releases>> {
+        let of = |intent: &Intent| Releases {
+            all: intent.releases.clone(),
+            stable: intent.stable.clone(),
+            candidate: intent.candidate().cloned(),
+            previous: intent.previous.clone(),
+        };
+        let is_same = |(app, intent): (&AppName, &Intent)| {
+            before.releases.get(app).is_some_and(|r| {
+                r.all == intent.releases
+                    && (&r.stable, r.candidate.as_ref(), &r.previous)
+                        == (&intent.stable, intent.candidate(), &intent.previous)
+            })
+        };
+        let intents = &self.world.intents;
+        match before.releases.len() == intents.len() && intents.iter().all(is_same) {
+            true => before.releases.clone(),
+            false => Arc::new(intents.iter().map(|(app, intent)| (app.clone(), of(intent))).collect()),
+        }
     }
 
     fn is_closed(&self) -> bool {
@@ -190,6 +238,14 @@ fn changes(before: &Status, after: &Status) -> Vec<(&'static str, String, String
     let is_new = |problem: &&Problem, list: &[Problem]| {
         !list.iter().any(|p| p.subject == problem.subject && p.reason == problem.reason)
     };
+    for (app, deployment) in after.apps.iter().filter_map(|a| Some((a, a.deployment.as_ref()?))) {
+        let old = before.apps.iter().find(|a| a.name == app.name).and_then(|a| a.deployment.as_ref());
+        if old.map(|d| (&d.id, d.state, &d.reason)) != Some((&deployment.id, deployment.state, &deployment.reason)) {
+            let message =
+                format!("{} of {} is {}: {}", deployment.id, deployment.release, deployment.state, deployment.reason);
+            changes.push(("deployment", format!("app {}", app.name), message));
+        }
+    }
     for problem in after.problems.iter().filter(|p| is_new(p, &before.problems)) {
         changes.push(("problem", problem.subject.clone(), problem.reason.clone()));
     }

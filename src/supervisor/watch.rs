@@ -20,6 +20,7 @@ use crate::adapters::files::Tree;
 use crate::adapters::nginx::{self, ForeignNginx, Notify};
 use crate::adapters::probe::Probes;
 use crate::core::container::Owner;
+use crate::core::deploy::{Deployment, Entry};
 use crate::core::names::AppName;
 use crate::core::world::{Fact, Intent, Platform, World};
 use crate::core::zone::Zone;
@@ -74,7 +75,8 @@ pub async fn watch(
     inbox.tell(Fact::Adopted(None));
     let mut tasks = Tasks::default();
     if settings.repository.is_dir() {
-        let tree = Tree::open(&settings.repository, inbox.clone()).map_err(|e| other(e.to_string()))?;
+        let tree =
+            Tree::open(&settings.repository, &out.join("contents"), inbox.clone()).map_err(|e| other(e.to_string()))?;
         tree.rescan(true);
         watch_repository(&mut tasks, tree);
     }
@@ -85,6 +87,7 @@ pub async fn watch(
     let hands = Hands {
         engine: engine.clone(),
         balancer: Arc::new(balancer),
+        library: None,
         resolver: Arc::new(Nobody),
         prober: Arc::new(Probes::new(inbox.clone())),
         frame,
@@ -124,7 +127,15 @@ impl Ledger for Nobody {
         Ok(BTreeMap::new())
     }
 
-    fn record(&self, _app: &AppName, _intent: Option<&Intent>) -> Result<(), LedgerError> {
+    fn record(&self, _app: &AppName, _intent: &Intent, _entries: &[Entry]) -> Result<(), LedgerError> {
         Ok(())
+    }
+
+    fn history(&self, _app: &AppName, _limit: usize) -> Result<Vec<Entry>, LedgerError> {
+        Ok(Vec::new())
+    }
+
+    fn deployment(&self, _id: &str) -> Result<Option<Deployment>, LedgerError> {
+        Ok(None)
     }
 }

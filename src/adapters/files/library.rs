@@ -1,5 +1,6 @@
 //! Changes to the repository: each written beside its place and renamed into it.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -9,9 +10,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use nix::fcntl::OFlag;
 
+use super::contents::Contents;
 use super::{archive, scan};
 use crate::core::app::parse_file;
 use crate::core::names::{AppName, Version};
+use crate::core::release::Blob;
 use crate::core::repository::{File, Index, Trouble, is_archive};
 use crate::core::world::Fact;
 use crate::ports::inbox::Inbox;
@@ -24,14 +27,15 @@ pub struct Tree {
     last: Arc<Mutex<Arc<Index>>>,
     inbox: Inbox,
     uploads: Arc<AtomicU64>,
+    store: Contents,
 }
 
 /// Uploads in progress; hidden from the index.
 const INCOMING: &str = ".platformer-incoming";
 
 impl Tree {
-    /// Opens the folder, making it if it is missing. Uploads that were cut off earlier are deleted.
-    pub fn open(root: &Path, inbox: Inbox) -> io::Result<Self> {
+    /// Opens the folder, making it if it is missing; contents of releases are kept in `kept`. Uploads that were cut off earlier are deleted.
+    pub fn open(root: &Path, kept: &Path, inbox: Inbox) -> io::Result<Self> {
         fs::create_dir_all(root)?;
         let root = root.canonicalize()?;
         match fs::remove_dir_all(root.join(INCOMING)) {
@@ -40,7 +44,7 @@ impl Tree {
             }
             _ => {}
         }
-        Ok(Self { root, last: Arc::default(), inbox, uploads: Arc::default() })
+        Ok(Self { root, last: Arc::default(), inbox, uploads: Arc::default(), store: Contents::new(kept) })
     }
 
     pub fn root(&self) -> &Path {
@@ -242,6 +246,21 @@ impl Library for Tree {
             index.troubles
         };
         tokio::task::spawn_blocking(verify).await.map_err(|e| LibraryError::Trouble(e.to_string()))
+    }
+
+    async fn keep(&self, contents: Vec<Blob>) -> Result<(), LibraryError> {
+        let tree = self.clone();
+        let work = move || contents.iter().try_for_each(|blob| tree.store.keep(&tree.served().join(&*blob.path), blob));
+        tokio::task::spawn_blocking(work).await.map_err(|e| LibraryError::Trouble(e.to_string()))?
+    }
+
+    async fn kept(&self, contents: &Blob) -> Option<File> {
+        let (store, contents) = (self.store.clone(), contents.clone());
+        tokio::task::spawn_blocking(move || store.file(&contents)).await.ok().flatten()
+    }
+
+    fn forget_all_but(&self, digests: &BTreeSet<Arc<str>>) {
+        self.store.forget_all_but(digests);
     }
 
     async fn refresh(&self) -> Result<(), LibraryError> {

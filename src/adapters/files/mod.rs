@@ -1,6 +1,7 @@
 //! The repository on disk: scanned, watched, changed.
 
 mod archive;
+mod contents;
 mod library;
 mod scan;
 mod templates;

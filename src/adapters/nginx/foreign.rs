@@ -13,6 +13,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::process::Command;
 
+use crate::core::deploy::Tally;
+use crate::core::names::{AppName, Version};
 use crate::core::render::Rendered;
 use crate::core::world::Found;
 use crate::ports::balancer::{Balancer, BalancerError, BalancerStatus, Generation};
@@ -114,6 +116,11 @@ impl Balancer for ForeignNginx {
     }
 
     async fn drained(&self, _address: SocketAddr, _limit: Duration) {}
+
+    /// Somebody else's log is not ours to read.
+    async fn counted(&self) -> Vec<(AppName, Version, Tally)> {
+        std::future::pending().await
+    }
 
     async fn watch(&self) -> String {
         std::future::pending().await

@@ -3,6 +3,7 @@
 //! In: generations as text. Out: which one its workers answer with. Only that counts as live: a file that was
 //! written, or a signal that was sent, says nothing.
 
+mod access;
 mod folder;
 mod foreign;
 mod log;
@@ -21,9 +22,12 @@ use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep};
 
+use crate::core::deploy::Tally;
+use crate::core::names::{AppName, Version};
 use crate::core::render::Rendered;
 use crate::core::world;
 use crate::ports::balancer::{Balancer, BalancerError, BalancerStatus, Generation};
+use access::AccessLog;
 use folder::Folder;
 use process::{Master, Process};
 
@@ -35,12 +39,15 @@ pub struct Nginx {
     folder: Folder,
     /// One switch at a time; what it replaced, until it is settled.
     replaced: Mutex<Vec<Process>>,
+    access: Mutex<AccessLog>,
 }
 
 impl Nginx {
     /// `folder` is nginx's own folder below the state folder; it is made if missing.
     pub fn new(found: Found, folder: PathBuf) -> Result<Self, BalancerError> {
-        Ok(Self { found, folder: Folder::make(folder)?, replaced: Mutex::default() })
+        let folder = Folder::make(folder)?;
+        let access = Mutex::new(AccessLog::new(folder.root().join("access.log")));
+        Ok(Self { found, folder, replaced: Mutex::default(), access })
     }
 
     fn master(&self) -> Option<Master> {
@@ -86,6 +93,10 @@ impl Balancer for Nginx {
         while process::has_connection_to(address) && Instant::now() < deadline {
             sleep(DRAIN_POLL).await;
         }
+    }
+
+    async fn counted(&self) -> Vec<(AppName, Version, Tally)> {
+        self.access.lock().await.counted(&self.folder).await
     }
 
     async fn watch(&self) -> String {

@@ -4,14 +4,23 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
-use rusqlite::Connection;
+use rusqlite::{Connection, OptionalExtension};
 
+use crate::core::deploy::{Deployment, Entry};
 use crate::core::names::AppName;
 use crate::core::world::Intent;
 use crate::ports::ledger::{Ledger, LedgerError};
 
 /// Raised with every change of the tables; an older file is migrated, a newer one refused.
-const SCHEMA: i64 = 1;
+const SCHEMA: i64 = 2;
+
+/// Every table; those of an older schema are there already.
+const TABLES: &str = "
+    CREATE TABLE IF NOT EXISTS intents (app TEXT PRIMARY KEY, intent TEXT NOT NULL) STRICT;
+    CREATE TABLE IF NOT EXISTS deployments (id TEXT PRIMARY KEY, app TEXT NOT NULL, deployment TEXT NOT NULL) STRICT;
+    CREATE TABLE IF NOT EXISTS history (id INTEGER PRIMARY KEY AUTOINCREMENT, app TEXT NOT NULL, entry TEXT NOT NULL) STRICT;
+    CREATE INDEX IF NOT EXISTS history_of_app ON history (app, id);
+";
 
 pub struct Store {
     connection: Mutex<Connection>,
@@ -32,11 +41,7 @@ impl Store {
             return Err(LedgerError::Newer { path, found, known: SCHEMA });
         }
         if found < SCHEMA {
-            connection
-                .execute_batch(
-                    "CREATE TABLE IF NOT EXISTS intents (app TEXT PRIMARY KEY, intent TEXT NOT NULL) STRICT;",
-                )
-                .map_err(broken)?;
+            connection.execute_batch(TABLES).map_err(broken)?;
             connection.pragma_update(None, "user_version", SCHEMA).map_err(broken)?;
         }
         Ok(Self { connection: Mutex::new(connection), path })
@@ -45,6 +50,10 @@ impl Store {
     fn with<T>(&self, work: impl FnOnce(&Connection) -> Result<T, rusqlite::Error>) -> Result<T, LedgerError> {
         let connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
         work(&connection).map_err(|error| self.broken(error.to_string()))
+    }
+
+    fn text(&self, value: &impl serde::Serialize) -> Result<String, LedgerError> {
+        serde_json::to_string(value).map_err(|e| self.broken(e.to_string()))
     }
 
     fn broken(&self, reason: String) -> LedgerError {
@@ -67,17 +76,48 @@ impl Ledger for Store {
             .collect()
     }
 
-    fn record(&self, app: &AppName, intent: Option<&Intent>) -> Result<(), LedgerError> {
-        match intent {
-            None => self.with(|c| c.execute("DELETE FROM intents WHERE app = ?1", [app.as_str()]))?,
-            Some(intent) => {
-                let text = serde_json::to_string(intent).map_err(|e| self.broken(e.to_string()))?;
-                self.with(|c| {
-                    c.execute("INSERT OR REPLACE INTO intents (app, intent) VALUES (?1, ?2)", [app.as_str(), &text])
-                })?
+    fn record(&self, app: &AppName, intent: &Intent, entries: &[Entry]) -> Result<(), LedgerError> {
+        let intent_text = self.text(intent)?;
+        let deployment = intent.deployment.as_ref().map(|d| Ok((&d.id, self.text(&**d)?))).transpose()?;
+        let entries: Vec<String> = entries.iter().map(|entry| self.text(entry)).collect::<Result<_, _>>()?;
+        self.with(|connection| {
+            // Rolled back when it is dropped before the commit.
+            let change = connection.unchecked_transaction()?;
+            change.execute(
+                "INSERT OR REPLACE INTO intents (app, intent) VALUES (?1, ?2)",
+                [app.as_str(), &intent_text],
+            )?;
+            if let Some((id, text)) = &deployment {
+                let values = [&***id, app.as_str(), text.as_str()];
+                change
+                    .execute("INSERT OR REPLACE INTO deployments (id, app, deployment) VALUES (?1, ?2, ?3)", values)?;
             }
-        };
-        Ok(())
+            for entry in &entries {
+                change.execute("INSERT INTO history (app, entry) VALUES (?1, ?2)", [app.as_str(), entry.as_str()])?;
+            }
+            change.commit()
+        })
+    }
+
+    fn history(&self, app: &AppName, limit: usize) -> Result<Vec<Entry>, LedgerError> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let rows: Vec<String> = self.with(|connection| {
+            let mut statement =
+                connection.prepare("SELECT entry FROM history WHERE app = ?1 ORDER BY id DESC LIMIT ?2")?;
+            statement.query_map((app.as_str(), limit), |row| row.get(0))?.collect()
+        })?;
+        rows.iter()
+            .map(|text| serde_json::from_str(text).map_err(|e| self.broken(format!("history of {app}: {e}"))))
+            .collect()
+    }
+
+    fn deployment(&self, id: &str) -> Result<Option<Deployment>, LedgerError> {
+        let text: Option<String> = self.with(|connection| {
+            let query = "SELECT deployment FROM deployments WHERE id = ?1";
+            connection.query_row(query, [id], |row| row.get(0)).optional()
+        })?;
+        text.map(|text| serde_json::from_str(&text).map_err(|e| self.broken(format!("deployment {id}: {e}"))))
+            .transpose()
     }
 }
 
@@ -88,15 +128,25 @@ mod tests {
     use jiff::Timestamp;
 
     #[test]
-    fn decisions_survive_and_are_forgotten_on_demand() {
+    fn decisions_and_their_history_survive() {
         let folder = tempfile::tempdir().unwrap();
         let app = AppName::parse("shop").unwrap();
         let intent = Intent { stable: Version::parse("1.0").ok(), ..Intent::new(Timestamp::UNIX_EPOCH) };
-        Store::open(folder.path()).unwrap().record(&app, Some(&intent)).unwrap();
+        let entry = |n: i64| Entry {
+            at: Timestamp::UNIX_EPOCH,
+            by: "test".into(),
+            action: format!("act {n}"),
+            release: None,
+            state: None,
+            reason: String::new(),
+            numbers: BTreeMap::new(),
+        };
+        Store::open(folder.path()).unwrap().record(&app, &intent, &[entry(1), entry(2)]).unwrap();
         let store = Store::open(folder.path()).unwrap();
         assert_eq!(store.recall().unwrap(), BTreeMap::from([(app.clone(), intent)]));
-        store.record(&app, None).unwrap();
-        assert!(store.recall().unwrap().is_empty());
+        assert_eq!(store.history(&app, 9).unwrap(), [entry(2), entry(1)]);
+        assert_eq!(store.history(&app, 1).unwrap(), [entry(2)]);
+        assert!(store.deployment("shop-1").unwrap().is_none());
     }
 
     #[test]

@@ -5,10 +5,12 @@
 mod connect;
 mod convert;
 mod events;
+mod job;
 mod local;
 mod network;
 mod run;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bollard::Docker;
@@ -16,7 +18,8 @@ use bollard::query_parameters::{ListContainersOptionsBuilder, ListNetworksOption
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use crate::core::container::{Container, ContainerId, Owner};
-use crate::core::world::InstanceSpec;
+use crate::core::deploy::GateResult;
+use crate::core::world::{InstanceSpec, JobSpec};
 use crate::ports::engine::{Engine, EngineError, EngineVersion, Hints, Listing, LogLines, LogQuery, PlatformNetwork};
 
 /// How many inspects run at once when everything is listed.
@@ -127,6 +130,23 @@ impl Engine for DockerEngine {
     async fn start(&self, spec: &InstanceSpec) -> Result<Container, EngineError> {
         let client = self.client().await?;
         run::start(self, &client, spec).await
+    }
+
+    async fn image(&self, image: &str) -> Result<Arc<str>, EngineError> {
+        let client = self.client().await?;
+        let inspect = || async { client.inspect_image(image).await.map_err(|e| self.error(e)) };
+        let found = match inspect().await {
+            Err(EngineError::NotFound(_)) if !image.starts_with("sha256:") => {
+                run::pull(self, &client, image).await?;
+                inspect().await?
+            }
+            other => other?,
+        };
+        found.id.map(Arc::from).ok_or_else(|| EngineError::Refused(format!("image {image} has no digest")))
+    }
+
+    async fn job(&self, spec: &JobSpec) -> Result<GateResult, EngineError> {
+        job::job(self, &self.client().await?, spec).await
     }
 
     async fn restart(&self, id: &ContainerId) -> Result<(), EngineError> {

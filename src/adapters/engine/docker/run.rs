@@ -27,7 +27,7 @@ pub async fn start(engine: &DockerEngine, client: &Docker, spec: &InstanceSpec) 
     };
     let created = match create().await {
         Err(EngineError::NotFound(_)) => {
-            pull(engine, client, spec.image.as_str()).await?;
+            pull(engine, client, &spec.image).await?;
             create().await?
         }
         other => other?,
@@ -68,7 +68,7 @@ pub async fn stop(
     }
 }
 
-async fn pull(engine: &DockerEngine, client: &Docker, image: &str) -> Result<(), EngineError> {
+pub async fn pull(engine: &DockerEngine, client: &Docker, image: &str) -> Result<(), EngineError> {
     let tag = if image.contains('@') || image.rsplit('/').next().is_some_and(|last| last.contains(':')) {
         ""
     } else {
@@ -93,7 +93,7 @@ fn body(engine: &DockerEngine, spec: &InstanceSpec) -> ContainerCreateBody {
     };
     let limits = &spec.limits;
     ContainerCreateBody {
-        image: Some(spec.image.to_string()),
+        image: Some(spec.image.clone()),
         cmd: (!spec.command.is_empty()).then(|| spec.command.clone()),
         env: Some(spec.env.iter().map(|(key, value)| format!("{key}={value}")).collect()),
         labels: Some(spec.labels.clone().into_iter().collect()),

@@ -1,0 +1,92 @@
+//! Containers that are run to their end: gates.
+
+use std::collections::VecDeque;
+
+use bollard::Docker;
+use bollard::models::{ContainerCreateBody, ContainerStateStatusEnum, HostConfig};
+use bollard::query_parameters::{
+    CreateContainerOptionsBuilder, LogsOptionsBuilder, RemoveContainerOptionsBuilder, WaitContainerOptions,
+};
+use futures_util::StreamExt;
+use tokio::time::timeout;
+
+use super::{DockerEngine, run};
+use crate::core::deploy::GateResult;
+use crate::core::world::JobSpec;
+use crate::ports::engine::EngineError;
+
+/// So many of the last lines are kept.
+const LINES: usize = 200;
+
+pub async fn job(engine: &DockerEngine, client: &Docker, spec: &JobSpec) -> Result<GateResult, EngineError> {
+    match create(engine, client, spec).await {
+        Err(EngineError::NotFound(_)) => {
+            run::pull(engine, client, spec.image.as_str()).await?;
+            create(engine, client, spec).await?;
+        }
+        // Left from before a restart: it goes on, or has ended already.
+        Err(EngineError::NameTaken(_)) => {}
+        other => other?,
+    }
+    let ended = match timeout(spec.timeout, end(engine, client, &spec.name)).await {
+        Ok(ended) => ended.map(Some),
+        Err(_) => Ok(None),
+    };
+    let log = log(client, &spec.name).await;
+    let options = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
+    // One that cannot be removed is found and ended by the loop.
+    let _ = client.remove_container(&spec.name, Some(options)).await;
+    let exit_code = ended?;
+    let error = exit_code.is_none().then(|| format!("it did not end within {:?}", spec.timeout));
+    Ok(GateResult { exit_code, error, log })
+}
+
+async fn create(engine: &DockerEngine, client: &Docker, spec: &JobSpec) -> Result<(), EngineError> {
+    let options = CreateContainerOptionsBuilder::default().name(&spec.name).build();
+    let body = ContainerCreateBody {
+        image: Some(spec.image.to_string()),
+        cmd: (!spec.command.is_empty()).then(|| spec.command.clone()),
+        env: Some(spec.env.iter().map(|(key, value)| format!("{key}={value}")).collect()),
+        labels: Some(spec.labels.clone().into_iter().collect()),
+        host_config: Some(HostConfig {
+            network_mode: Some(engine.network.clone()),
+            dns: engine.dns.get().map(|ip| vec![ip.to_string()]),
+            ..Default::default()
+        }),
+        ..Default::default()
+    };
+    match client.create_container(Some(options), body).await {
+        Ok(_) => Ok(()),
+        Err(bollard::errors::Error::DockerResponseServerError { status_code: 409, .. }) => {
+            Err(EngineError::NameTaken(spec.name.clone()))
+        }
+        Err(error) => Err(engine.error(error)),
+    }
+}
+
+/// Starts the container, unless it was started before, and waits for its end; the exit code.
+async fn end(engine: &DockerEngine, client: &Docker, name: &str) -> Result<i64, EngineError> {
+    let state = client.inspect_container(name, None).await.map_err(|e| engine.error(e))?.state.unwrap_or_default();
+    if state.status == Some(ContainerStateStatusEnum::CREATED) {
+        client.start_container(name, None).await.map_err(|e| engine.error(e))?;
+    }
+    match client.wait_container(name, None::<WaitContainerOptions>).next().await {
+        Some(Ok(answer)) => Ok(answer.status_code),
+        // bollard makes an error of every exit code but 0.
+        Some(Err(bollard::errors::Error::DockerContainerWaitError { code, .. })) => Ok(code),
+        Some(Err(error)) => Err(engine.error(error)),
+        None => Err(engine.unreachable("it ended the wait without an answer")),
+    }
+}
+
+async fn log(client: &Docker, name: &str) -> Vec<String> {
+    let options = LogsOptionsBuilder::default().stdout(true).stderr(true).tail(&LINES.to_string()).build();
+    let mut lines = VecDeque::new();
+    let mut chunks = client.logs(name, Some(options));
+    // A log that cannot be read is no reason to forget how the job ended.
+    while let Some(Ok(chunk)) = chunks.next().await {
+        let text = String::from_utf8_lossy(&chunk.into_bytes()).into_owned();
+        lines.extend(text.lines().map(|line| line.chars().filter(|c| !c.is_control()).take(1000).collect::<String>()));
+    }
+    lines.into_iter().collect()
+}
