@@ -10,6 +10,8 @@ pub struct Client {
     http: reqwest::Client,
     base: String,
     token: Option<String>,
+    /// Who is named in the history.
+    user: String,
 }
 
 impl Client {
@@ -20,11 +22,14 @@ impl Client {
         let from_file = || std::fs::read_to_string(&file).ok();
         let token = std::env::var("PLATFORMER_TOKEN").ok().or_else(from_file).map(|t| t.trim().to_owned());
         let http = reqwest::Client::builder().no_proxy().build().map_err(|e| Failure::failed(e.to_string()))?;
-        Ok(Self { http, base: base.trim_end_matches('/').to_owned(), token })
+        let user = std::env::var("SUDO_USER").or_else(|_| std::env::var("USER")).unwrap_or_default();
+        let user: String = user.chars().filter(|c| c.is_ascii_graphic()).collect();
+        let user = if user.is_empty() { "cli".to_owned() } else { user };
+        Ok(Self { http, user, base: base.trim_end_matches('/').to_owned(), token })
     }
 
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        let request = self.http.request(method, format!("{}{path}", self.base));
+        let request = self.http.request(method, format!("{}{path}", self.base)).header("platformer-by", &self.user);
         match &self.token {
             Some(token) => request.bearer_auth(token),
             None => request,
@@ -62,7 +67,7 @@ impl Client {
         while let Some(source) = cause.source() {
             cause = source;
         }
-        Failure::failed(format!("the platform does not answer at {}: {cause}", self.base))
+        Failure::unreachable(format!("the platform does not answer at {}: {cause}", self.base))
             .with_remedy("platformer up starts it; PLATFORMER_API names another one")
     }
 }

@@ -1,21 +1,24 @@
 //! Floor 5, **cli talks**: one file per verb. All but `up`, `watch`, `doctor` and `resolver` speak to the API only.
 //!
-//! Exit codes: 0 done, 1 failed, 2 usage, 5 refused. Colour and progress bars only on a terminal; a reader that
+//! Exit codes: 0 done, 1 failed, 2 usage, 3 rolled back, 4 held, 5 refused. Colour and progress bars only on a terminal; a reader that
 //! goes away early (`| head`) is no failure.
 
 mod apps;
 mod client;
 mod config;
 mod content;
+mod deploy;
 mod dns;
 mod doctor;
 mod down;
+mod history;
 mod logs;
 mod output;
 mod render;
 mod repository;
 mod resolver;
 mod status;
+mod steer;
 mod up;
 mod watch;
 mod why;
@@ -69,6 +72,30 @@ enum Verb {
     Config(config::Config),
     /// The log of an app's instances
     Logs(logs::Logs),
+    /// Make a release stable: newest version, or APP@VERSION
+    Deploy(deploy::Deploy),
+    /// Give the candidate all traffic now, and make it stable
+    Promote(apps::Named),
+    /// Halt a deployment where it is
+    Pause(apps::Named),
+    /// Let a paused or held deployment go on
+    Resume(apps::Named),
+    /// Take the candidate back
+    Abort(apps::Named),
+    /// Back to the release before, or to a kept one
+    Rollback(deploy::Rollback),
+    /// Swap the two sides of a blue-green pair
+    Swap(apps::Named),
+    /// Set the share of each release by hand
+    Split(steer::Split),
+    /// Answer everything with a page, or stop doing so
+    Maintenance(steer::Maintenance),
+    /// What was done with an app, when, by whom, and why
+    History(history::History),
+    /// The releases of an app
+    Releases(history::Releases),
+    /// What differs between two releases
+    Diff(history::Diff),
     /// Declare apps from their files
     Apply(apps::Apply),
     /// Set the number of instances
@@ -131,6 +158,18 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
         Verb::Repository(verb) => verb.run(&client()?, &globals).await,
         Verb::Config(verb) => verb.run(&client()?, &globals).await,
         Verb::Logs(verb) => verb.run(&client()?).await,
+        Verb::Deploy(verb) => verb.run(&client()?, &globals).await,
+        Verb::Promote(verb) => verb.run("promote", &client()?, &globals).await,
+        Verb::Pause(verb) => verb.run("pause", &client()?, &globals).await,
+        Verb::Resume(verb) => verb.run("resume", &client()?, &globals).await,
+        Verb::Abort(verb) => verb.run("abort", &client()?, &globals).await,
+        Verb::Rollback(verb) => verb.run(&client()?, &globals).await,
+        Verb::Swap(verb) => verb.run("swap", &client()?, &globals).await,
+        Verb::Split(verb) => verb.run(&client()?, &globals).await,
+        Verb::Maintenance(verb) => verb.run(&client()?, &globals).await,
+        Verb::History(verb) => verb.run(&client()?, &globals).await,
+        Verb::Releases(verb) => verb.run(&client()?, &globals).await,
+        Verb::Diff(verb) => verb.run(&client()?, &globals).await,
         Verb::Apply(verb) => verb.run(&client()?, &globals).await,
         Verb::Scale(verb) => verb.run(&client()?, &globals).await,
         Verb::Start(verb) => verb.run("start", &client()?, &globals).await,

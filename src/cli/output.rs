@@ -14,11 +14,12 @@ pub struct Failure {
     message: String,
     remedy: Option<String>,
     code: u8,
+    is_unreachable: bool,
 }
 
 impl Failure {
     pub fn failed(message: impl Into<String>) -> Self {
-        Self { message: message.into(), remedy: None, code: 1 }
+        Self { message: message.into(), remedy: None, code: 1, is_unreachable: false }
     }
 
     pub fn usage(message: impl Into<String>) -> Self {
@@ -27,6 +28,19 @@ impl Failure {
 
     pub fn refused(message: impl Into<String>) -> Self {
         Self { code: 5, ..Self::failed(message) }
+    }
+
+    pub fn with_code(self, code: u8) -> Self {
+        Self { code, ..self }
+    }
+
+    /// Nobody answered: the same may succeed later.
+    pub fn unreachable(message: impl Into<String>) -> Self {
+        Self { is_unreachable: true, ..Self::failed(message) }
+    }
+
+    pub fn is_unreachable(&self) -> bool {
+        self.is_unreachable
     }
 
     pub fn with_remedy(self, remedy: impl Into<String>) -> Self {
@@ -79,7 +93,7 @@ impl From<BootError> for Failure {
             BootError::Lock(_) | BootError::Ledger(_) | BootError::Other(_) | BootError::Died(_) => None,
         };
         let code = if matches!(error, BootError::Died(_)) { init::DIED } else { 1 };
-        Self { message: error.to_string(), remedy, code }
+        Self { remedy, code, ..Self::failed(error.to_string()) }
     }
 }
 
@@ -109,6 +123,15 @@ pub fn table(header: &[&str], rows: &[Vec<String>]) -> Result<(), Failure> {
         line(cells.join("  ").trim_end())?;
     }
     Ok(())
+}
+
+/// A JSON value as a cell; `null` is a dash. Control characters from outside are left out.
+pub fn cell(value: &serde_json::Value) -> String {
+    match value {
+        serde_json::Value::Null => "-".into(),
+        serde_json::Value::String(text) => text.chars().filter(|c| !c.is_control()).collect(),
+        other => other.to_string(),
+    }
 }
 
 pub fn is_terminal() -> bool {

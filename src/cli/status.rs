@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::Globals;
 use super::client::Client;
-use super::output::{self, Failure, coloured};
+use super::output::{self, Failure, cell, coloured};
 
 #[derive(Debug, Args)]
 pub struct Status {
@@ -36,43 +36,43 @@ fn all(status: &Value) -> Result<(), Failure> {
             "no apps yet: put apps/NAME.toml into the repository, or start a container with the label platformer.app=NAME",
         )?;
     } else {
-        output::table(&["APP", "STABLE", "CANDIDATE", "SPLIT", "READY", "HOSTS"], &rows)?;
+        output::table(&["APP", "STABLE", "CANDIDATE", "SPLIT", "MEASURED", "READY", "DEPLOYMENT", "HOSTS"], &rows)?;
     }
     let generation = &status["generation"];
     let live = generation["live"].as_u64().map_or("none".to_owned(), |n| n.to_string());
     let engine = match status["engine"]["state"].as_str() {
         Some("connected") => "connected".to_owned(),
-        _ => format!("unknown since {}", text(&status["engine"]["since"])),
+        _ => format!("unknown since {}", cell(&status["engine"]["since"])),
     };
     output::line(&format!(
         "\ndocker {engine} · nginx {} {} · generation {live} live",
-        text(&status["nginx"]["version"]),
-        text(&status["nginx"]["state"])
+        cell(&status["nginx"]["version"]),
+        cell(&status["nginx"]["state"])
     ))?;
     for problem in status["problems"].as_array().into_iter().flatten() {
-        let subject = coloured(&text(&problem["subject"]), 33);
+        let subject = coloured(&cell(&problem["subject"]), 33);
         output::line(&format!(
             "! {subject}: {}\n    what helps: {}",
-            text(&problem["reason"]),
-            text(&problem["remedy"])
+            cell(&problem["reason"]),
+            cell(&problem["remedy"])
         ))?;
     }
     Ok(())
 }
 
 fn one(app: &Value) -> Result<(), Failure> {
-    output::table(&["APP", "STABLE", "CANDIDATE", "SPLIT", "READY", "HOSTS"], &[row(app)])?;
+    output::table(&["APP", "STABLE", "CANDIDATE", "SPLIT", "MEASURED", "READY", "DEPLOYMENT", "HOSTS"], &[row(app)])?;
     let instances = app["instances"].as_array().map(Vec::as_slice).unwrap_or_default();
     let rows: Vec<Vec<String>> = instances
         .iter()
         .map(|i| {
             vec![
-                text(&i["name"]),
-                text(&i["release"]),
-                text(&i["address"]),
-                text(&i["state"]),
-                text(&i["since"]),
-                text(&i["reason"]),
+                cell(&i["name"]),
+                cell(&i["release"]),
+                cell(&i["address"]),
+                cell(&i["state"]),
+                cell(&i["since"]),
+                cell(&i["reason"]),
             ]
         })
         .collect();
@@ -81,28 +81,25 @@ fn one(app: &Value) -> Result<(), Failure> {
 }
 
 fn row(app: &Value) -> Vec<String> {
-    let split = app["split"]
-        .as_object()
-        .into_iter()
-        .flatten()
-        .map(|(version, share)| format!("{version}={share}"))
-        .collect::<Vec<_>>();
-    let hosts = app["hosts"].as_array().into_iter().flatten().map(text).collect::<Vec<_>>();
+    let shares = |key: &str| {
+        let shares = app[key].as_object().into_iter().flatten();
+        let text = shares.map(|(version, share)| format!("{version}={share}")).collect::<Vec<_>>().join(" ");
+        if text.is_empty() { "-".to_owned() } else { text }
+    };
+    let hosts = app["hosts"].as_array().into_iter().flatten().map(cell).collect::<Vec<_>>();
+    let deployment = match &app["deployment"] {
+        Value::Null => "-".to_owned(),
+        d => [cell(&d["state"]), d["step"].as_str().unwrap_or_default().to_owned()].join(" ").trim_end().to_owned(),
+    };
+    let ready = format!("{}/{}", app["ready"], app["wanted"]);
     vec![
-        text(&app["name"]),
-        text(&app["stable"]),
-        text(&app["candidate"]),
-        split.join(" "),
-        format!("{}/{}", app["ready"], app["wanted"]),
+        cell(&app["name"]),
+        cell(&app["stable"]),
+        cell(&app["candidate"]),
+        shares("split"),
+        shares("measured"),
+        if app["maintenance"] == true { format!("{ready} maintenance") } else { ready },
+        deployment,
         hosts.join(" "),
     ]
-}
-
-/// A JSON value as a cell; `null` is a dash. Control characters from outside are left out.
-fn text(value: &Value) -> String {
-    match value {
-        Value::Null => "-".into(),
-        Value::String(text) => text.chars().filter(|c| !c.is_control()).collect(),
-        other => other.to_string(),
-    }
 }

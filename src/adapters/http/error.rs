@@ -6,9 +6,11 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use crate::core::names::NameError;
+use crate::core::split::SplitError;
 use crate::core::world::Refusal;
 use crate::ports::engine::EngineError;
 use crate::ports::inbox::CommandError;
+use crate::ports::ledger::LedgerError;
 use crate::ports::library::LibraryError;
 
 /// A problem document (RFC 9457).
@@ -56,6 +58,8 @@ impl From<CommandError> for Problem {
         let (status, code) = match &error {
             CommandError::Refused(Refusal::Unknown(_)) => (StatusCode::NOT_FOUND, "unknown-app"),
             CommandError::Refused(Refusal::Undeclared { .. }) => (StatusCode::CONFLICT, "undeclared-app"),
+            CommandError::Refused(Refusal::State { .. }) => (StatusCode::CONFLICT, "not-now"),
+            CommandError::Refused(Refusal::Busy { .. }) => (StatusCode::CONFLICT, "deployment-under-way"),
             CommandError::Refused(Refusal::TooMany { .. }) => (StatusCode::BAD_REQUEST, "bad-request"),
             CommandError::Refused(Refusal::Closing) | CommandError::Closed => {
                 (StatusCode::SERVICE_UNAVAILABLE, "closing")
@@ -86,5 +90,17 @@ impl From<EngineError> for Problem {
             EngineError::Refused(_) | EngineError::NameTaken(_) => (StatusCode::BAD_GATEWAY, "engine"),
         };
         Self::new(status, code, error.to_string())
+    }
+}
+
+impl From<LedgerError> for Problem {
+    fn from(error: LedgerError) -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "ledger", error.to_string())
+    }
+}
+
+impl From<SplitError> for Problem {
+    fn from(error: SplitError) -> Self {
+        Self::bad(error.to_string())
     }
 }

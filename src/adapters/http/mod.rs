@@ -22,6 +22,7 @@ use crate::core::render::Frame;
 use crate::ports::balancer::Balancer;
 use crate::ports::engine::Engine;
 use crate::ports::inbox::Inbox;
+use crate::ports::ledger::Ledger;
 use crate::ports::library::Library;
 use crate::ports::snapshot::Snapshot;
 
@@ -33,6 +34,7 @@ pub struct Context {
     pub library: Arc<dyn Library>,
     pub engine: Arc<dyn Engine>,
     pub balancer: Arc<dyn Balancer>,
+    pub ledger: Arc<dyn Ledger>,
     pub frame: Arc<Frame>,
     pub token: Arc<str>,
     pub started_at: jiff::Timestamp,

@@ -35,7 +35,10 @@ pub async fn unavailable(State(context): State<Context>, Path(app): Path<String>
     let status = view.status.apps.iter().find(|a| Some(&a.name) == app.as_ref());
     let name = app.as_ref().map_or("This app", AppName::as_str);
     let mut reasons: Vec<String> = Vec::new();
-    if let Some(status) = status {
+    let maintenance = status.is_some_and(|status| status.maintenance);
+    if maintenance {
+        reasons.push("It was put into maintenance, and comes back without anything to be done here.".into());
+    } else if let Some(status) = status {
         reasons.push(format!("{} of {} instances are ready.", status.ready, status.wanted));
         for instance in status.instances.iter().filter(|i| i.state != Condition::Ready) {
             let reason = instance.reason.as_deref().unwrap_or("no probe has passed yet");
@@ -45,11 +48,15 @@ pub async fn unavailable(State(context): State<Context>, Path(app): Path<String>
         reasons.push("Its last instance is gone.".into());
     }
     let items: String = reasons.iter().map(|reason| format!("<li>{}</li>", escape(reason))).collect();
+    let (title, text) = match maintenance {
+        true => ("is being worked on", "Somebody is working on it. Try again in a while."),
+        false => ("is not available", "It has no instance that can take requests. Try again in a few seconds."),
+    };
     let page = format!(
         "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">\
-         <title>{name} is not available</title>\
+         <title>{name} {title}</title>\
          <style>body{{font:16px/1.5 system-ui,sans-serif;max-width:40em;margin:4em auto;padding:0 1em;color-scheme:light dark}}</style>\
-         <h1>{name} is not available</h1><p>It has no instance that can take requests. Try again in a few seconds.</p><ul>{items}</ul></html>\n"
+         <h1>{name} {title}</h1><p>{text}</p><ul>{items}</ul></html>\n"
     );
     (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, RETRY)], Html(page)).into_response()
 }

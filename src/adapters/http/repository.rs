@@ -43,6 +43,18 @@ pub async fn file(
 ) -> Response {
     for _ in 0..TRIES {
         let view = context.snapshot.view();
+        if let Some(contents) = view.release_contents(&path) {
+            // What a release is made of is kept apart from the tree, and never changes.
+            return match context.library.kept(contents).await {
+                Some(kept) => match context.library.open(&kept).await {
+                    Ok(Some(handle)) => {
+                        respond(&kept, tokio::fs::File::from_std(handle), &query, &method, &headers).await
+                    }
+                    Ok(None) | Err(_) => text(StatusCode::NOT_FOUND, "Not readable among the kept contents.\n"),
+                },
+                None => text(StatusCode::NOT_FOUND, "No longer kept.\n"),
+            };
+        }
         let Some(index) = &view.index else {
             return text(StatusCode::SERVICE_UNAVAILABLE, "The repository is starting.\n");
         };

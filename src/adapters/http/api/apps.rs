@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::super::error::Problem;
-use super::Context;
+use super::{By, Context};
 use crate::core::names::AppName;
 use crate::core::plan::AppStatus;
 use crate::core::world::Command;
@@ -26,13 +26,14 @@ pub async fn show(State(context): State<Context>, Path(app): Path<String>) -> Re
 /// Writes the declaration; the body is the text of `apps/APP.toml`.
 pub async fn apply(
     State(context): State<Context>,
+    by: By,
     Path(app): Path<String>,
     text: String,
 ) -> Result<Json<Value>, Problem> {
     let app = AppName::parse(&app)?;
     context.library.declare(&app, &text).await?;
     // An app that was removed before comes back with its new declaration.
-    context.inbox.ask(Command::Start(app.clone())).await?;
+    context.inbox.ask(Command::Start(app.clone()), &by.0).await?;
     Ok(Json(json!({ "done": format!("{app} is declared") })))
 }
 
@@ -44,11 +45,12 @@ pub struct RemoveQuery {
 
 pub async fn remove(
     State(context): State<Context>,
+    by: By,
     Path(app): Path<String>,
     axum::extract::Query(query): axum::extract::Query<RemoveQuery>,
 ) -> Result<Json<Value>, Problem> {
     let app = AppName::parse(&app)?;
-    let done = command(&context, Command::Remove(app.clone())).await?;
+    let done = command(&context, Command::Remove(app.clone()), &by).await?;
     if query.files {
         context.library.delete(&app).await?;
     }
@@ -63,25 +65,26 @@ pub struct ScaleRequest {
 
 pub async fn scale(
     State(context): State<Context>,
+    by: By,
     Path(app): Path<String>,
     Json(request): Json<ScaleRequest>,
 ) -> Result<Json<Value>, Problem> {
-    command(&context, Command::Scale { app: AppName::parse(&app)?, replicas: request.replicas }).await
+    command(&context, Command::Scale { app: AppName::parse(&app)?, replicas: request.replicas }, &by).await
 }
 
-pub async fn start(State(context): State<Context>, Path(app): Path<String>) -> Result<Json<Value>, Problem> {
-    command(&context, Command::Start(AppName::parse(&app)?)).await
+pub async fn start(State(context): State<Context>, by: By, Path(app): Path<String>) -> Result<Json<Value>, Problem> {
+    command(&context, Command::Start(AppName::parse(&app)?), &by).await
 }
 
-pub async fn stop(State(context): State<Context>, Path(app): Path<String>) -> Result<Json<Value>, Problem> {
-    command(&context, Command::Stop(AppName::parse(&app)?)).await
+pub async fn stop(State(context): State<Context>, by: By, Path(app): Path<String>) -> Result<Json<Value>, Problem> {
+    command(&context, Command::Stop(AppName::parse(&app)?), &by).await
 }
 
-pub async fn restart(State(context): State<Context>, Path(app): Path<String>) -> Result<Json<Value>, Problem> {
-    command(&context, Command::Restart(AppName::parse(&app)?)).await
+pub async fn restart(State(context): State<Context>, by: By, Path(app): Path<String>) -> Result<Json<Value>, Problem> {
+    command(&context, Command::Restart(AppName::parse(&app)?), &by).await
 }
 
-async fn command(context: &Context, command: Command) -> Result<Json<Value>, Problem> {
-    let done = context.inbox.ask(command).await?;
-    Ok(Json(json!({ "done": done.0 })))
+async fn command(context: &Context, command: Command, by: &By) -> Result<Json<Value>, Problem> {
+    let done = context.inbox.ask(command, &by.0).await?;
+    Ok(Json(json!({ "done": done.said })))
 }

@@ -1,6 +1,9 @@
 //! The control API's routes. Handlers read the snapshot and send commands; none of them acts by itself.
 
 mod apps;
+mod by;
+mod deployments;
+mod diff;
 mod library;
 mod platform;
 
@@ -10,6 +13,7 @@ use axum::middleware;
 use axum::routing::{get, post, put};
 
 use super::{Context, access, config, events, logs};
+pub use by::By;
 
 /// The largest JSON or TOML body; uploads have no limit but the disk.
 const LARGEST_BODY: usize = 1 << 20;
@@ -31,6 +35,19 @@ pub fn router(context: Context) -> Router {
         .route("/v1/apps/{app}/start", post(apps::start))
         .route("/v1/apps/{app}/stop", post(apps::stop))
         .route("/v1/apps/{app}/restart", post(apps::restart))
+        .route("/v1/apps/{app}/deployments", post(deployments::deploy))
+        .route("/v1/apps/{app}/deployments/{id}", get(deployments::show))
+        .route("/v1/apps/{app}/promote", post(deployments::promote))
+        .route("/v1/apps/{app}/pause", post(deployments::pause))
+        .route("/v1/apps/{app}/resume", post(deployments::resume))
+        .route("/v1/apps/{app}/abort", post(deployments::abort))
+        .route("/v1/apps/{app}/rollback", post(deployments::rollback))
+        .route("/v1/apps/{app}/swap", post(deployments::swap))
+        .route("/v1/apps/{app}/split", put(deployments::split))
+        .route("/v1/apps/{app}/maintenance", put(deployments::maintenance))
+        .route("/v1/apps/{app}/history", get(deployments::history))
+        .route("/v1/apps/{app}/releases", get(deployments::releases))
+        .route("/v1/apps/{app}/diff", get(diff::show))
         .route("/v1/apps/{app}/logs", get(logs::stream))
         .route("/v1/config/{app}", get(config::show))
         .route("/v1/config/{app}/{key}", put(config::set).delete(config::unset))

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use similar::TextDiff;
 
 use super::super::error::Problem;
-use super::Context;
+use super::{By, Context};
 use crate::core::plan::SupervisorStatus;
 use crate::core::render::Renderer;
 use crate::core::world::Command;
@@ -130,10 +130,14 @@ pub struct DownRequest {
     keep_apps: bool,
 }
 
-pub async fn down(State(context): State<Context>, request: Option<Json<DownRequest>>) -> Result<Json<Value>, Problem> {
+pub async fn down(
+    State(context): State<Context>,
+    by: By,
+    request: Option<Json<DownRequest>>,
+) -> Result<Json<Value>, Problem> {
     let keep_apps = request.is_some_and(|Json(r)| r.keep_apps);
-    let done = context.inbox.ask(Command::Close { keep_apps }).await?;
-    Ok(Json(json!({ "done": done.0, "pid": std::process::id() })))
+    let done = context.inbox.ask(Command::Close { keep_apps }, &by.0).await?;
+    Ok(Json(json!({ "done": done.said, "pid": std::process::id() })))
 }
 
 fn internal(error: serde_json::Error) -> Problem {

@@ -1,0 +1,215 @@
+//! Releases and deployments: begun, steered, looked at.
+
+use std::collections::BTreeMap;
+
+use axum::Json;
+use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::super::error::Problem;
+use super::{By, Context};
+use crate::core::app::Strategy;
+use crate::core::deploy::Entry;
+use crate::core::names::{AppName, ImageRef, Version};
+use crate::core::plan::DeploymentStatus;
+use crate::core::split::Split;
+use crate::core::world::{Command, DeployRequest, Done, GateChoice, Steer};
+
+/// How many entries of a history are sent, unless more are asked for.
+const ENTRIES: usize = 100;
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub struct Deploy {
+    version: Option<Version>,
+    image: Option<ImageRef>,
+    strategy: Option<Strategy>,
+    gate: Option<GateField>,
+    replace: bool,
+    reason: Option<String>,
+    dry_run: bool,
+}
+
+/// An image, or `false` for none.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum GateField {
+    Image(ImageRef),
+    Wanted(bool),
+}
+
+pub async fn deploy(
+    State(context): State<Context>,
+    by: By,
+    Path(app): Path<String>,
+    Json(asked): Json<Deploy>,
+) -> Result<(StatusCode, Json<Value>), Problem> {
+    let dry_run = asked.dry_run;
+    let request = DeployRequest {
+        version: asked.version,
+        image: asked.image,
+        strategy: asked.strategy,
+        gate: match asked.gate {
+            Some(GateField::Image(image)) => GateChoice::Image(image),
+            Some(GateField::Wanted(false)) => GateChoice::None,
+            Some(GateField::Wanted(true)) | None => GateChoice::Declared,
+        },
+        replace: asked.replace,
+        reason: asked.reason.map(|text| text.chars().filter(|c| !c.is_control()).take(500).collect()),
+        automatic: false,
+        dry_run,
+    };
+    let done = steer(&context, &by, &app, Steer::Deploy(Box::new(request))).await?;
+    Ok((if dry_run { StatusCode::OK } else { StatusCode::CREATED }, answer(&done)))
+}
+
+async fn steer(context: &Context, by: &By, app: &str, steer: Steer) -> Result<Done, Problem> {
+    let command = Command::Steer { app: AppName::parse(app)?, steer };
+    Ok(context.inbox.ask(command, &by.0).await?)
+}
+
+/// The deployment, with its preview's secret for who may steer; else what was decided.
+fn answer(done: &Done) -> Json<Value> {
+    let Some(deployment) = &done.deployment else { return Json(json!({ "done": done.said })) };
+    let mut value = json!(DeploymentStatus::new(deployment));
+    value["done"] = json!(done.said);
+    value["preview"] = json!(deployment.preview);
+    Json(value)
+}
+
+/// What needs nothing but the app.
+macro_rules! plain {
+    ($($name:ident => $steer:expr),*) => { $(
+        pub async fn $name(State(context): State<Context>, by: By, Path(app): Path<String>) -> Result<Json<Value>, Problem> {
+            Ok(answer(&steer(&context, &by, &app, $steer).await?))
+        }
+    )* };
+}
+plain!(promote => Steer::Promote, pause => Steer::Pause, resume => Steer::Resume, abort => Steer::Abort, swap => Steer::Swap);
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub struct Rollback {
+    version: Option<Version>,
+}
+
+pub async fn rollback(
+    State(context): State<Context>,
+    by: By,
+    Path(app): Path<String>,
+    asked: Option<Json<Rollback>>,
+) -> Result<Json<Value>, Problem> {
+    let version = asked.and_then(|Json(asked)| asked.version);
+    Ok(answer(&steer(&context, &by, &app, Steer::Rollback(version)).await?))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SplitRequest {
+    split: BTreeMap<Version, serde_json::Number>,
+}
+
+pub async fn split(
+    State(context): State<Context>,
+    by: By,
+    Path(app): Path<String>,
+    Json(asked): Json<SplitRequest>,
+) -> Result<Json<Value>, Problem> {
+    let words: Vec<String> = asked.split.iter().map(|(version, share)| format!("{version}={share}")).collect();
+    let split = Split::parse(words.iter().map(String::as_str))?;
+    Ok(answer(&steer(&context, &by, &app, Steer::Split(split)).await?))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Maintenance {
+    on: bool,
+}
+
+pub async fn maintenance(
+    State(context): State<Context>,
+    by: By,
+    Path(app): Path<String>,
+    Json(asked): Json<Maintenance>,
+) -> Result<Json<Value>, Problem> {
+    Ok(answer(&steer(&context, &by, &app, Steer::Maintenance(asked.on)).await?))
+}
+
+pub async fn show(
+    State(context): State<Context>,
+    Path((app, id)): Path<(String, String)>,
+) -> Result<Json<DeploymentStatus>, Problem> {
+    let app = AppName::parse(&app)?;
+    let found = context.ledger.deployment(&id)?.filter(|d| d.app == app);
+    let missing =
+        || Problem::new(StatusCode::NOT_FOUND, "unknown-deployment", format!("{app} has no deployment {id:?}"));
+    found.map(|d| Json(DeploymentStatus::new(&d))).ok_or_else(missing)
+}
+
+#[derive(Deserialize)]
+pub struct HistoryQuery {
+    limit: Option<usize>,
+}
+
+pub async fn history(
+    State(context): State<Context>,
+    Path(app): Path<String>,
+    Query(query): Query<HistoryQuery>,
+) -> Result<Json<Vec<Entry>>, Problem> {
+    let app = AppName::parse(&app)?;
+    let entries = context.ledger.history(&app, query.limit.unwrap_or(ENTRIES))?;
+    let is_known = context.snapshot.view().status.apps.iter().any(|a| a.name == app);
+    match entries.is_empty() && !is_known {
+        true => Err(Problem::new(StatusCode::NOT_FOUND, "unknown-app", format!("there is no app {app}"))),
+        false => Ok(Json(entries)),
+    }
+}
+
+#[derive(Serialize)]
+pub struct ReleaseRow {
+    version: Version,
+    /// `stable`, `candidate`, `previous`, `kept` or `pruned`.
+    state: &'static str,
+    image: String,
+    /// SHA-256 of the artefact and of the config, where there are any.
+    artefact: Option<String>,
+    config: Option<String>,
+    at: jiff::Timestamp,
+}
+
+/// The releases of an app, newest first.
+pub async fn releases(
+    State(context): State<Context>,
+    Path(app): Path<String>,
+) -> Result<Json<Vec<ReleaseRow>>, Problem> {
+    let app = AppName::parse(&app)?;
+    let view = context.snapshot.view();
+    let known = view.releases.get(&app);
+    let known =
+        known.ok_or_else(|| Problem::new(StatusCode::NOT_FOUND, "unknown-app", format!("there is no app {app}")))?;
+    let mut rows: Vec<ReleaseRow> = known
+        .all
+        .values()
+        .map(|release| ReleaseRow {
+            version: release.version.clone(),
+            state: match Some(&release.version) {
+                version if version == known.stable.as_ref() => "stable",
+                version if version == known.candidate.as_ref() => "candidate",
+                version if version == known.previous.as_ref() => "previous",
+                _ if release.pruned => "pruned",
+                _ => "kept",
+            },
+            image: match &release.image_digest {
+                Some(digest) => format!("{}@{digest}", release.image),
+                None => release.image.to_string(),
+            },
+            artefact: release.artefact.as_ref().map(|b| b.sha256.to_string()),
+            config: release.config.as_ref().map(|b| b.sha256.to_string()),
+            at: release.at,
+        })
+        .collect();
+    rows.sort_by(|a, b| b.at.cmp(&a.at).then_with(|| b.version.cmp(&a.version)));
+    Ok(Json(rows))
+}

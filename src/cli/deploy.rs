@@ -1,0 +1,195 @@
+//! `deploy` and `rollback`: begin a deployment, and wait for its outcome if asked.
+
+use clap::Args;
+use reqwest::Method;
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
+
+use super::Globals;
+use super::client::Client;
+use super::content::segment;
+use super::output::{self, Failure};
+
+/// How often the outcome is asked for.
+const POLL: std::time::Duration = std::time::Duration::from_millis(100);
+
+#[derive(Debug, Args)]
+pub struct Deploy {
+    /// APP or APP@VERSION; without a version the newest one there is
+    target: String,
+    /// The image to run instead of the declared one
+    #[arg(long, value_name = "REF")]
+    image: Option<String>,
+    /// rolling, blue-green, canary, recreate or manual
+    #[arg(long)]
+    strategy: Option<String>,
+    /// The image of the gate to use instead of the declared one
+    #[arg(long, value_name = "IMAGE", conflicts_with = "no_gate")]
+    gate: Option<String>,
+    /// Without the declared gate
+    #[arg(long)]
+    no_gate: bool,
+    /// Take the place of a deployment under way
+    #[arg(long)]
+    replace: bool,
+    /// Why, for the history
+    #[arg(long)]
+    reason: Option<String>,
+    /// Say what would be done, and do nothing
+    #[arg(long)]
+    dry_run: bool,
+    #[command(flatten)]
+    wait: Wait,
+}
+
+#[derive(Debug, Args)]
+pub struct Wait {
+    /// Wait for the outcome: 0 promoted, 1 failed, 3 rolled back, 4 held
+    #[arg(long)]
+    wait: bool,
+}
+
+impl Deploy {
+    pub async fn run(self, client: &Client, globals: &Globals) -> Result<(), Failure> {
+        let (app, version) = match self.target.split_once('@') {
+            Some((app, version)) => (app.to_owned(), Some(version.to_owned())),
+            None => (self.target.clone(), None),
+        };
+        let mut body = json!({ "replace": self.replace, "dry_run": self.dry_run });
+        let fields =
+            [("version", version), ("image", self.image), ("strategy", self.strategy), ("reason", self.reason)];
+        for (name, value) in fields.into_iter().filter_map(|(n, v)| Some((n, v?))) {
+            body[name] = json!(value);
+        }
+        match self.gate {
+            Some(image) => body["gate"] = json!(image),
+            None if self.no_gate => body["gate"] = json!(false),
+            None => {}
+        }
+        let url = format!("/v1/apps/{}/deployments", segment(&app));
+        let begun = client.json(client.request(Method::POST, &url).json(&body)).await?;
+        if self.dry_run {
+            return dry(&begun, client, globals).await;
+        }
+        follow(&app, begun, self.wait, client, globals).await
+    }
+}
+
+#[derive(Debug, Args)]
+pub struct Rollback {
+    app: String,
+    /// Which release; without it the one before
+    version: Option<String>,
+    #[command(flatten)]
+    wait: Wait,
+}
+
+impl Rollback {
+    pub async fn run(self, client: &Client, globals: &Globals) -> Result<(), Failure> {
+        let url = format!("/v1/apps/{}/rollback", segment(&self.app));
+        let body = self.version.map_or(json!({}), |version| json!({ "version": version }));
+        let begun = client.json(client.request(Method::POST, &url).json(&body)).await?;
+        follow(&self.app, begun, self.wait, client, globals).await
+    }
+}
+
+async fn dry(planned: &Value, client: &Client, globals: &Globals) -> Result<(), Failure> {
+    if globals.json {
+        return output::json(planned);
+    }
+    plan(planned)?;
+    let diff = client.send(client.request(Method::GET, "/v1/render?diff=true")).await?.text().await;
+    let diff = diff.map_err(|e| Failure::failed(e.to_string()))?;
+    output::line(if diff.is_empty() {
+        "nginx serves what is wanted now; each step above changes it by one generation"
+    } else {
+        &diff
+    })
+}
+
+fn plan(deployment: &Value) -> Result<(), Failure> {
+    for sentence in deployment["plan"].as_array().into_iter().flatten() {
+        output::line(&format!("  · {}", sentence.as_str().unwrap_or_default()))?;
+    }
+    Ok(())
+}
+
+/// Shows what was begun; with `--wait` one line per state until the outcome is known.
+async fn follow(app: &str, begun: Value, wait: Wait, client: &Client, globals: &Globals) -> Result<(), Failure> {
+    if !globals.json {
+        output::line(begun["done"].as_str().unwrap_or_default())?;
+        plan(&begun)?;
+    }
+    if !wait.wait {
+        return if globals.json { output::json(&begun) } else { Ok(()) };
+    }
+    let id = begun["id"].as_str().unwrap_or_default().to_owned();
+    let url = format!("/v1/apps/{}/deployments/{}", segment(app), segment(&id));
+    let (began, mut shown) = (Instant::now(), String::new());
+    loop {
+        // The supervisor may be restarting: what it does goes on, so it is asked again.
+        let deployment = match client.get(&url).await {
+            Ok(deployment) => deployment,
+            Err(failure) if failure.is_unreachable() => {
+                sleep(POLL).await;
+                continue;
+            }
+            Err(failure) => return Err(failure),
+        };
+        let text = |key: &str| deployment[key].as_str().unwrap_or_default().to_owned();
+        let line = format!("{:<11} {}", text("state"), text("reason"));
+        if line != shown && !globals.json {
+            output::line(&format!("{:>6.1} s  {line}", began.elapsed().as_secs_f64()))?;
+        }
+        shown = line;
+        if let Some(code) = outcome(&deployment) {
+            if globals.json {
+                output::json(&deployment)?;
+            } else if code != 0 {
+                log(&deployment)?;
+            }
+            return if code == 0 { Ok(()) } else { Err(Failure::silent().with_code(code)) };
+        }
+        sleep(POLL).await;
+    }
+}
+
+/// The exit code of a deployment whose outcome is known.
+fn outcome(deployment: &Value) -> Option<u8> {
+    match deployment["state"].as_str()? {
+        "promoted" | "draining" | "done" => Some(0),
+        "paused" if deployment["strategy"] == "manual" => Some(0),
+        "failed" | "superseded" | "cancelled" => Some(1),
+        "rolled-back" => Some(3),
+        "held" => Some(4),
+        _ => None,
+    }
+}
+
+/// What a gate that did not pass wrote.
+fn log(deployment: &Value) -> Result<(), Failure> {
+    for line in deployment["gate"]["log"].as_array().into_iter().flatten() {
+        output::line(&format!("  | {}", line.as_str().unwrap_or_default()))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_exit_code_tells_the_outcome() {
+        for (state, strategy, code) in [
+            ("starting", "rolling", None),
+            ("paused", "canary", None),
+            ("paused", "manual", Some(0)),
+            ("promoted", "rolling", Some(0)),
+            ("failed", "rolling", Some(1)),
+            ("rolled-back", "canary", Some(3)),
+            ("held", "canary", Some(4)),
+        ] {
+            assert_eq!(outcome(&json!({ "state": state, "strategy": strategy })), code, "{state}");
+        }
+    }
+}

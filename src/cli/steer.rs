@@ -1,0 +1,49 @@
+//! `promote`, `pause`, `resume`, `abort`, `swap`, `split`, `maintenance`: steering what is being released.
+
+use clap::{Args, ValueEnum};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::Globals;
+use super::client::Client;
+use super::config::done;
+use super::content::segment;
+use super::output::Failure;
+
+#[derive(Debug, Args)]
+pub struct Split {
+    app: String,
+    /// Shares that add up to 100, two decimals at most
+    #[arg(required = true, value_name = "VERSION=PERCENT")]
+    shares: Vec<String>,
+}
+
+impl Split {
+    pub async fn run(self, client: &Client, globals: &Globals) -> Result<(), Failure> {
+        // Checked here as well, so that a slip is a usage error wherever the platform is.
+        let split = crate::core::split::Split::parse(self.shares.iter().map(String::as_str))
+            .map_err(|e| Failure::usage(e.to_string()))?;
+        let request = client.request(Method::PUT, &format!("/v1/apps/{}/split", segment(&self.app)));
+        done(client.json(request.json(&json!({ "split": split }))).await?, globals)
+    }
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Switch {
+    On,
+    Off,
+}
+
+#[derive(Debug, Args)]
+pub struct Maintenance {
+    app: String,
+    state: Switch,
+}
+
+impl Maintenance {
+    pub async fn run(self, client: &Client, globals: &Globals) -> Result<(), Failure> {
+        let request = client.request(Method::PUT, &format!("/v1/apps/{}/maintenance", segment(&self.app)));
+        let answer: Value = client.json(request.json(&json!({ "on": matches!(self.state, Switch::On) }))).await?;
+        done(answer, globals)
+    }
+}
