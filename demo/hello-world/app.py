@@ -8,7 +8,7 @@ GET  /ws                  a WebSocket that echoes text
 POST /behave?KEY=VALUE    change behaviour: slow=MS, fail=PERCENT, status=CODE, healthy=0|1, exit=CODE
 Any GET takes ?slow=MS and ?fail=CODE for itself alone.
 
-Variables: PORT (8080), START_DELAY and CRASH_AFTER in seconds, GREETING.
+Variables: PORT (8080), START_DELAY and CRASH_AFTER in seconds, GREETING; SLOW, FAIL and HEALTHY as with /behave.
 """
 import base64
 import hashlib
@@ -31,7 +31,12 @@ if not VERSION:
     except OSError:
         VERSION = "unknown"
 
-behaviour = {"slow": 0, "fail": 0.0, "status": 500, "healthy": 1}
+behaviour = {
+    "slow": float(os.environ.get("SLOW", 0)),
+    "fail": float(os.environ.get("FAIL", 0)),
+    "status": 500,
+    "healthy": float(os.environ.get("HEALTHY", 1)),
+}
 
 
 class Handler(BaseHTTPRequestHandler):

@@ -59,6 +59,8 @@ impl Slot {
         for number in 1..250 {
             let file = std::fs::File::create(folder.join(number.to_string())).unwrap();
             if let Ok(lock) = nix::fcntl::Flock::lock(file, nix::fcntl::FlockArg::LockExclusiveNonblock) {
+                // A test that was killed could not clean up.
+                remove_network(&format!("pf-{number}"));
                 return Self { number, _lock: lock };
             }
         }
@@ -156,7 +158,7 @@ impl Platform {
     }
 
     pub fn network(&self) -> String {
-        format!("pf-{}", self.id)
+        format!("pf-{}", self.slot.as_ref().map_or(0, |slot| slot.number))
     }
 
     pub fn domain(&self) -> String {
@@ -181,6 +183,13 @@ impl Platform {
 
     /// Puts the demo app into the repository under a name and version.
     pub fn add_demo(&self, app: &str, version: &str, declaration: &str) {
+        self.add_version(app, version);
+        self.put(&format!("config/{app}/{app}.config"), "STARTUP_COMMAND=\"python3 app.py\"\n");
+        self.put(&format!("apps/{app}.toml"), format!("{declaration}\n[health]\npath = \"/health\"\n"));
+    }
+
+    /// Puts another version of the demo app there.
+    pub fn add_version(&self, app: &str, version: &str) {
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("demo/hello-world/app.py");
         let archive = self.path("demo.tgz");
         let packed = Command::new("tar")
@@ -193,8 +202,28 @@ impl Platform {
             .unwrap();
         assert!(packed.success());
         self.put(&format!("artefacts/{app}/{version}/{app}.tgz"), std::fs::read(archive).unwrap());
-        self.put(&format!("config/{app}/{app}.config"), "STARTUP_COMMAND=\"python3 app.py\"\n");
-        self.put(&format!("apps/{app}.toml"), format!("{declaration}\n[health]\npath = \"/health\"\n"));
+    }
+
+    /// Writes the app's config: how to start the demo, and these variables.
+    pub fn put_config(&self, app: &str, variables: &[(&str, &str)]) {
+        let lines: String = variables.iter().map(|(key, value)| format!("{key}=\"{value}\"\n")).collect();
+        self.put(&format!("config/{app}/{app}.config"), format!("STARTUP_COMMAND=\"python3 app.py\"\n{lines}"));
+    }
+
+    /// Runs a verb to its end, and returns its exit code and all that it printed.
+    pub fn run(&self, arguments: &[&str]) -> (i32, String) {
+        let output = self.cli(arguments);
+        let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        (output.status.code().unwrap_or(-1), text)
+    }
+
+    /// Waits until the repository lists the file.
+    pub async fn until_listed(&self, path: &str) {
+        let end = Instant::now() + DEADLINE;
+        while !self.ok(&["repository", "list"]).contains(path) {
+            assert!(Instant::now() < end, "{path} is not listed");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 
     /// Puts the demo's files there without declaring an app, and waits until they are served.
@@ -422,20 +451,8 @@ impl Drop for Platform {
             );
             let _ = child.wait();
         }
-        let list = |filter: &str| {
-            let output = Command::new("docker").args(["ps", "-aq", "--filter", filter]).output().unwrap();
-            String::from_utf8_lossy(&output.stdout).split_whitespace().map(str::to_owned).collect::<Vec<_>>()
-        };
-        let containers = [
-            list(&format!("network={}", self.network())),
-            list(&format!("label=test={}", self.id)),
-            list(&format!("name=^/{}-", self.id)),
-        ]
-        .concat();
-        if !containers.is_empty() {
-            let _ = Command::new("docker").args(["rm", "-f", "-v"]).args(containers).output();
-        }
-        let _ = Command::new("docker").args(["network", "rm", &self.network()]).output();
+        remove_containers(&[&format!("label=test={}", self.id), &format!("name=^/{}-", self.id)]);
+        remove_network(&self.network());
         drop(self.slot.take());
         if let Ok(pid) = std::fs::read_to_string(self.path("state/nginx/nginx.pid")) {
             let _ = nix::sys::signal::kill(
@@ -448,6 +465,23 @@ impl Drop for Platform {
             let _ = Command::new("umount").arg("-l").arg(self.path("state")).status();
         }
     }
+}
+
+fn remove_containers(filters: &[&str]) {
+    let list = |filter: &&str| {
+        let output = Command::new("docker").args(["ps", "-aq", "--filter", filter]).output().unwrap();
+        String::from_utf8_lossy(&output.stdout).split_whitespace().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let containers: Vec<String> = filters.iter().flat_map(list).collect();
+    if !containers.is_empty() {
+        let _ = Command::new("docker").args(["rm", "-f", "-v"]).args(containers).output();
+    }
+}
+
+/// Takes down a network with everything on it.
+fn remove_network(name: &str) {
+    remove_containers(&[&format!("network={name}")]);
+    let _ = Command::new("docker").args(["network", "rm", name]).output();
 }
 
 /// Ends the workers of an nginx whose master was killed: they hold its log, and nobody else ends them.

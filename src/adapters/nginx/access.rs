@@ -120,7 +120,9 @@ fn count(line: &str, counts: &mut Counts) {
     let mut fields = line.trim_end().split('\t');
     let mut next = || fields.next().unwrap_or_default();
     let (upstream, status, tries, seconds, preview) = (next(), next(), next(), next(), next());
-    let Some(release) = release_of(upstream).filter(|_| preview.is_empty()) else { return };
+    // nginx writes `-` for each of header and cookie that is not there.
+    let is_preview = !preview.trim_matches('-').is_empty();
+    let Some(release) = release_of(upstream).filter(|_| !is_preview) else { return };
     let tally = counts.entry(release).or_default();
     if status == "499" {
         tally.gone += 1;
@@ -144,12 +146,12 @@ mod tests {
 
     #[test]
     fn every_try_counts_and_who_gave_up_does_not() {
-        let lines = "app.shop.1.0\t200\t200\t0.004\t\n\
-                     app.shop.1.0\t200\t502, 200\t0.009\t\n\
+        let lines = "app.shop.1.0\t200\t200\t0.004\t--\n\
+                     app.shop.1.0\t200\t502, 200\t0.009\t--\n\
                      app.shop.1.0\t500\t500\t0.001\t\n\
                      app.shop.1.0\t499\t-\t3.000\t\n\
                      app.shop.2.0\t404\t404\t0.001\t\n\
-                     app.shop.2.0\t500\t500\t0.001\tsecret\n\
+                     app.shop.2.0\t500\t500\t0.001\tsecret-\n\
                      platformer.supervisor\t500\t500\t0.001\t\n\
                      half a line";
         let expected = [("shop@1.0", (3, 2, 1)), ("shop@2.0", (1, 0, 0))];

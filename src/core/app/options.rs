@@ -135,6 +135,8 @@ pub struct Deploy {
     pub surge: u16,
     /// How long a started instance may take to become ready.
     pub ready_timeout: Period,
+    /// How long a new release has to stay ready before it gets any traffic.
+    pub monitor: Period,
     /// How long an instance that gets no new requests may finish the old ones.
     pub drain: Period,
     /// Between SIGTERM and SIGKILL.
@@ -150,6 +152,7 @@ impl Default for Deploy {
             strategy: Strategy::Rolling,
             surge: 1,
             ready_timeout: Period::seconds(120),
+            monitor: Period::seconds(5),
             drain: Period::seconds(60),
             grace: Period::seconds(10),
             bake: None,

@@ -38,6 +38,8 @@ pub struct Observed {
     /// Our instances of the old release that exist at all.
     pub old_left: usize,
     pub crash: Option<Crash>,
+    /// Why the balancer does not take the app's routes.
+    pub refused: Option<String>,
     /// The share that live and settled routes give the candidate.
     pub served: Percent,
     pub gate: Option<GateResult>,
@@ -68,13 +70,13 @@ pub fn wake_at(deployment: &Deployment) -> Option<Timestamp> {
     }
     match deployment.stage {
         Stage::Starting => after(deployment.ready_timeout.get()),
+        Stage::Healthy => after(deployment.monitor.get()),
         Stage::Baking => after(deployment.bake.get()),
         Stage::Routing { .. } if deployment.strategy == Strategy::Canary => {
             [deployment.canary.step, deployment.canary.deadline].into_iter().filter_map(|p| after(p.get())).min()
         }
         Stage::Queued
         | Stage::Fetching
-        | Stage::Healthy
         | Stage::Testing
         | Stage::Routing { .. }
         | Stage::Promoted
@@ -114,6 +116,9 @@ fn failed(current: &Deployment, seen: &Observed, now: Timestamp) -> Option<Deplo
     if let Some(crash) = seen.crash.as_ref().filter(|crash| crash.count >= CRASHES) {
         return Some(current.give_up(format!("its instances died {} times: {}", crash.count, crash.reason), now));
     }
+    if let Some(reason) = &seen.refused {
+        return Some(current.give_up(format!("the balancer refuses its routes: {reason}"), now));
+    }
     match current.judged.verdict() {
         Verdict::Worse(reason) if current.stage.has_traffic() => Some(current.give_up(reason, now)),
         Verdict::Worse(_) | Verdict::Fine | Verdict::BothBad(_) => None,
@@ -128,10 +133,7 @@ fn step(current: &Deployment, seen: &Observed, now: Timestamp) -> Option<Deploym
             Err(reason) => Some(current.give_up(reason, now)),
         },
         Stage::Starting => starting(current, seen, now),
-        Stage::Healthy => Some(match current.gate {
-            Some(_) => current.at(Stage::Testing, "the gate runs", now),
-            None => tested(current, now),
-        }),
+        Stage::Healthy => healthy(current, seen, now),
         Stage::Testing => {
             let result = seen.gate.as_ref()?;
             let current = Deployment { gate_result: Some(result.clone()), ..current.clone() };
@@ -164,7 +166,8 @@ fn starting(current: &Deployment, seen: &Observed, now: Timestamp) -> Option<Dep
         Strategy::BlueGreen | Strategy::Canary | Strategy::Recreate | Strategy::Manual => seen.wanted,
     };
     if seen.candidate_ready >= needed {
-        return Some(current.at(Stage::Healthy, format!("{} instances are ready", seen.candidate_ready), now));
+        let healthy = current.at(Stage::Healthy, format!("{} instances are ready", seen.candidate_ready), now);
+        return Some(Deployment { deaths_before: seen.crash.as_ref().map_or(0, |crash| crash.count), ..healthy });
     }
     let waits_for_old = current.stop_first && seen.old_left > 0;
     let limit = current.ready_timeout.get();
@@ -173,6 +176,28 @@ fn starting(current: &Deployment, seen: &Observed, now: Timestamp) -> Option<Dep
         return Some(current.give_up(format!("not ready within {}: {why}", current.ready_timeout), now));
     }
     None
+}
+
+/// Ready is believed once it lasts: many a release dies seconds after its first good answer.
+fn healthy(current: &Deployment, seen: &Observed, now: Timestamp) -> Option<Deployment> {
+    let lived = elapsed(current.since, now);
+    if let Some(crash) = seen.crash.as_ref().filter(|crash| crash.count > current.deaths_before) {
+        return Some(
+            current.give_up(format!("it died {}s after it was ready: {}", lived.as_secs(), crash.reason), now),
+        );
+    }
+    if seen.candidate_ready < seen.wanted.min(1) {
+        let why = seen.unready.as_ref().map_or("no reason is known", |(_, why)| why);
+        let gone = lived >= current.ready_timeout.get();
+        return gone.then(|| current.give_up(format!("it did not stay ready: {why}"), now));
+    }
+    if lived < current.monitor.get() {
+        return None;
+    }
+    Some(match current.gate {
+        Some(_) => current.at(Stage::Testing, "the gate runs", now),
+        None => tested(current, now),
+    })
 }
 
 /// Healthy and past the gate: the first traffic.
@@ -272,6 +297,8 @@ mod tests {
             canary: Canary::default(),
             bake: Period::seconds(if strategy == Strategy::Canary { 300 } else { 0 }),
             ready_timeout: Period::seconds(120),
+            monitor: Period::seconds(5),
+            deaths_before: 0,
             stop_first: false,
             keep_old: false,
             gate: None,
@@ -320,6 +347,16 @@ mod tests {
         assert!(reason.contains("not ready within") && reason.contains("connection refused"), "{reason}");
         let gone = advance(&starting, &seen, at(120)).unwrap();
         assert_eq!(next(&gone, &Observed::default(), 121).0, "failed");
+    }
+
+    #[test]
+    fn ready_counts_once_it_lasts() {
+        let healthy = deployment(Strategy::Rolling, Stage::Healthy);
+        assert_eq!(next(&healthy, &ready(), 4).0, "healthy");
+        assert_eq!(next(&healthy, &ready(), 5).0, "routing");
+        let crash = Some(Crash { count: 1, reason: "it exited with 1".into() });
+        let (state, reason) = next(&healthy, &Observed { crash, ..ready() }, 3);
+        assert_eq!((state.as_str(), reason.as_str()), ("aborting", "it died 3s after it was ready: it exited with 1"));
     }
 
     #[test]
@@ -386,6 +423,14 @@ mod tests {
             let gone = advance(&deployment(Strategy::Canary, stage), &seen, at(1)).unwrap();
             assert_eq!(gone.stage, Stage::Aborting { end });
             assert!(gone.reason.contains("it exited with 1"));
+        }
+    }
+
+    #[test]
+    fn routes_that_are_refused_leave_nothing_stuck() {
+        for stage in [Stage::Testing, Stage::Routing { step: 0 }] {
+            let seen = Observed { refused: Some("unknown variable".into()), ..ready() };
+            assert_eq!(next(&deployment(Strategy::Rolling, stage), &seen, 1).0, "aborting");
         }
     }
 

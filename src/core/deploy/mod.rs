@@ -68,6 +68,10 @@ pub struct Deployment {
     /// How long all traffic is watched on the candidate before it is promoted.
     pub bake: Period,
     pub ready_timeout: Period,
+    /// How long it has to stay ready before it gets traffic.
+    pub monitor: Period,
+    /// Deaths of its instances when it was first healthy.
+    pub deaths_before: u32,
     /// The old instances go before new ones come.
     pub stop_first: bool,
     /// The old instances stay when it is done, to be swapped back to.

@@ -120,6 +120,11 @@ mod tests {
         for share in ["0", "100"] {
             let text = render(&frame(), canary(share, StickyMode::Visitor, false)).http;
             assert!(!text.contains("split_clients") && !text.contains("Set-Cookie"), "{share}: {text}");
+            let text = render(&frame(), canary(share, StickyMode::Visitor, true)).http;
+            assert!(
+                !text.contains("platformer_visitor") && text.contains("$platformer_chosen_shop"),
+                "{share}: {text}"
+            );
         }
     }
 

@@ -23,8 +23,8 @@ pub(super) struct Split<'a> {
     /// Version and upstream of every release that a cookie may name.
     by_cookie: Vec<(String, String)>,
     preview: Option<(String, String)>,
-    /// The variable that has to be asked for the upstream before any preview.
-    drawn: String,
+    /// Who previews nothing gets this: an upstream, or the variable that holds it.
+    otherwise: String,
     pub(super) cookie: Option<String>,
     pub(super) visitor_cookie: bool,
     /// Paths that are cut off, as a regular expression has them, with the variable for what is left.
@@ -56,10 +56,6 @@ impl<'a> Split<'a> {
                 StickyMode::Visitor | StickyMode::Instance => format!("{app}$platformer_visitor"),
                 StickyMode::Release | StickyMode::Off => "$request_id".to_owned(),
             },
-            drawn: match by_cookie.is_empty() {
-                true => format!("platformer_drawn_{variable}"),
-                false => format!("platformer_kept_{variable}"),
-            },
             cookie: match mode {
                 StickyMode::Release if is_split => Some(format!("platformer_cookie_{variable}")),
                 StickyMode::Visitor | StickyMode::Instance if is_split => Some("platformer_new_visitor".to_owned()),
@@ -74,6 +70,11 @@ impl<'a> Split<'a> {
                 .map(|(version, share)| (share.to_string(), upstream_name(app, version)))
                 .collect(),
             preview: preview.map(|(secret, version)| (secret.to_string(), upstream_name(app, version))),
+            otherwise: match (is_split, by_cookie.is_empty()) {
+                (false, _) => rest.clone().unwrap_or_default(),
+                (true, true) => format!("$platformer_drawn_{variable}"),
+                (true, false) => format!("$platformer_kept_{variable}"),
+            },
             prefixes: match route.strip_prefix {
                 true => route
                     .paths
@@ -94,8 +95,8 @@ impl<'a> Split<'a> {
     /// The variable that holds the upstream in the end.
     pub(super) fn chosen(&self) -> String {
         match self.preview {
-            Some(_) => format!("platformer_chosen_{}", self.variable),
-            None => self.drawn.clone(),
+            Some(_) => format!("$platformer_chosen_{}", self.variable),
+            None => self.otherwise.clone(),
         }
     }
 

@@ -173,7 +173,7 @@ fn servers<'a>(routes: &'a Routes, frame: &Frame) -> Vec<Server<'a>> {
         for (host, upstream, no_candidate) in addresses(app, route, frame) {
             let is_main = route.hosts.contains(&host);
             let choice = split.as_ref().filter(|_| is_main && upstream.is_some());
-            let upstream = choice.map(|s| format!("${}", s.chosen())).or(upstream);
+            let upstream = choice.map(Split::chosen).or(upstream);
             let locations = route.paths.iter().map(|path| Location {
                 app,
                 path,

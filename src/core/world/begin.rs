@@ -204,6 +204,9 @@ impl World {
                 Kind::Rollback | Kind::Swap => Period::seconds(0),
             },
             ready_timeout: app.deploy.ready_timeout,
+            // What has run before is known to live.
+            monitor: if release.proven { Period::seconds(0) } else { app.deploy.monitor },
+            deaths_before: 0,
             stop_first: strategy == Strategy::Recreate
                 || (one_writer && matches!(strategy, Strategy::Rolling | Strategy::BlueGreen)),
             keep_old: kind == Kind::Swap

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::super::error::Problem;
-use super::{By, Context};
+use super::{By, Context, Sent};
 use crate::core::names::AppName;
 use crate::core::plan::AppStatus;
 use crate::core::world::Command;
@@ -67,7 +67,7 @@ pub async fn scale(
     State(context): State<Context>,
     by: By,
     Path(app): Path<String>,
-    Json(request): Json<ScaleRequest>,
+    Sent(request): Sent<ScaleRequest>,
 ) -> Result<Json<Value>, Problem> {
     command(&context, Command::Scale { app: AppName::parse(&app)?, replicas: request.replicas }, &by).await
 }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::super::error::Problem;
-use super::{By, Context};
+use super::{By, Context, Sent};
 use crate::core::app::Strategy;
 use crate::core::deploy::Entry;
 use crate::core::names::{AppName, ImageRef, Version};
@@ -44,7 +44,7 @@ pub async fn deploy(
     State(context): State<Context>,
     by: By,
     Path(app): Path<String>,
-    Json(asked): Json<Deploy>,
+    Sent(asked): Sent<Deploy>,
 ) -> Result<(StatusCode, Json<Value>), Problem> {
     let dry_run = asked.dry_run;
     let request = DeployRequest {
@@ -115,7 +115,7 @@ pub async fn split(
     State(context): State<Context>,
     by: By,
     Path(app): Path<String>,
-    Json(asked): Json<SplitRequest>,
+    Sent(asked): Sent<SplitRequest>,
 ) -> Result<Json<Value>, Problem> {
     let words: Vec<String> = asked.split.iter().map(|(version, share)| format!("{version}={share}")).collect();
     let split = Split::parse(words.iter().map(String::as_str))?;
@@ -132,7 +132,7 @@ pub async fn maintenance(
     State(context): State<Context>,
     by: By,
     Path(app): Path<String>,
-    Json(asked): Json<Maintenance>,
+    Sent(asked): Sent<Maintenance>,
 ) -> Result<Json<Value>, Problem> {
     Ok(answer(&steer(&context, &by, &app, Steer::Maintenance(asked.on)).await?))
 }

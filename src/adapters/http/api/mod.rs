@@ -6,6 +6,7 @@ mod deployments;
 mod diff;
 mod library;
 mod platform;
+mod sent;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -14,6 +15,7 @@ use axum::routing::{get, post, put};
 
 use super::{Context, access, config, events, logs};
 pub use by::By;
+use sent::Sent;
 
 /// The largest JSON or TOML body; uploads have no limit but the disk.
 const LARGEST_BODY: usize = 1 << 20;

@@ -1,0 +1,18 @@
+//! What a client sent as JSON, or a problem that says what is wrong with it.
+
+use axum::Json;
+use axum::extract::{FromRequest, Request};
+use serde::de::DeserializeOwned;
+
+use super::super::error::Problem;
+
+pub struct Sent<T>(pub T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Sent<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let read = Json::<T>::from_request(request, state).await;
+        read.map(|Json(value)| Self(value)).map_err(|rejection| Problem::bad(rejection.body_text()))
+    }
+}

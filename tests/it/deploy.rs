@@ -1,0 +1,383 @@
+//! Releases: every strategy under load, gates, rollbacks, and what goes wrong in each.
+
+use serde_json::Value;
+
+use crate::harness::{Load, Platform, app_of, docker, docker_or_skip};
+
+/// A running platform with `hello` at 1.0.0 and 1.1.0 in the repository.
+async fn with_versions(declaration: &str) -> Platform {
+    let mut platform = Platform::new();
+    platform.add_demo("hello", "1.0.0", &unmonitored(declaration));
+    platform.up();
+    let count = declaration.lines().find_map(|l| l.strip_prefix("replicas = ")).map_or(1, |n| n.parse().unwrap());
+    platform.until_ready("hello", count).await;
+    platform.add_version("hello", "1.1.0");
+    platform.until_listed("artefacts/hello/1.1.0/hello.tgz").await;
+    platform
+}
+
+/// A declaration whose releases get traffic as soon as they are ready.
+fn unmonitored(declaration: &str) -> String {
+    match declaration.contains("[deploy]") {
+        true if declaration.contains("monitor") => declaration.to_owned(),
+        true => declaration.replace("[deploy]", "[deploy]\nmonitor = \"0s\""),
+        false => format!("{declaration}\n[deploy]\nmonitor = \"0s\""),
+    }
+}
+
+async fn version(platform: &Platform) -> String {
+    platform.get("hello.localhost", "/").await.json()["version"].as_str().unwrap_or_default().to_owned()
+}
+
+/// The app's last deployment; null while the platform boots.
+fn deployment(status: &Value) -> Value {
+    app_of(status, "hello").map(|app| app["deployment"].clone()).unwrap_or_default()
+}
+
+async fn until_state(platform: &Platform, state: &str) -> Value {
+    deployment(&platform.until(state, |s| deployment(s)["state"] == state).await)
+}
+
+#[tokio::test]
+async fn every_strategy_that_promises_it_loses_no_request() {
+    if !docker_or_skip() {
+        return;
+    }
+    let canary = "replicas = 2\n[canary]\nsteps = [20, 50]\nstep = \"1s\"\nrequests = 20\n";
+    let platform = with_versions(&format!("{canary}[deploy]\nbake = \"1s\"")).await;
+    let load = Load::begin(platform.http_address(), "hello.localhost", "/", 4);
+    let mut last = "1.0.0".to_owned();
+    for (n, strategy) in ["rolling", "blue-green", "canary", "rolling"].into_iter().enumerate() {
+        let next = format!("1.{}.0", n + 1);
+        platform.add_version("hello", &next);
+        platform.until_listed(&format!("artefacts/hello/{next}/hello.tgz")).await;
+        let (code, text) = platform.run(&["deploy", "hello", "--strategy", strategy, "--wait"]);
+        assert_eq!(code, 0, "{strategy}: {text}");
+        assert_eq!(version(&platform).await, next, "{strategy}: {text}");
+        let status = platform.status().await.unwrap();
+        let app = app_of(&status, "hello").unwrap();
+        assert_eq!((&app["stable"], &app["split"][&next]), (&next.as_str().into(), &100.into()), "{app}");
+        last = next;
+    }
+    until_state(&platform, "done").await;
+    let (good, bad) = load.end().await;
+    assert!(good > 100 && bad.is_empty(), "{good} good, {} bad: {:?}", bad.len(), bad.first());
+    // Of the old ones nothing is left.
+    let names = docker(&["ps", "-a", "--format", "{{.Names}}", "--filter", &format!("network={}", platform.network())]);
+    assert!(names.lines().count() == 2 && names.lines().all(|name| name.contains(&last)), "{names}");
+    let history = platform.ok(&["history", "hello"]);
+    for word in ["promoted", "baking", "rolling", "carries all traffic"].iter().filter(|w| **w != "rolling") {
+        assert!(history.contains(word), "{history}");
+    }
+}
+
+#[tokio::test]
+async fn recreate_stops_first_and_a_single_writer_is_never_doubled() {
+    if !docker_or_skip() {
+        return;
+    }
+    let mut platform = Platform::new();
+    let volume = format!("{}-data:/var/data", platform.id);
+    platform.add_demo("hello", "1.0.0", &unmonitored(&format!("replicas = 1\nvolumes = [\"{volume}\"]\n")));
+    platform.up();
+    platform.until_ready("hello", 1).await;
+    for (version, strategy) in [("1.1.0", "rolling"), ("1.2.0", "recreate")] {
+        platform.add_version("hello", version);
+        platform.until_listed(&format!("artefacts/hello/{version}/hello.tgz")).await;
+        let (_, text) = platform.run(&["deploy", "hello", "--strategy", strategy, "--dry-run"]);
+        assert!(text.contains("stop hello@") && text.contains("first"), "{text}");
+        let filter = format!("network={}", platform.network());
+        let counting = tokio::task::spawn_blocking(move || {
+            let mut most = 0;
+            for _ in 0..20 {
+                most = most.max(docker(&["ps", "-q", "--filter", &filter]).lines().count());
+            }
+            most
+        });
+        let (code, text) = platform.run(&["deploy", "hello", "--strategy", strategy, "--wait"]);
+        assert_eq!(code, 0, "{text}");
+        assert_eq!(counting.await.unwrap(), 1, "two instances wrote at once");
+    }
+    assert_eq!(version(&platform).await, "1.2.0");
+    drop(platform);
+    docker(&["volume", "rm", "-f", volume.split(':').next().unwrap()]);
+}
+
+#[tokio::test]
+async fn blue_green_keeps_the_old_side_and_swaps_back_and_forth() {
+    if !docker_or_skip() {
+        return;
+    }
+    let platform = with_versions("replicas = 1\n[deploy]\nstrategy = \"blue-green\"").await;
+    let (code, text) = platform.run(&["swap", "hello"]);
+    assert_eq!(code, 5, "{text}");
+    platform.ok(&["deploy", "hello", "--wait"]);
+    let load = Load::begin(platform.http_address(), "hello.localhost", "/", 2);
+    for expected in ["1.0.0", "1.1.0", "1.0.0"] {
+        platform.ok(&["swap", "hello"]);
+        until_state(&platform, "done").await;
+        assert_eq!(version(&platform).await, expected);
+    }
+    let (good, bad) = load.end().await;
+    assert!(good > 20 && bad.is_empty(), "{good} good, {} bad: {:?}", bad.len(), bad.first());
+}
+
+#[tokio::test]
+async fn a_rollback_brings_back_the_old_config_and_pins() {
+    if !docker_or_skip() {
+        return;
+    }
+    let platform = with_versions("replicas = 1").await;
+    let content = || async { platform.get("hello.localhost", "/").await.json()["content"].to_string() };
+    platform.put_config("hello", &[("GREETING", "new")]);
+    platform.until("the config is seen", |_| platform.ok(&["config", "get", "hello"]).contains("new")).await;
+    // What runs keeps the config that it was released with, also when it is started anew.
+    let before = platform.instance("hello", 0).await;
+    platform.ok(&["restart", "hello"]);
+    platform
+        .until("restarted", |s| {
+            !s.to_string().contains(&format!("\"{before}\"")) && app_of(s, "hello").unwrap()["ready"] == 1
+        })
+        .await;
+    assert_eq!(content().await, "\"Hello, World!\"");
+    platform.ok(&["deploy", "hello@1.1.0", "--wait"]);
+    assert_eq!(content().await, "\"new\"");
+    let (code, text) = platform.run(&["rollback", "hello", "--wait"]);
+    assert_eq!(code, 0, "{text}");
+    assert_eq!((version(&platform).await.as_str(), content().await.as_str()), ("1.0.0", "\"Hello, World!\""));
+    let diff = platform.ok(&["diff", "hello", "1.0.0", "1.1.0"]);
+    assert!(diff.contains("+GREETING=\"new\""), "{diff}");
+    // The same version with another config is a release of its own.
+    platform.ok(&["deploy", "hello@1.0.0", "--wait"]);
+    assert_eq!((version(&platform).await.as_str(), content().await.as_str()), ("1.0.0-r2", "\"new\""));
+    let releases = platform.ok(&["releases", "hello"]);
+    assert!(releases.contains("1.0.0-r2  stable") && releases.contains("previous"), "{releases}");
+}
+
+#[tokio::test]
+async fn a_gate_lets_pass_or_keeps_every_request_away() {
+    if !docker_or_skip() {
+        return;
+    }
+    let gate = |command: &str| {
+        format!(
+            "replicas = 1\n[gate]\nimage = \"debian:bookworm-slim\"\ncommand = [\"sh\", \"-c\", \"{command}\"]\ntimeout = \"3s\""
+        )
+    };
+    let base = "replicas = 1";
+    let platform = with_versions(base).await;
+    let load = Load::begin(platform.http_address(), "hello.localhost", "/", 2);
+    for (declaration, expected) in [
+        (gate("echo not good; exit 7"), "exit code 7: not good"),
+        (gate("sleep 60"), "did not end within 3s"),
+        (format!("{base}\n[gate]\nimage = \"no-such/gate:1\""), "no-such/gate:1 is not here"),
+    ] {
+        platform.add_demo("hello", "1.1.0", &unmonitored(&declaration));
+        platform.until_listed("apps/hello.toml").await;
+        let (code, text) = deploy_with_gate(&platform).await;
+        assert!(code == 1 && text.contains(expected), "{expected}: {code} {text}");
+    }
+    let (good, bad) = load.end().await;
+    assert!(good > 20 && bad.is_empty(), "{good} good, {} bad: {:?}", bad.len(), bad.first());
+    assert_eq!(version(&platform).await, "1.0.0");
+    let left = docker(&["ps", "-aq", "--filter", &format!("network={}", platform.network())]);
+    assert_eq!(left.lines().count(), 1, "gates and candidates are gone");
+}
+
+/// Deploys 1.1.0, once the declaration with a gate is known.
+async fn deploy_with_gate(platform: &Platform) -> (i32, String) {
+    loop {
+        let (code, text) = platform.run(&["deploy", "hello", "--dry-run"]);
+        assert_eq!(code, 0, "{text}");
+        if text.contains("run the gate") {
+            return platform.run(&["deploy", "hello", "--wait"]);
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_candidate_that_is_never_ready_or_dies_leaves_stable_alone() {
+    if !docker_or_skip() {
+        return;
+    }
+    let platform = with_versions("replicas = 1\n[deploy]\nmonitor = \"3s\"\nready_timeout = \"4s\"").await;
+    let load = Load::begin(platform.http_address(), "hello.localhost", "/", 2);
+    for (variables, expected) in
+        [(("HEALTHY", "0"), "not ready within 4s"), (("CRASH_AFTER", "2"), "after it was ready")]
+    {
+        platform.put_config("hello", &[variables]);
+        platform.until("the config is seen", |_| platform.ok(&["config", "get", "hello"]).contains(variables.0)).await;
+        let (code, text) = platform.run(&["deploy", "hello@1.1.0", "--strategy", "blue-green", "--wait"]);
+        assert!(code == 1 && text.contains(expected), "{expected}: {code} {text}");
+    }
+    let (good, bad) = load.end().await;
+    assert!(good > 20 && bad.is_empty(), "{good} good, {} bad: {:?}", bad.len(), bad.first());
+    let history = platform.ok(&["history", "hello", "--json"]);
+    assert!(history.contains("not ready within 4s"), "{history}");
+}
+
+#[tokio::test]
+async fn what_makes_no_sense_is_refused_and_changes_nothing() {
+    if !docker_or_skip() {
+        return;
+    }
+    let platform = with_versions("replicas = 1").await;
+    let before = platform.status().await.unwrap()["apps"].clone();
+    for (arguments, code, why) in [
+        (vec!["deploy", "nobody"], 1, "there is no app nobody"),
+        (vec!["deploy", "hello@9.9.9"], 5, "there is no version 9.9.9: the repository has 1.0.0, 1.1.0"),
+        (vec!["deploy", "hello@1.0.0"], 5, "1.0.0 is stable already"),
+        (vec!["deploy", "hello@../x"], 2, "version"),
+        (vec!["deploy", "hello", "--strategy", "yolo"], 2, "yolo"),
+        (vec!["promote", "hello"], 5, "nothing is being deployed"),
+        (vec!["abort", "hello"], 5, "nothing is being deployed"),
+        (vec!["resume", "hello"], 5, "nothing is being deployed"),
+        (vec!["rollback", "hello"], 5, "no earlier release"),
+        (vec!["rollback", "hello", "0.9"], 5, "not kept"),
+        (vec!["split", "hello", "1.0.0=67", "1.1.0=34"], 2, "add up to 101"),
+        (vec!["split", "hello", "1.0.0=-1", "1.1.0=101"], 2, "share"),
+        (vec!["split", "hello", "1.0.0=66.667", "1.1.0=33.333"], 2, "two decimals"),
+        (vec!["split", "hello", "1.0.0=50", "1.1.0=50"], 5, "no instance of it is ready"),
+    ] {
+        let (found, text) = platform.run(&arguments);
+        assert!(found == code && text.contains(why), "{arguments:?}: {found} {text}");
+    }
+    assert_eq!(platform.status().await.unwrap()["apps"], before);
+    // An artefact that was altered since it was released, and a config that no longer parses.
+    platform.put("config/hello/hello.config", "STARTUP_COMMAND=\"python3 app.py\"\nGREETING=\"half\n");
+    platform.until_problem("hello.config", "").await;
+    let (code, text) = platform.run(&["deploy", "hello@1.1.0"]);
+    assert!(code == 5 && text.contains("config/hello/hello.config"), "{code} {text}");
+    platform.put_config("hello", &[]);
+    platform.until("the config is good", |s| s["problems"].as_array().unwrap().is_empty()).await;
+    platform.ok(&["deploy", "hello@1.1.0", "--wait"]);
+    platform.put(
+        "artefacts/hello/1.0.0/hello.tgz",
+        std::fs::read(platform.path("repository/artefacts/hello/1.1.0/hello.tgz")).unwrap().split_last().unwrap().1,
+    );
+    let altered = || platform.run(&["deploy", "hello@1.0.0"]);
+    platform
+        .until("the change is seen", |_| {
+            let (code, text) = altered();
+            code == 5 && text.contains("altered") || text.contains("1.0.0/hello.tgz")
+        })
+        .await;
+    // What is kept does not care.
+    platform.ok(&["rollback", "hello", "--wait"]);
+    assert_eq!(version(&platform).await, "1.0.0");
+}
+
+#[tokio::test]
+async fn a_second_deployment_is_refused_with_the_firsts_id_or_takes_its_place() {
+    if !docker_or_skip() {
+        return;
+    }
+    let platform = with_versions("replicas = 1\n[deploy]\nstrategy = \"manual\"").await;
+    let (code, text) = platform.run(&["deploy", "hello@1.1.0", "--wait"]);
+    assert!(code == 0 && text.contains("paused"), "{code} {text}");
+    platform.ok(&["split", "hello", "1.0.0=50", "1.1.0=50"]);
+    platform.add_version("hello", "1.2.0");
+    platform.until_listed("artefacts/hello/1.2.0/hello.tgz").await;
+    let (code, text) = platform.run(&["deploy", "hello"]);
+    assert!(code == 5 && text.contains("hello-1"), "{code} {text}");
+    let (code, text) = platform.run(&["deploy", "hello", "--replace", "--wait"]);
+    assert_eq!(code, 0, "{text}");
+    let status = platform.status().await.unwrap();
+    let app = app_of(&status, "hello").unwrap();
+    assert_eq!((&app["stable"], &app["candidate"]), (&"1.0.0".into(), &"1.2.0".into()));
+    assert_eq!(app["split"]["1.2.0"], 0, "a new candidate never inherits an old share");
+    platform.ok(&["abort", "hello"]);
+    until_state(&platform, "rolled-back").await;
+    assert_eq!(version(&platform).await, "1.0.0");
+    let history = platform.ok(&["history", "hello"]);
+    assert!(history.contains("superseded") && history.contains("hello-2 takes its place"), "{history}");
+}
+
+#[tokio::test]
+async fn a_new_version_is_deployed_by_itself_once_and_not_again_after_an_abort() {
+    if !docker_or_skip() {
+        return;
+    }
+    let platform = with_versions("replicas = 1\n[deploy]\nauto = true").await;
+    let is_stable = |s: &Value, v: &str| app_of(s, "hello").unwrap()["stable"] == v && deployment(s)["state"] == "done";
+    platform.until("1.1.0 came by itself", |s| is_stable(s, "1.1.0")).await;
+    platform.put_config("hello", &[("HEALTHY", "0")]);
+    platform.add_version("hello", "1.2.0");
+    platform.until("1.2.0 is tried", |s| deployment(s)["release"] == "1.2.0").await;
+    platform.ok(&["abort", "hello"]);
+    let cancelled = until_state(&platform, "cancelled").await;
+    platform.add_version("hello", "1.0.5");
+    platform.until_listed("artefacts/hello/1.0.5/hello.tgz").await;
+    assert_eq!(deployment(&platform.status().await.unwrap())["id"], cancelled["id"]);
+    platform.put_config("hello", &[]);
+    platform.add_version("hello", "1.3.0");
+    platform.until("1.3.0 came by itself", |s| is_stable(s, "1.3.0")).await;
+    assert_eq!(deployment(&platform.status().await.unwrap())["by"], "auto");
+}
+
+#[tokio::test]
+async fn a_request_under_way_is_finished_by_the_instance_that_goes() {
+    if !docker_or_skip() {
+        return;
+    }
+    let platform = with_versions("replicas = 1").await;
+    let slow = platform.get("hello.localhost", "/?slow=4000");
+    let deploy = async {
+        platform.until("it is under way", |_| true).await;
+        platform.ok(&["deploy", "hello", "--wait"]);
+    };
+    let (answer, ()) = tokio::join!(slow, deploy);
+    assert_eq!((answer.status, answer.json()["version"].as_str()), (200, Some("1.0.0")), "{answer:?}");
+    assert_eq!(version(&platform).await, "1.1.0");
+    until_state(&platform, "done").await;
+}
+
+#[tokio::test]
+async fn maintenance_answers_with_a_page_while_a_release_is_made() {
+    if !docker_or_skip() {
+        return;
+    }
+    let platform = with_versions("replicas = 1").await;
+    platform.ok(&["maintenance", "hello", "on"]);
+    let page = platform.until_status("hello.localhost", "/", 503).await;
+    assert!(page.body.contains("being worked on") && page.header("retry-after").is_some(), "{page:?}");
+    assert_eq!(platform.get("stable.hello.localhost", "/").await.status, 200);
+    platform.ok(&["deploy", "hello", "--wait"]);
+    platform.ok(&["maintenance", "hello", "off"]);
+    platform.until_status("hello.localhost", "/", 200).await;
+    assert_eq!(version(&platform).await, "1.1.0");
+}
+
+#[tokio::test]
+async fn a_supervisor_killed_at_any_moment_of_a_deployment_finishes_it_and_loses_no_request() {
+    if !docker_or_skip() {
+        return;
+    }
+    let canary = "replicas = 2\n[canary]\nsteps = [50]\nstep = \"1s\"\nrequests = 5\n[deploy]\nbake = \"0s\"";
+    let mut platform = with_versions(canary).await;
+    let load = Load::begin(platform.http_address(), "hello.localhost", "/", 3);
+    let mut pause = 1u64;
+    for (n, strategy) in ["rolling", "blue-green", "canary"].into_iter().enumerate() {
+        let next = format!("1.{}.0", n + 2);
+        platform.add_version("hello", &next);
+        platform.until_listed(&format!("artefacts/hello/{next}/hello.tgz")).await;
+        platform.ok(&["deploy", "hello", "--strategy", strategy]);
+        for _ in 0..5 {
+            // Spread over the life of a deployment, the same each time (a linear congruential sequence).
+            pause = (pause * 73 + 41) % 701;
+            tokio::time::sleep(std::time::Duration::from_millis(pause)).await;
+            platform.kill();
+            platform.up();
+        }
+        platform
+            .until(&format!("{strategy} is done"), |s| {
+                deployment(s)["state"] == "done" && app_of(s, "hello").unwrap()["stable"] == next.as_str()
+            })
+            .await;
+    }
+    let (good, bad) = load.end().await;
+    assert!(good > 100 && bad.is_empty(), "{good} good, {} bad: {:?}", bad.len(), bad.first());
+    let names = docker(&["ps", "-a", "--format", "{{.Names}}", "--filter", &format!("network={}", platform.network())]);
+    assert!(names.lines().count() == 2, "no orphans: {names}");
+}
