@@ -154,11 +154,11 @@ impl Split {
         let sum: u16 = left.values().map(|p| p.0).sum();
         let missing = Percent::ALL.0 - sum;
         let largest = left.iter().max_by_key(|(_, share)| **share).map(|(v, share)| (v.clone(), *share));
-        let heir = heir.filter(|heir| left.contains_key(*heir)).cloned();
+        let heir = heir.filter(|heir| can_serve(heir)).cloned();
         let heir = heir.or(largest.filter(|(_, share)| *share > Percent::NONE).map(|(v, _)| v));
         match heir {
             Some(heir) => {
-                left.entry(heir).and_modify(|share| share.0 += missing);
+                left.entry(heir).or_default().0 += missing;
                 Self(left)
             }
             None => self.clone(),
@@ -224,6 +224,8 @@ mod tests {
         assert_eq!(split.among(|v| *v == old, Some(&old)).share(&old), Percent::ALL);
         assert_eq!(split.among(|v| *v == new, Some(&old)).share(&new), Percent::ALL);
         assert_eq!(split.among(|_| false, Some(&old)), split, "nobody can: nothing is decided");
+        let other = version("1.5");
+        assert_eq!(split.among(|v| *v == other, Some(&other)).share(&other), Percent::ALL, "stable need not be named");
         let untested = Split::between(Some(&old), &new, Percent::NONE);
         assert_eq!(untested.among(|v| *v == new, Some(&old)).share(&new), Percent::NONE, "untested stays untested");
     }

@@ -1,4 +1,6 @@
 //! Releases: every strategy under load, gates, rollbacks, and what goes wrong in each.
+//!
+//! Commands block the thread they run on, so the clients beside them need another.
 
 use serde_json::Value;
 
@@ -38,7 +40,7 @@ async fn until_state(platform: &Platform, state: &str) -> Value {
     deployment(&platform.until(state, |s| deployment(s)["state"] == state).await)
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_strategy_that_promises_it_loses_no_request() {
     if !docker_or_skip() {
         return;
@@ -71,7 +73,7 @@ async fn every_strategy_that_promises_it_loses_no_request() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn recreate_stops_first_and_a_single_writer_is_never_doubled() {
     if !docker_or_skip() {
         return;
@@ -103,7 +105,7 @@ async fn recreate_stops_first_and_a_single_writer_is_never_doubled() {
     docker(&["volume", "rm", "-f", volume.split(':').next().unwrap()]);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn blue_green_keeps_the_old_side_and_swaps_back_and_forth() {
     if !docker_or_skip() {
         return;
@@ -122,7 +124,7 @@ async fn blue_green_keeps_the_old_side_and_swaps_back_and_forth() {
     assert!(good > 20 && bad.is_empty(), "{good} good, {} bad: {:?}", bad.len(), bad.first());
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_rollback_brings_back_the_old_config_and_pins() {
     if !docker_or_skip() {
         return;
@@ -154,7 +156,7 @@ async fn a_rollback_brings_back_the_old_config_and_pins() {
     assert!(releases.contains("1.0.0-r2  stable") && releases.contains("previous"), "{releases}");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_gate_lets_pass_or_keeps_every_request_away() {
     if !docker_or_skip() {
         return;
@@ -173,8 +175,7 @@ async fn a_gate_lets_pass_or_keeps_every_request_away() {
         (format!("{base}\n[gate]\nimage = \"no-such/gate:1\""), "no-such/gate:1 is not here"),
     ] {
         platform.add_demo("hello", "1.1.0", &unmonitored(&declaration));
-        platform.until_listed("apps/hello.toml").await;
-        let (code, text) = deploy_with_gate(&platform).await;
+        let (code, text) = platform.run(&["deploy", "hello", "--wait"]);
         assert!(code == 1 && text.contains(expected), "{expected}: {code} {text}");
     }
     let (good, bad) = load.end().await;
@@ -184,19 +185,7 @@ async fn a_gate_lets_pass_or_keeps_every_request_away() {
     assert_eq!(left.lines().count(), 1, "gates and candidates are gone");
 }
 
-/// Deploys 1.1.0, once the declaration with a gate is known.
-async fn deploy_with_gate(platform: &Platform) -> (i32, String) {
-    loop {
-        let (code, text) = platform.run(&["deploy", "hello", "--dry-run"]);
-        assert_eq!(code, 0, "{text}");
-        if text.contains("run the gate") {
-            return platform.run(&["deploy", "hello", "--wait"]);
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    }
-}
-
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_candidate_that_is_never_ready_or_dies_leaves_stable_alone() {
     if !docker_or_skip() {
         return;
@@ -207,7 +196,6 @@ async fn a_candidate_that_is_never_ready_or_dies_leaves_stable_alone() {
         [(("HEALTHY", "0"), "not ready within 4s"), (("CRASH_AFTER", "2"), "after it was ready")]
     {
         platform.put_config("hello", &[variables]);
-        platform.until("the config is seen", |_| platform.ok(&["config", "get", "hello"]).contains(variables.0)).await;
         let (code, text) = platform.run(&["deploy", "hello@1.1.0", "--strategy", "blue-green", "--wait"]);
         assert!(code == 1 && text.contains(expected), "{expected}: {code} {text}");
     }
@@ -217,7 +205,7 @@ async fn a_candidate_that_is_never_ready_or_dies_leaves_stable_alone() {
     assert!(history.contains("not ready within 4s"), "{history}");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_makes_no_sense_is_refused_and_changes_nothing() {
     if !docker_or_skip() {
         return;
@@ -268,7 +256,7 @@ async fn what_makes_no_sense_is_refused_and_changes_nothing() {
     assert_eq!(version(&platform).await, "1.0.0");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_second_deployment_is_refused_with_the_firsts_id_or_takes_its_place() {
     if !docker_or_skip() {
         return;
@@ -294,7 +282,7 @@ async fn a_second_deployment_is_refused_with_the_firsts_id_or_takes_its_place() 
     assert!(history.contains("superseded") && history.contains("hello-2 takes its place"), "{history}");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_new_version_is_deployed_by_itself_once_and_not_again_after_an_abort() {
     if !docker_or_skip() {
         return;
@@ -316,7 +304,7 @@ async fn a_new_version_is_deployed_by_itself_once_and_not_again_after_an_abort()
     assert_eq!(deployment(&platform.status().await.unwrap())["by"], "auto");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_request_under_way_is_finished_by_the_instance_that_goes() {
     if !docker_or_skip() {
         return;
@@ -333,7 +321,7 @@ async fn a_request_under_way_is_finished_by_the_instance_that_goes() {
     until_state(&platform, "done").await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn maintenance_answers_with_a_page_while_a_release_is_made() {
     if !docker_or_skip() {
         return;
@@ -349,7 +337,7 @@ async fn maintenance_answers_with_a_page_while_a_release_is_made() {
     assert_eq!(version(&platform).await, "1.1.0");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_supervisor_killed_at_any_moment_of_a_deployment_finishes_it_and_loses_no_request() {
     if !docker_or_skip() {
         return;

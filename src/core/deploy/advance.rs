@@ -5,7 +5,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::judge::Verdict;
-use super::stage::{Halt, Stage};
+use super::routing::{promoted, routing, tested};
+use super::stage::Stage;
 use super::tally::Tally;
 use super::{Deployment, GateResult};
 use crate::core::app::Strategy;
@@ -91,7 +92,7 @@ pub fn wake_at(deployment: &Deployment) -> Option<Timestamp> {
 }
 
 /// A clock that was set back makes no time negative.
-fn elapsed(since: Timestamp, now: Timestamp) -> Duration {
+pub(super) fn elapsed(since: Timestamp, now: Timestamp) -> Duration {
     Duration::try_from(now.duration_since(since)).unwrap_or_default()
 }
 
@@ -200,74 +201,6 @@ fn healthy(current: &Deployment, seen: &Observed, now: Timestamp) -> Option<Depl
     })
 }
 
-/// Healthy and past the gate: the first traffic.
-fn tested(current: &Deployment, now: Timestamp) -> Deployment {
-    let (share, reason) = match current.strategy {
-        Strategy::Rolling => (Percent::ALL, "instances are being replaced one after the other".to_owned()),
-        Strategy::BlueGreen => (Percent::ALL, "all traffic is being switched".to_owned()),
-        Strategy::Recreate => (Percent::ALL, "it is being put into service".to_owned()),
-        Strategy::Canary => first_step(current),
-        Strategy::Manual => {
-            let reason = "ready at 0 %: `platformer split` and `platformer promote` move it on";
-            let routing = current.at(Stage::Routing { step: 0 }, reason, now);
-            return Deployment { halt: Some(Halt::Paused), share: Percent::NONE, ..routing };
-        }
-    };
-    Deployment { share, ..current.at(Stage::Routing { step: 0 }, reason, now) }
-}
-
-fn first_step(current: &Deployment) -> (Percent, String) {
-    let share = current.canary.steps.first().copied().unwrap_or(Percent::ALL);
-    (share, format!("{share} % of the traffic"))
-}
-
-fn routing(current: &Deployment, step: usize, seen: &Observed, now: Timestamp) -> Option<Deployment> {
-    let carries_all = seen.served == Percent::ALL && seen.candidate_ready >= seen.wanted;
-    let limit = current.ready_timeout.get();
-    if let Some((_, why)) = seen.unready.as_ref().filter(|(since, _)| *since >= limit) {
-        return Some(
-            current.give_up(format!("an instance was not ready within {}: {why}", current.ready_timeout), now),
-        );
-    }
-    let is_last = step >= current.canary.steps.len();
-    if current.strategy == Strategy::Canary && !is_last && !current.hurried {
-        return canary(current, step, now);
-    }
-    if !carries_all || current.share != Percent::ALL {
-        return None;
-    }
-    match current.hurried || current.bake.get().is_zero() {
-        true => Some(promoted(current, now)),
-        false => Some(current.at(Stage::Baking, format!("all traffic is watched for {}", current.bake), now)),
-    }
-}
-
-fn canary(current: &Deployment, step: usize, now: Timestamp) -> Option<Deployment> {
-    let (since, judged) = (elapsed(current.since, now), &current.judged);
-    let in_step = judged.in_step;
-    let needed = u64::from(current.canary.requests);
-    let hold = |reason: String| Some(Deployment { halt: Some(Halt::Held), ..current.at(current.stage, reason, now) });
-    if since >= current.canary.step.get() && in_step >= needed {
-        if let Verdict::BothBad(reason) = judged.verdict() {
-            return hold(reason);
-        }
-        let share = current.canary.steps.get(step + 1).copied().unwrap_or(Percent::ALL);
-        let moved = current.at(Stage::Routing { step: step + 1 }, format!("{share} % of the traffic"), now);
-        return Some(Deployment { share, judged: judged.next_step(), ..moved });
-    }
-    if since >= current.canary.deadline.get() {
-        return hold(format!(
-            "{in_step} of {needed} requests seen at {} % within {}: too few to tell",
-            current.share, current.canary.deadline
-        ));
-    }
-    None
-}
-
-fn promoted(current: &Deployment, now: Timestamp) -> Deployment {
-    current.at(Stage::Promoted, "it carries all traffic and is stable now", now)
-}
-
 fn gate_reason(result: &GateResult) -> String {
     let last = result.log.iter().rev().find(|line| !line.trim().is_empty());
     let last = last.map(|line| format!(": {line}")).unwrap_or_default();
@@ -282,7 +215,7 @@ fn gate_reason(result: &GateResult) -> String {
 mod tests {
     use super::*;
     use crate::core::app::{Canary, Period};
-    use crate::core::deploy::{End, Judged, Kind};
+    use crate::core::deploy::{End, Halt, Judged, Kind};
     use crate::core::names::{AppName, Version};
     use crate::core::testing::at;
 

@@ -7,6 +7,7 @@
 mod advance;
 mod evidence;
 mod judge;
+mod routing;
 mod stage;
 mod tally;
 

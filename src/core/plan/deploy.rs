@@ -78,10 +78,10 @@ impl Around<'_> {
                         .then(|| self.app.image.version().unwrap_or_else(Version::latest))
                 };
                 let version = self.index.versions(&self.app.name).into_keys().next_back().or_else(tag)?;
-                let release = draft(&version);
                 let entry = self.entry("release", &version, "the first release of the app");
-                let releases = [(version.clone(), release)].into();
-                Some((Intent { stable: Some(version), releases, ..intent.clone() }, vec![entry]))
+                let mut first = Intent { stable: Some(version.clone()), ..intent.clone() };
+                first.releases.entry(version).or_insert_with_key(draft);
+                Some((first, vec![entry]))
             }
             Some(stable) => {
                 let known = intent.releases.get(stable);
@@ -199,7 +199,7 @@ impl Around<'_> {
         for version in fetching.into_iter().chain(stable) {
             let key = (name.clone(), version.clone());
             let Some(release) = self.intent.releases.get(version) else { continue };
-            if world.preparing.contains(&key) || world.prepared.contains(&key) {
+            if world.preparing.contains(&key) || (world.prepared.contains(&key) && release.image_digest.is_some()) {
                 continue;
             }
             match world.unprepared.get(&key).map(|(at, _)| *at + AGAIN) {

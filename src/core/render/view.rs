@@ -204,7 +204,7 @@ fn servers<'a>(routes: &'a Routes, frame: &Frame) -> Vec<Server<'a>> {
     for (host, locations) in by_host {
         let key = locations
             .iter()
-            .map(|l| format!("{}{}{:?}{}", l.app, l.path, l.upstream, l.no_candidate))
+            .map(|l| format!("{}{}{:?}{}{}{}", l.app, l.path, l.upstream, l.no_candidate, l.counted, l.maintenance))
             .collect::<Vec<_>>()
             .join("\0");
         match index.get(&key) {

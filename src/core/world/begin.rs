@@ -41,12 +41,16 @@ impl World {
             if asked.automatic && active.release == release.version {
                 return Err(refuse(app, format!("{} is being deployed", release.version)));
             }
-        } else if intent.stable.as_ref() == Some(&release.version) {
-            let reason = format!(
-                "{} is stable already and nothing has changed; `platformer restart {app}` replaces its instances",
-                release.version
-            );
-            return Err(refuse(app, reason));
+        }
+        if intent.stable.as_ref() == Some(&release.version) {
+            let remedy = match intent.candidate() {
+                Some(_) => format!("`platformer abort {app}` takes the candidate back"),
+                None => format!("`platformer restart {app}` replaces its instances"),
+            };
+            return Err(refuse(
+                app,
+                format!("{} is stable already and nothing has changed; {remedy}", release.version),
+            ));
         }
         let strategy = asked.strategy.unwrap_or(declared.deploy.strategy);
         let gate = match &asked.gate {

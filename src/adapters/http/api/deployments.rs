@@ -47,6 +47,8 @@ pub async fn deploy(
     Sent(asked): Sent<Deploy>,
 ) -> Result<(StatusCode, Json<Value>), Problem> {
     let dry_run = asked.dry_run;
+    // What was put into the repository just now counts.
+    context.library.refresh().await?;
     let request = DeployRequest {
         version: asked.version,
         image: asked.image,
