@@ -30,6 +30,11 @@ build_app_base() {
   image platformer/app-base "$ROOT/images/app-base" ${APP_PACKAGES:+--build-arg "PACKAGES=$APP_PACKAGES"}
 }
 
+# The demo's gate, made from the app image.
+build_gate() {
+  image platformer/gate "$ROOT/images/gate"
+}
+
 build_platform_image() {
   base_image nginx:1.30 forky nginx
   local context

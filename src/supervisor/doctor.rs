@@ -9,10 +9,13 @@ use serde::Serialize;
 use tokio::net::UdpSocket;
 use tokio::time::timeout;
 
+use super::places;
 use crate::adapters::engine::docker::DockerEngine;
 use crate::adapters::host::holder::holder;
 use crate::adapters::host::resolv::Resolver;
 use crate::adapters::nginx;
+use crate::core::names::ImageRef;
+use crate::core::world::JobSpec;
 use crate::ports::engine::Engine;
 use crate::settings::{Listen, Settings};
 
@@ -41,7 +44,7 @@ fn failed(name: &'static str, found: impl Into<String>, remedy: impl Into<String
     Check { name, verdict: "failed", found: found.into(), remedy: Some(remedy.into()) }
 }
 
-/// Runs all checks; none of them changes anything.
+/// Runs all checks. One container is run for a moment, nothing else is changed.
 pub async fn doctor(settings: &Settings) -> Vec<Check> {
     let running =
         std::fs::read_to_string(settings.state.join("supervisor.pid")).ok().and_then(|t| t.trim().parse::<u32>().ok());
@@ -62,6 +65,7 @@ pub async fn doctor(settings: &Settings) -> Vec<Check> {
             .map(|(name, address, protocol, setting)| port(name, address, protocol, setting, running)),
     );
     checks.push(resolution(settings, running.is_some()).await);
+    checks.push(resolution_inside(settings, running.is_some()).await);
     checks.push(resolver(settings));
     checks.extend(
         [("disk of the state", &settings.state), ("disk of the repository", &settings.repository)]
@@ -143,6 +147,39 @@ async fn resolution(settings: &Settings, running: bool) -> Check {
             format!("no answer within {PATIENCE:?} from {address}"),
             "is a firewall between? platformer status",
         ),
+    }
+}
+
+/// Has a container ask for the same name, the way that every instance asks.
+async fn resolution_inside(settings: &Settings, running: bool) -> Check {
+    let name = "DNS in a container";
+    if !running {
+        return warning(name, "the platform is not running, so it was not asked", "platformer up");
+    }
+    let engine = DockerEngine::new(&settings.docker.host, &settings.docker.network);
+    let host = format!("repository.{}", settings.domain);
+    let job = JobSpec {
+        name: format!("platformer-doctor-{}", std::process::id()),
+        image: ImageRef::base(),
+        entrypoint: vec!["getent".into()],
+        command: vec!["hosts".into(), host.clone()],
+        env: Default::default(),
+        labels: [("platformer.route".to_owned(), "false".to_owned())].into(),
+        timeout: PATIENCE * 3,
+    };
+    // Also tells the engine which address containers are to ask.
+    let network = engine.ensure_network(&settings.docker.network, &places::owner(settings), None).await;
+    let result = match network {
+        Ok(_) => engine.job(&job).await,
+        Err(error) => Err(error),
+    };
+    let remedy = "is a firewall between the containers' network and this machine? listen.dns has to have network:53";
+    match result {
+        Ok(end) if end.passed() => ok(name, end.log.join(" ")),
+        Ok(end) => {
+            failed(name, format!("{host} is not found: {}", end.error.unwrap_or_else(|| end.log.join(" "))), remedy)
+        }
+        Err(error) => warning(name, format!("not asked: {error}"), "scripts/bootstrap builds the image it needs"),
     }
 }
 

@@ -22,6 +22,8 @@ use crate::ports::snapshot::{Releases, Snapshot, View};
 
 /// With nothing to do the plan is still made this often: whatever was missed is then found.
 const ANYWAY: Duration = Duration::from_secs(5);
+/// Decisions that follow from each other within one turn; more wait for the next.
+const DECISIONS: usize = 16;
 /// Facts applied before a plan is made; more wait for the next turn.
 const BATCH: usize = 1000;
 
@@ -83,53 +85,74 @@ impl Loop {
         let secret = lock::secret().map_err(|e| CommandError::NotRecorded(format!("no random numbers: {e}")))?;
         let (actions, done) = self.world.decide(command, Decider { by, now, secret: &secret })?;
         for action in &actions {
-            self.record(action).map_err(CommandError::NotRecorded)?;
+            self.record(action, now).map_err(CommandError::NotRecorded)?;
             self.world.begin(action, now);
-        }
-        if !actions.is_empty() || matches!(command, Command::Close { .. }) {
-            self.snapshot.announce(now, "command", "platform".into(), done.said.clone());
         }
         Ok(done)
     }
 
-    /// One turn: plan, begin what is to be done, show what there is.
+    /// One turn: plan, begin what is to be done, show what there is. What was decided is planned with at once, so
+    /// that readers see a decision together with what follows from it.
     fn turn(&mut self) -> Plan {
         let now = Timestamp::now();
         let mut plan = plan(&mut self.world, now);
-        for action in std::mem::take(&mut plan.actions) {
-            if let Err(reason) = self.record(&action) {
-                plan.problems.push(Problem::new("ledger", reason, "free disk space in the state folder", now));
-                plan.wake_at = Some(now + Duration::from_secs(1));
-                continue;
+        for _ in 0..DECISIONS {
+            if !self.begin(&mut plan, now) {
+                break;
             }
-            tracing::debug!(?action, "action");
-            self.world.begin(&action, now);
-            self.hands.run(action);
-        }
-        for app in std::mem::take(&mut plan.due) {
-            self.deploy_by_itself(app, &mut plan, now);
+            plan = crate::core::plan::plan(&mut self.world, now);
         }
         self.show(&plan, now);
         plan
     }
 
-    fn deploy_by_itself(&mut self, app: AppName, plan: &mut Plan, now: Timestamp) {
+    /// Begins what is planned. Returns whether something was decided, which another plan has to be made with.
+    fn begin(&mut self, plan: &mut Plan, now: Timestamp) -> bool {
+        let (mut decided, mut failed) = (false, false);
+        for action in std::mem::take(&mut plan.actions) {
+            if let Err(reason) = self.record(&action, now) {
+                plan.problems.push(Problem::new("ledger", reason, "free disk space in the state folder", now));
+                plan.wake_at = Some(now + Duration::from_secs(1));
+                failed = true;
+                continue;
+            }
+            tracing::debug!(?action, "action");
+            decided |= matches!(action, Action::Record { .. });
+            self.world.begin(&action, now);
+            self.hands.run(action);
+        }
+        for app in std::mem::take(&mut plan.due) {
+            decided |= self.deploy_by_itself(app, plan, now);
+        }
+        decided && !failed
+    }
+
+    fn deploy_by_itself(&mut self, app: AppName, plan: &mut Plan, now: Timestamp) -> bool {
         let request = DeployRequest { automatic: true, ..DeployRequest::default() };
         let command = Command::Steer { app: app.clone(), steer: Steer::Deploy(Box::new(request)) };
         match self.command(&command, "auto", now) {
-            Ok(_) => plan.wake_at = Some(now),
+            Ok(_) => true,
             Err(error) => {
                 let subject = format!("app {app}");
                 let reason = format!("its newest version is not deployed: {error}");
                 plan.problems.push(Problem::new(subject, reason, "mend what it names, or deploy by hand", now));
+                false
             }
         }
     }
 
-    fn record(&self, action: &Action) -> Result<(), String> {
+    /// Puts a decision into the ledger, and says what it was.
+    fn record(&self, action: &Action, now: Timestamp) -> Result<(), String> {
         match action {
             Action::Record { app, intent, entries } => {
-                self.ledger.record(app, intent, entries).map_err(|e| e.to_string())
+                self.ledger.record(app, intent, entries).map_err(|e| e.to_string())?;
+                for entry in entries {
+                    let release = entry.release.as_ref().map(|v| format!(" {v}")).unwrap_or_default();
+                    let state = entry.state.as_ref().map(|s| format!(" is {s}")).unwrap_or_default();
+                    let message = format!("{}{release}{state}: {} (by {})", entry.action, entry.reason, entry.by);
+                    self.snapshot.announce(now, "decision", format!("app {app}"), message);
+                }
+                Ok(())
             }
             Action::Prepare { .. }
             | Action::Gate { .. }
@@ -238,14 +261,6 @@ fn changes(before: &Status, after: &Status) -> Vec<(&'static str, String, String
     let is_new = |problem: &&Problem, list: &[Problem]| {
         !list.iter().any(|p| p.subject == problem.subject && p.reason == problem.reason)
     };
-    for (app, deployment) in after.apps.iter().filter_map(|a| Some((a, a.deployment.as_ref()?))) {
-        let old = before.apps.iter().find(|a| a.name == app.name).and_then(|a| a.deployment.as_ref());
-        if old.map(|d| (&d.id, d.state, &d.reason)) != Some((&deployment.id, deployment.state, &deployment.reason)) {
-            let message =
-                format!("{} of {} is {}: {}", deployment.id, deployment.release, deployment.state, deployment.reason);
-            changes.push(("deployment", format!("app {}", app.name), message));
-        }
-    }
     for problem in after.problems.iter().filter(|p| is_new(p, &before.problems)) {
         changes.push(("problem", problem.subject.clone(), problem.reason.clone()));
     }

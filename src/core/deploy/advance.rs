@@ -248,7 +248,6 @@ mod tests {
             share: Percent::parse("5").unwrap(),
             hurried: false,
             judged: Judged::default(),
-            log: Vec::new(),
         }
     }
 

@@ -98,9 +98,6 @@ pub struct Deployment {
     #[serde(default)]
     pub hurried: bool,
     pub judged: Judged,
-    /// The last lines of a candidate that failed.
-    #[serde(default)]
-    pub log: Vec<String>,
 }
 
 impl Deployment {

@@ -243,10 +243,16 @@ impl Around<'_> {
             ("APP", self.app.name.to_string()),
             ("RELEASE", deployment.release.to_string()),
         ];
-        let labels = [(label::OWNER, platform.owner.0.to_string()), (label::DEPLOYMENT, deployment.id.to_string())];
+        let labels = [
+            (label::OWNER, platform.owner.0.to_string()),
+            (label::DEPLOYMENT, deployment.id.to_string()),
+            // Whatever its image says: it is no instance.
+            (label::ROUTE, "false".to_owned()),
+        ];
         let job = JobSpec {
             name: format!("{}-gate", deployment.id),
             image: gate.image.clone(),
+            entrypoint: Vec::new(),
             command: gate.command.clone(),
             env: env.into_iter().map(|(k, v)| (k.to_owned(), v)).collect(),
             labels: labels.into_iter().map(|(k, v)| (k.to_owned(), v)).collect(),

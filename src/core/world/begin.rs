@@ -230,7 +230,6 @@ impl World {
             share: Percent::NONE,
             hurried: false,
             judged: Judged::default(),
-            log: Vec::new(),
         }
     }
 

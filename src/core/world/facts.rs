@@ -177,6 +177,8 @@ pub enum Action {
 pub struct JobSpec {
     pub name: String,
     pub image: ImageRef,
+    /// In place of the image's own; empty leaves that.
+    pub entrypoint: Vec<String>,
     pub command: Vec<String>,
     pub env: BTreeMap<String, String>,
     pub labels: BTreeMap<String, String>,

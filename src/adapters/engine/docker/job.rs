@@ -45,6 +45,7 @@ async fn create(engine: &DockerEngine, client: &Docker, spec: &JobSpec) -> Resul
     let options = CreateContainerOptionsBuilder::default().name(&spec.name).build();
     let body = ContainerCreateBody {
         image: Some(spec.image.to_string()),
+        entrypoint: (!spec.entrypoint.is_empty()).then(|| spec.entrypoint.clone()),
         cmd: (!spec.command.is_empty()).then(|| spec.command.clone()),
         env: Some(spec.env.iter().map(|(key, value)| format!("{key}={value}")).collect()),
         labels: Some(spec.labels.clone().into_iter().collect()),
