@@ -148,3 +148,22 @@ async fn logs_are_shown_and_followed() {
     assert!(platform.ok(&["logs", "hello"]).contains("hello-world 1.0.0 listens on port 8080"));
     assert_eq!(platform.cli(&["logs", "nobody"]).status.code(), Some(1));
 }
+
+#[tokio::test]
+async fn an_app_whose_file_went_while_nobody_looked_runs_on_and_can_be_removed() {
+    if !docker_or_skip() {
+        return;
+    }
+    let mut platform = Platform::with_demo().await;
+    platform.kill();
+    std::fs::remove_file(platform.path("repository/apps/hello.toml")).unwrap();
+    platform.up();
+    platform.until_problem("hello", "not declared any more").await;
+    assert_eq!(platform.get("hello.localhost", "/").await.status, 200);
+    platform.ok(&["remove", "hello"]);
+    platform
+        .until("its instances are gone", |s| {
+            app_of(s, "hello").is_none_or(|a| a["instances"].as_array().unwrap().is_empty())
+        })
+        .await;
+}

@@ -98,6 +98,11 @@ fn manage_fleets(
     if world.closing.is_some() {
         retire.extend(members.iter().filter(|m| m.claim.managed).map(|m| m.container.id.clone()));
     }
+    // An app that was removed may have lost its file before its last instance was gone.
+    let is_removed =
+        |app: &AppName| !world.declared.contains_key(app) && world.intents.get(app).is_some_and(|i| i.removed);
+    retire
+        .extend(members.iter().filter(|m| m.claim.managed && is_removed(&m.claim.app)).map(|m| m.container.id.clone()));
     retire.retain(|id| !world.retiring.contains_key(id));
     retire
 }

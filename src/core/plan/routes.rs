@@ -8,6 +8,7 @@ use jiff::Timestamp;
 
 use super::problems::Problem;
 use crate::core::app::{App, Strategy};
+use crate::core::deploy::Kind;
 use crate::core::names::{AppName, HostName, PathPrefix, Version};
 use crate::core::routes::{AppRoute, Routes};
 use crate::core::split::{Percent, Split};
@@ -62,7 +63,9 @@ fn route(world: &World, name: &AppName, members: &[&Member<'_>]) -> AppRoute {
         let others = members.iter().filter(|m| !m.claim.managed && m.is_ready() && Some(&m.version) != stable.as_ref());
         others.map(|m| m.version.clone()).max().filter(|_| app.is_some())
     };
-    let candidate = intent.and_then(Intent::candidate).cloned().or_else(by_hand);
+    // A release that is only gone back to is not looked at first: its routes change once, with the traffic.
+    let deployed = intent.and_then(Intent::active).filter(|d| d.is_candidate() && d.kind == Kind::Deploy);
+    let candidate = deployed.map(|d| d.release.clone()).or_else(by_hand);
     let split = intent.map(|intent| split(intent, members, stable.as_ref())).unwrap_or_default();
     let named: BTreeSet<_> = members.iter().flat_map(|m| m.claim.paths.iter().cloned()).collect();
     let paths = match app {
@@ -77,7 +80,7 @@ fn route(world: &World, name: &AppName, members: &[&Member<'_>]) -> AppRoute {
         proxy: app.map(|a| a.proxy.clone()).unwrap_or_default(),
         split: split.among(|version| releases.contains_key(version), stable.as_ref()),
         sticky: app.map(|a| a.sticky.clone()).unwrap_or_default(),
-        preview: intent.and_then(Intent::active).filter(|d| d.is_candidate()).map(|d| d.preview.clone()),
+        preview: deployed.map(|d| d.preview.clone()),
         maintenance: intent.is_some_and(|i| i.maintenance),
         releases,
         stable,

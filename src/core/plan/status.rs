@@ -15,7 +15,7 @@ use crate::core::deploy::{Deployment, GateResult, Kind};
 use crate::core::names::{AppName, HostName, ImageRef, Version};
 use crate::core::routes::AppRoute;
 use crate::core::split::Percent;
-use crate::core::world::{Condition, EngineState, Member, Traffic, World, by_app};
+use crate::core::world::{Condition, EngineState, Intent, Member, Traffic, World, by_app};
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Status {
@@ -162,7 +162,12 @@ fn app_status(world: &World, plan: &Plan, name: &AppName, members: &[&Member<'_>
         name: name.clone(),
         hosts: route.map(|r| r.hosts.clone()).unwrap_or_default(),
         stable: route.and_then(|r| r.stable.clone()),
-        candidate: route.and_then(|r| r.candidate.clone()),
+        candidate: world
+            .intents
+            .get(name)
+            .and_then(Intent::candidate)
+            .or(route.and_then(|r| r.candidate.as_ref()))
+            .cloned(),
         split: route.map(|r| split(r)).unwrap_or_default(),
         measured: world.traffic.get(name).and_then(Traffic::measured),
         ready,

@@ -103,7 +103,11 @@ impl World {
         who: Decider<'_>,
         edit: impl FnOnce(&mut Intent),
     ) -> Result<(Vec<Action>, Done), Refusal> {
-        self.known(app)?;
+        // One whose file is gone can still be removed.
+        let is_recorded = action == "remove" && self.intents.contains_key(app);
+        if !is_recorded {
+            self.known(app)?;
+        }
         let mut intent = self.intents.get(app).cloned().unwrap_or_else(|| Intent::new(who.now));
         edit(&mut intent);
         Ok(note(app, intent, action, said, who))
