@@ -146,6 +146,11 @@ impl Split {
         self.iter().filter(|(_, share)| *share > Percent::NONE)
     }
 
+    /// The same split without the releases that get nothing.
+    pub fn without_idle(self) -> Self {
+        Self(self.0.into_iter().filter(|(_, share)| *share > Percent::NONE).collect())
+    }
+
     /// The same shares among those releases that can serve: what the others had goes to `heir` if that can,
     /// else to the largest. Unchanged where no carrier can serve.
     pub fn among(&self, can_serve: impl Fn(&Version) -> bool, heir: Option<&Version>) -> Self {

@@ -78,7 +78,8 @@ fn route(world: &World, name: &AppName, members: &[&Member<'_>]) -> AppRoute {
         paths,
         strip_prefix: app.is_some_and(|a| a.strip_prefix),
         proxy: app.map(|a| a.proxy.clone()).unwrap_or_default(),
-        split: split.among(|version| releases.contains_key(version), stable.as_ref()),
+        // Without what gets nothing: a share of 0 makes no other text, so no reload.
+        split: split.among(|version| releases.contains_key(version), stable.as_ref()).without_idle(),
         sticky: app.map(|a| a.sticky.clone()).unwrap_or_default(),
         preview: deployed.map(|d| d.preview.clone()),
         maintenance: intent.is_some_and(|i| i.maintenance),
