@@ -369,3 +369,18 @@ async fn a_supervisor_killed_at_any_moment_of_a_deployment_finishes_it_and_loses
     let names = docker(&["ps", "-a", "--format", "{{.Names}}", "--filter", &format!("network={}", platform.network())]);
     assert!(names.lines().count() == 2, "no orphans: {names}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_instance_started_by_hand_holds_no_deployment_up() {
+    if !docker_or_skip() {
+        return;
+    }
+    let platform = with_versions("replicas = 1").await;
+    platform.put_files("hello").await;
+    platform.run_demo("hello-2", "hello", &[]);
+    platform.until_ready("hello", 2).await;
+    let (code, text) = platform.run(&["deploy", "hello", "--wait"]);
+    assert_eq!(code, 0, "{text}");
+    until_state(&platform, "done").await;
+    platform.until_ready("hello", 2).await;
+}

@@ -46,7 +46,7 @@ pub struct Platform {
     slot: Option<Slot>,
 }
 
-/// A subnet that no other running test has, in whichever process: Docker's own pools are small.
+/// A subnet and ports that no other running test has, in whichever process: Docker's own pools are small.
 struct Slot {
     number: u8,
     _lock: nix::fcntl::Flock<std::fs::File>,
@@ -59,20 +59,25 @@ impl Slot {
         for number in 1..250 {
             let file = std::fs::File::create(folder.join(number.to_string())).unwrap();
             if let Ok(lock) = nix::fcntl::Flock::lock(file, nix::fcntl::FlockArg::LockExclusiveNonblock) {
+                let slot = Self { number, _lock: lock };
+                if (0..4).any(|n| TcpListener::bind(("127.0.0.1", slot.port(n))).is_err()) {
+                    continue;
+                }
                 // A test that was killed could not clean up.
                 remove_network(&format!("pf-{number}"));
-                return Self { number, _lock: lock };
+                return slot;
             }
         }
         panic!("250 tests run at once?");
     }
+
+    /// One of the slot's own ports: below the range that outgoing connections take theirs from.
+    fn port(&self, n: u16) -> u16 {
+        12_000 + u16::from(self.number) * 8 + n
+    }
 }
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
-
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
 
 impl Platform {
     /// Prepares a platform with an empty repository.
@@ -83,22 +88,21 @@ impl Platform {
         // nginx's workers are another user and must get through.
         std::fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
         std::fs::create_dir(folder.path().join("repository")).unwrap();
+        let slot = Slot::take();
+        let subnet = format!("172.30.{}.0/24", slot.number);
         let mut platform = Self {
             id,
             folder,
-            http: free_port(),
-            api: free_port(),
-            dns: free_port(),
-            internal: free_port(),
+            http: slot.port(0),
+            api: slot.port(1),
+            dns: slot.port(2),
+            internal: slot.port(3),
             settings: Vec::new(),
             environment: Vec::new(),
             mounted: false,
             child: None,
-            slot: None,
+            slot: Some(slot),
         };
-        let slot = Slot::take();
-        let subnet = format!("172.30.{}.0/24", slot.number);
-        platform.slot = Some(slot);
         for (key, value) in [
             ("domain", platform.domain()),
             ("state", platform.path("state").display().to_string()),
@@ -453,7 +457,6 @@ impl Drop for Platform {
         }
         remove_containers(&[&format!("label=test={}", self.id), &format!("name=^/{}-", self.id)]);
         remove_network(&self.network());
-        drop(self.slot.take());
         if let Ok(pid) = std::fs::read_to_string(self.path("state/nginx/nginx.pid")) {
             let _ = nix::sys::signal::kill(
                 nix::unistd::Pid::from_raw(pid.trim().parse().unwrap_or(i32::MAX)),

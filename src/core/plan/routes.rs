@@ -90,11 +90,14 @@ fn route(world: &World, name: &AppName, members: &[&Member<'_>]) -> AppRoute {
     }
 }
 
-/// The decided shares; those of a rolling deployment follow the number of ready instances.
+/// The decided shares; those of a rolling deployment follow the number of ready instances. What somebody started
+/// by hand is not replaced, so it holds nothing up: it joins stable, whichever that is.
 fn split(intent: &Intent, members: &[&Member<'_>], stable: Option<&Version>) -> Split {
     let rolling = intent.active().filter(|d| d.strategy == Strategy::Rolling && d.stage.has_traffic());
     let Some(deployment) = rolling else { return intent.split() };
-    let ready = |version: &Version| members.iter().filter(|m| m.version == *version && m.is_ready()).count() as u64;
+    let ready = |version: &Version| {
+        members.iter().filter(|m| m.claim.managed && m.version == *version && m.is_ready()).count() as u64
+    };
     let (new, old) = (ready(&deployment.release), stable.map_or(0, ready));
     Split::between(stable, &deployment.release, if new + old == 0 { Percent::ALL } else { Percent::of(new, new + old) })
 }

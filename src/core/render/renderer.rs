@@ -129,6 +129,21 @@ mod tests {
     }
 
     #[test]
+    fn instance_mode_hashes_visitors_to_instances_where_there_are_several() {
+        let sticky = |addresses: &[&str]| {
+            let plain = route(&[("1.0", addresses)], &["/"]);
+            let text = render(
+                &frame(),
+                Arc::new(AppRoute { sticky: Sticky { mode: StickyMode::Instance }, ..(*plain).clone() }),
+            )
+            .http;
+            (text.contains("hash $platformer_visitor consistent;"), text.contains("$platformer_new_visitor"))
+        };
+        assert_eq!(sticky(&["172.30.0.5:1"]), (false, false));
+        assert_eq!(sticky(&["172.30.0.5:1", "172.30.0.6:1"]), (true, true));
+    }
+
+    #[test]
     fn the_name_of_an_upstream_tells_its_release() {
         for version in ["1.0", "1.0-RC1", "v2", "1__0x"] {
             let (app, version) = (AppName::parse("my-shop").unwrap(), Version::parse(version).unwrap());

@@ -185,7 +185,8 @@ fn servers<'a>(routes: &'a Routes, frame: &Frame) -> Vec<Server<'a>> {
                 rest: choice.filter(|_| route.strip_prefix && !path.is_root()).and_then(|s| s.rest_of(path)),
                 upstream: upstream.clone(),
                 cookie: choice.and_then(|s| s.cookie.clone()).or_else(|| {
-                    let sticky = route.sticky.mode == StickyMode::Instance && is_main && upstream.is_some();
+                    let several = route.releases.values().any(|instances| instances.len() > 1);
+                    let sticky = route.sticky.mode == StickyMode::Instance && several && is_main && upstream.is_some();
                     sticky.then(|| "platformer_new_visitor".to_owned())
                 }),
                 maintenance: route.maintenance && is_main,

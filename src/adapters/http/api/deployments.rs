@@ -107,10 +107,12 @@ pub async fn rollback(
     Ok(answer(&steer(&context, &by, &app, Steer::Rollback(version)).await?))
 }
 
+/// `{"split": {"1.0.0": 75, "1.0.1": 25}}`, or the shares alone.
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct SplitRequest {
-    split: BTreeMap<Version, serde_json::Number>,
+#[serde(untagged)]
+pub enum SplitRequest {
+    Named { split: BTreeMap<Version, serde_json::Number> },
+    Bare(BTreeMap<Version, serde_json::Number>),
 }
 
 pub async fn split(
@@ -119,7 +121,8 @@ pub async fn split(
     Path(app): Path<String>,
     Sent(asked): Sent<SplitRequest>,
 ) -> Result<Json<Value>, Problem> {
-    let words: Vec<String> = asked.split.iter().map(|(version, share)| format!("{version}={share}")).collect();
+    let (SplitRequest::Named { split: shares } | SplitRequest::Bare(shares)) = asked;
+    let words: Vec<String> = shares.iter().map(|(version, share)| format!("{version}={share}")).collect();
     let split = Split::parse(words.iter().map(String::as_str))?;
     Ok(answer(&steer(&context, &by, &app, Steer::Split(split)).await?))
 }
