@@ -163,8 +163,9 @@ pub async fn up(settings: Settings, progress: &dyn Progress, stop: impl Future<O
         frame,
         inbox: inbox.clone(),
     };
-    let mut reconciling =
-        tokio::spawn(Loop { world, messages, hands, ledger: store, snapshot: snapshot.clone() }.run());
+    let mut reconciling = tokio::spawn(
+        Loop { world, messages, hands, ledger: store, snapshot: snapshot.clone(), answers: Vec::new() }.run(),
+    );
     follow_everything(
         &mut tasks,
         &settings,

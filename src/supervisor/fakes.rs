@@ -230,7 +230,10 @@ impl Rig {
             frame,
             inbox: inbox.clone(),
         };
-        tokio::spawn(Loop { world, messages, hands, ledger: ledger.clone(), snapshot: snapshot.clone() }.run());
+        tokio::spawn(
+            Loop { world, messages, hands, ledger: ledger.clone(), snapshot: snapshot.clone(), answers: Vec::new() }
+                .run(),
+        );
         inbox.tell(Fact::Adopted(None));
         inbox.tell(Fact::Listed { containers: Vec::new(), networks: Vec::new(), local: Vec::new() });
         Self { engine, balancer, ledger, inbox, snapshot }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::execute::Hands;
@@ -36,7 +37,11 @@ pub struct Loop {
     pub hands: Hands,
     pub ledger: Arc<dyn Ledger>,
     pub snapshot: Snapshot,
+    /// Answers to commands of this turn.
+    pub answers: Vec<Answer>,
 }
+
+type Answer = (oneshot::Sender<Result<Done, CommandError>>, Result<Done, CommandError>);
 
 impl Loop {
     /// Runs until the platform is closed: then nothing of ours is left running that was not to be kept.
@@ -75,8 +80,7 @@ impl Loop {
             }
             Message::Command { command, by, reply } => {
                 let answer = self.command(&command, &by, now);
-                // The asker may have gone; the decision stands.
-                let _ = reply.send(answer);
+                self.answers.push((reply, answer));
             }
         }
     }
@@ -103,6 +107,10 @@ impl Loop {
             plan = crate::core::plan::plan(&mut self.world, now);
         }
         self.show(&plan, now);
+        // Whoever asked sees the decision in the status once he has his answer. He may have gone; it stands.
+        for (reply, answer) in self.answers.drain(..) {
+            let _ = reply.send(answer);
+        }
         plan
     }
 

@@ -94,8 +94,10 @@ pub async fn watch(
         inbox: inbox.clone(),
     };
     tasks.renewed("follow the engine", move || follow::engine(engine.clone(), inbox.clone()));
-    let reconciling =
-        tokio::spawn(Loop { world, messages, hands, ledger: Arc::new(Nobody), snapshot: snapshot.clone() }.run());
+    let reconciling = tokio::spawn(
+        Loop { world, messages, hands, ledger: Arc::new(Nobody), snapshot: snapshot.clone(), answers: Vec::new() }
+            .run(),
+    );
     progress.done(
         "watch",
         &format!("Docker {}, writing to {}", version.version, out.display()),
