@@ -28,9 +28,14 @@ pub async fn job(engine: &DockerEngine, client: &Docker, spec: &JobSpec) -> Resu
         Err(EngineError::NameTaken(_)) => {}
         other => other?,
     }
-    let ended = match timeout(spec.timeout, end(engine, client, &spec.name)).await {
-        Ok(ended) => ended.map(Some),
-        Err(_) => Ok(None),
+    // Its time begins when it runs: how long the engine takes to start it is none of its doing.
+    let started = start(engine, client, &spec.name).await;
+    let ended = match started {
+        Ok(()) => match timeout(spec.timeout, end(engine, client, &spec.name)).await {
+            Ok(ended) => ended.map(Some),
+            Err(_) => Ok(None),
+        },
+        Err(error) => Err(error),
     };
     let log = log(client, &spec.name).await;
     let options = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
@@ -65,12 +70,17 @@ async fn create(engine: &DockerEngine, client: &Docker, spec: &JobSpec) -> Resul
     }
 }
 
-/// Starts the container, unless it was started before, and waits for its end; the exit code.
-async fn end(engine: &DockerEngine, client: &Docker, name: &str) -> Result<i64, EngineError> {
+/// Starts the container, unless it was started before.
+async fn start(engine: &DockerEngine, client: &Docker, name: &str) -> Result<(), EngineError> {
     let state = client.inspect_container(name, None).await.map_err(|e| engine.error(e))?.state.unwrap_or_default();
     if state.status == Some(ContainerStateStatusEnum::CREATED) {
         client.start_container(name, None).await.map_err(|e| engine.error(e))?;
     }
+    Ok(())
+}
+
+/// Waits for the container's end; the exit code.
+async fn end(engine: &DockerEngine, client: &Docker, name: &str) -> Result<i64, EngineError> {
     match client.wait_container(name, None::<WaitContainerOptions>).next().await {
         Some(Ok(answer)) => Ok(answer.status_code),
         // bollard makes an error of every exit code but 0.
