@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::names::{AppName, Domain, EnvName, HostName, ImageRef, PathPrefix, Port};
+use super::names::{AppName, Domain, EnvName, HostName, ImageRef, PathPrefix, Port, Version};
 
 /// One app as declared. Serialises as its file reads.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -60,6 +60,21 @@ impl App {
             hosts.push(local);
         }
         hosts
+    }
+
+    /// The version that the app's own image is; `None` where instances fetch theirs from the repository.
+    pub fn image_version(&self) -> Option<Version> {
+        (!self.boots_from_repository()).then(|| self.image.version().unwrap_or_else(Version::latest))
+    }
+
+    /// The newest of the repository's versions, else the image's own.
+    pub fn newest_version<T>(&self, in_repository: BTreeMap<Version, T>) -> Option<Version> {
+        in_repository.into_keys().next_back().or_else(|| self.image_version())
+    }
+
+    /// Two instances at once might corrupt what they both write.
+    pub fn has_writable_volume(&self) -> bool {
+        self.volumes.iter().any(Volume::is_writable)
     }
 
     /// Whether an instance of this app fetches its artefact from the repository.

@@ -31,13 +31,13 @@ pub fn move_on(world: &World, members: &[Member<'_>], plan: &mut Plan, now: Time
         let Some(intent) = world.intents.get(name).filter(|i| !i.removed) else { continue };
         let members = by_app.get(name).map_or(&[][..], Vec::as_slice);
         let around = Around { world, app, intent, members, index, now };
-        // Watch mode only has to know which version is stable: it starts nothing, so nothing is ever ready of ours.
         if let Some((intent, entries)) = around.decision() {
             plan.actions.push(Action::Record { app: name.clone(), intent: Box::new(intent), entries });
             plan.wake_at = Some(now);
             deciding.insert(name.clone());
             continue;
         }
+        // Watch mode only has to know which version is stable: it starts nothing.
         if !world.platform.follow_only {
             around.acts(plan);
         }
@@ -73,11 +73,7 @@ impl Around<'_> {
         }
         match &intent.stable {
             None => {
-                let tag = || {
-                    (!self.app.boots_from_repository())
-                        .then(|| self.app.image.version().unwrap_or_else(Version::latest))
-                };
-                let version = self.index.versions(&self.app.name).into_keys().next_back().or_else(tag)?;
+                let version = self.app.newest_version(self.index.versions(&self.app.name))?;
                 let entry = self.entry("release", &version, "the first release of the app");
                 let mut first = Intent { stable: Some(version.clone()), ..intent.clone() };
                 first.releases.entry(version).or_insert_with_key(draft);
@@ -85,10 +81,13 @@ impl Around<'_> {
             }
             Some(stable) => {
                 let known = intent.releases.get(stable);
+                if known.is_some_and(|known| known.proven) {
+                    return None;
+                }
                 let now = draft(stable);
                 let is_new = match known {
                     None => can_run(&now),
-                    Some(known) => !known.proven && can_run(&now) && !known.runs_like(&now),
+                    Some(known) => can_run(&now) && !known.runs_like(&now),
                 };
                 if !is_new {
                     return None;
@@ -270,7 +269,7 @@ impl Around<'_> {
         let versions = self.index.versions(&self.app.name);
         let tag = || if self.app.boots_from_repository() { None } else { self.app.image.version() };
         let Some(newest) = versions.keys().next_back().cloned().or_else(tag) else { return };
-        let current = intent.active().filter(|d| d.is_candidate()).map(|d| &d.release).or(intent.stable.as_ref());
+        let current = intent.candidate().or(intent.stable.as_ref());
         let digest = versions.get(&newest).map_or(String::new(), |file| file.sha256.to_string());
         let is_rejected = intent.rejected.get(&newest).is_some_and(|rejected| *rejected == digest);
         let is_ending = intent.active().is_some_and(|d| !d.is_candidate());

@@ -166,7 +166,7 @@ impl Fleet<'_> {
     /// Two instances at once might corrupt what they both write: such an app is stopped before it is started.
     fn must_stop_first(&self) -> bool {
         let app = self.app;
-        app.deploy.strategy == Strategy::Recreate || (self.wanted == 1 && app.volumes.iter().any(|v| v.is_writable()))
+        app.deploy.strategy == Strategy::Recreate || (self.wanted == 1 && app.has_writable_volume())
     }
 
     /// The `count` lowest container names of the release that no container has, of whichever platform.

@@ -64,7 +64,7 @@ fn route(world: &World, name: &AppName, members: &[&Member<'_>]) -> AppRoute {
         others.map(|m| m.version.clone()).max().filter(|_| app.is_some())
     };
     // A release that is only gone back to is not looked at first: its routes change once, with the traffic.
-    let deployed = intent.and_then(Intent::active).filter(|d| d.is_candidate() && d.kind == Kind::Deploy);
+    let deployed = intent.and_then(Intent::underway).filter(|d| d.kind == Kind::Deploy);
     let candidate = deployed.map(|d| d.release.clone()).or_else(by_hand);
     let split = intent.map(|intent| split(intent, members, stable.as_ref())).unwrap_or_default();
     let named: BTreeSet<_> = members.iter().flat_map(|m| m.claim.paths.iter().cloned()).collect();

@@ -6,7 +6,6 @@ use super::view::upstream_name;
 use crate::core::app::StickyMode;
 use crate::core::names::{AppName, PathPrefix};
 use crate::core::routes::AppRoute;
-use crate::core::split::Percent;
 
 /// What a template needs to choose a release per request. There is none where one release takes everything and
 /// nobody previews another.
@@ -66,7 +65,6 @@ impl<'a> Split<'a> {
                 .rev()
                 .skip(1)
                 .rev()
-                .filter(|(_, share)| *share > Percent::NONE)
                 .map(|(version, share)| (share.to_string(), upstream_name(app, version)))
                 .collect(),
             preview: preview.map(|(secret, version)| (secret.to_string(), upstream_name(app, version))),

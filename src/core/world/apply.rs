@@ -183,10 +183,7 @@ impl World {
     }
 
     fn app_of(&self, id: &ContainerId) -> Option<AppName> {
-        match self.claim_of(self.containers.get(id)?) {
-            Claim::Instance(instance) => Some(instance.app),
-            Claim::None | Claim::Foreign | Claim::Refused { .. } => None,
-        }
+        self.release_of(id).map(|(app, _)| app)
     }
 
     fn release_of(&self, id: &ContainerId) -> Option<(AppName, Version)> {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::steer::{Decider, DeployRequest, GateChoice, record, refuse};
+use super::steer::{Decider, Decision, DeployRequest, GateChoice, record, refuse};
 use super::{Action, Done, Intent, Refusal, World};
 use crate::core::app::{App, Gate, Period, Strategy};
 use crate::core::deploy::{Deployment, End, Entry, Judged, Kind, Stage};
@@ -13,8 +13,6 @@ use crate::core::split::Percent;
 
 /// Canaries are watched this long with all traffic on them, unless the app says otherwise.
 const CANARY_BAKE: Period = Period::seconds(300);
-
-type Decision = Result<(Vec<Action>, Done), Refusal>;
 
 impl World {
     pub(super) fn deploy(
@@ -34,9 +32,9 @@ impl World {
             })?,
         };
         let release = self.release(declared, &intent, version, asked, index, who)?;
-        if let Some(active) = intent.active().filter(|d| d.is_candidate()) {
+        if let Some(active) = intent.underway() {
             if !(asked.replace || asked.automatic) {
-                return Err(Refusal::Busy { app: app.clone(), id: active.id.clone(), state: active.state() });
+                return Err(busy(active));
             }
             if asked.automatic && active.release == release.version {
                 return Err(refuse(app, format!("{} is being deployed", release.version)));
@@ -83,8 +81,8 @@ impl World {
         who: Decider<'_>,
     ) -> Decision {
         let declared = self.declared_app(app).ok_or_else(|| refuse(app, "it was removed".into()))?;
-        if let Some(active) = intent.active().filter(|d| d.is_candidate()) {
-            return Err(Refusal::Busy { app: app.clone(), id: active.id.clone(), state: active.state() });
+        if let Some(active) = intent.underway() {
+            return Err(busy(active));
         }
         let version = to.cloned().or_else(|| intent.previous.clone());
         let version = version.ok_or_else(|| refuse(app, "there is no earlier release to go back to".into()))?;
@@ -109,8 +107,8 @@ impl World {
 
     pub(super) fn swap(&self, app: &AppName, mut intent: Intent, who: Decider<'_>) -> Decision {
         let declared = self.declared_app(app).ok_or_else(|| refuse(app, "it was removed".into()))?;
-        if let Some(active) = intent.active().filter(|d| d.is_candidate()) {
-            return Err(Refusal::Busy { app: app.clone(), id: active.id.clone(), state: active.state() });
+        if let Some(active) = intent.underway() {
+            return Err(busy(active));
         }
         let other = intent.warm.clone().filter(|v| self.has_ready(app, v));
         let release = other.and_then(|v| intent.releases.get(&v).cloned());
@@ -143,7 +141,7 @@ impl World {
         let known = draft.artefact.is_some()
             || kept.is_some()
             || asked.image.is_some()
-            || (!app.boots_from_repository() && app.image.version().unwrap_or_else(Version::latest) == version);
+            || app.image_version() == Some(version.clone());
         if !known {
             let there: Vec<String> = index.versions(name).keys().map(ToString::to_string).collect();
             let there = if there.is_empty() { "no version".to_owned() } else { there.join(", ") };
@@ -193,7 +191,7 @@ impl World {
         who: Decider<'_>,
     ) -> Deployment {
         intent.deployments += 1;
-        let one_writer = self.wanted(app) <= 1 && release.app.volumes.iter().any(|v| v.is_writable());
+        let one_writer = self.wanted(app) <= 1 && release.app.has_writable_volume();
         let by_steps = kind == Kind::Deploy && strategy == Strategy::Canary;
         Deployment {
             id: format!("{}-{}", app.name, intent.deployments).into(),
@@ -261,6 +259,10 @@ impl World {
     }
 }
 
+fn busy(active: &Deployment) -> Refusal {
+    Refusal::Busy { app: active.app.clone(), id: active.id.clone(), state: active.state() }
+}
+
 /// How a deployment ends that is past promotion, or on its way back, when the next one begins.
 fn ending(stage: Stage) -> Stage {
     match stage {
@@ -275,8 +277,7 @@ fn newest(app: &App, asked: &DeployRequest, index: &Index) -> Option<Version> {
     if let Some(image) = &asked.image {
         return Some(image.version().unwrap_or_else(Version::latest));
     }
-    let tag = || (!app.boots_from_repository()).then(|| app.image.version().unwrap_or_else(Version::latest));
-    index.versions(&app.name).into_keys().next_back().or_else(tag)
+    app.newest_version(index.versions(&app.name))
 }
 
 /// Says beforehand what a deployment does.

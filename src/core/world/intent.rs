@@ -79,14 +79,19 @@ impl Intent {
         self.deployment.as_ref().filter(|d| d.is_active())
     }
 
+    /// The deployment that has not promoted its release yet, nor given it up.
+    pub fn underway(&self) -> Option<&Arc<Deployment>> {
+        self.active().filter(|d| d.is_candidate())
+    }
+
     /// The release that is to replace stable.
     pub fn candidate(&self) -> Option<&Version> {
-        self.active().filter(|d| d.is_candidate()).map(|d| &d.release)
+        self.underway().map(|d| &d.release)
     }
 
     /// The shares that were decided, before it is looked at who can serve.
     pub fn split(&self) -> Split {
-        match (self.active().filter(|d| d.is_candidate()), &self.split, &self.stable) {
+        match (self.underway(), &self.split, &self.stable) {
             (_, Some(split), _) => split.clone(),
             (Some(deployment), None, stable) => match deployment.stage.has_traffic() {
                 true => Split::between(stable.as_ref(), &deployment.release, deployment.share),

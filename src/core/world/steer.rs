@@ -57,7 +57,7 @@ pub struct Decider<'d> {
     pub secret: &'d str,
 }
 
-type Decision = Result<(Vec<Action>, Done), Refusal>;
+pub(super) type Decision = Result<(Vec<Action>, Done), Refusal>;
 
 impl World {
     pub(super) fn steer(&self, app: &AppName, steer: &Steer, who: Decider<'_>) -> Decision {
@@ -65,7 +65,7 @@ impl World {
         let intent = self.intents.get(app).cloned().unwrap_or_else(|| Intent::new(who.now));
         match steer {
             Steer::Deploy(request) => self.deploy(app, intent, request, who),
-            Steer::Rollback(version) => match intent.active().filter(|d| d.is_candidate()) {
+            Steer::Rollback(version) => match intent.underway() {
                 Some(active) if version.as_ref().is_none_or(|v| Some(v) == active.from.as_ref()) => {
                     self.abort(app, intent, who)
                 }
@@ -144,7 +144,7 @@ impl World {
         }
         let shares = split.iter().map(|(v, s)| format!("{v}={s}")).collect::<Vec<_>>().join(" ");
         let said = format!("the traffic of {app} is split {shares}");
-        let Some(current) = intent.active().filter(|d| d.is_candidate()).cloned() else {
+        let Some(current) = intent.underway().cloned() else {
             let is_stable = intent.stable.as_ref().is_some_and(|s| split.share(s) == Percent::ALL);
             let split = if is_stable { None } else { Some(split.clone()) };
             return Ok(note(app, Intent { split, ..intent }, "split", said, who));
