@@ -4,6 +4,7 @@
 //! written, or a signal that was sent, says nothing.
 
 mod access;
+mod drain;
 mod folder;
 mod foreign;
 mod log;
@@ -90,7 +91,14 @@ impl Balancer for Nginx {
 
     async fn drained(&self, address: SocketAddr, limit: Duration) {
         let deadline = Instant::now() + limit;
-        while process::has_connection_to(address) && Instant::now() < deadline {
+        // Workers of a master that was killed are nobody's children any more.
+        let orphans = process::orphans(&self.folder);
+        loop {
+            let mut leaving = self.master().map(|master| master.leaving_workers()).unwrap_or_default();
+            leaving.extend(orphans.iter().filter(|process| !process.accepts()));
+            if !drain::is_needed(address, &leaving) || Instant::now() >= deadline {
+                return;
+            }
             sleep(DRAIN_POLL).await;
         }
     }

@@ -1,7 +1,7 @@
 //! nginx's processes, as `/proc` shows them.
 
 use std::fs;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -28,6 +28,17 @@ impl Process {
     /// Whether it may still accept connections: nginx renames a worker that no longer does.
     pub fn accepts(&self) -> bool {
         self.is_alive() && !title(self.pid).contains("shutting down")
+    }
+
+    /// The inodes of its sockets, or `None` where it may not be looked into. A process that is gone has none.
+    pub fn sockets(&self) -> Option<Vec<u64>> {
+        let files = match fs::read_dir(format!("/proc/{}/fd", self.pid)) {
+            Ok(files) => files,
+            Err(_) => return (!self.is_alive()).then(Vec::new),
+        };
+        let links = files.flatten().filter_map(|file| fs::read_link(file.path()).ok());
+        let inode = |link: PathBuf| link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok();
+        Some(links.filter_map(inode).collect())
     }
 
     /// Sends a signal; `false` where that is not allowed or the process is gone.
@@ -59,7 +70,16 @@ impl Master {
 
     /// Workers that still accept connections.
     pub fn accepting_workers(&self) -> Vec<Process> {
-        children(self.0.pid).into_iter().filter_map(Process::at).filter(Process::accepts).collect()
+        self.workers().filter(Process::accepts).collect()
+    }
+
+    /// Workers of earlier generations, which finish what they have.
+    pub fn leaving_workers(&self) -> Vec<Process> {
+        self.workers().filter(|worker| !worker.accepts()).collect()
+    }
+
+    fn workers(&self) -> impl Iterator<Item = Process> {
+        children(self.0.pid).into_iter().filter_map(Process::at)
     }
 }
 
@@ -73,43 +93,6 @@ pub fn orphans(folder: &Folder) -> Vec<Process> {
         files.filter_map(|f| fs::read_link(f.path()).ok()).any(|target| target == log)
     };
     all_pids().filter(|pid| title(*pid).starts_with("nginx: ") && holds_our_log(*pid)).filter_map(Process::at).collect()
-}
-
-/// Whether this machine has an established TCP connection to the address. A container's own
-/// connections are in its network namespace and do not count.
-pub fn has_connection_to(address: SocketAddr) -> bool {
-    ["/proc/net/tcp", "/proc/net/tcp6"]
-        .into_iter()
-        .filter_map(|table| fs::read_to_string(table).ok())
-        .any(|table| table.lines().skip(1).any(|line| established_to(line) == Some(address)))
-}
-
-/// The remote address of a `/proc/net/tcp` line whose state is 01, ESTABLISHED (proc(5)).
-fn established_to(line: &str) -> Option<SocketAddr> {
-    let mut fields = line.split_ascii_whitespace().skip(2);
-    let remote = fields.next()?;
-    if fields.next()? != "01" {
-        return None;
-    }
-    let (address, port) = remote.split_once(':')?;
-    let port = u16::from_str_radix(port, 16).ok()?;
-    // Each group of 8 digits is one 32-bit word in this machine's byte order.
-    let words: Vec<[u8; 4]> = (0..address.len() / 8)
-        .filter_map(|i| u32::from_str_radix(address.get(i * 8..i * 8 + 8)?, 16).ok())
-        .map(u32::to_ne_bytes)
-        .collect();
-    let ip = match words.as_slice() {
-        [v4] => IpAddr::from(*v4),
-        [a, b, c, d] => {
-            let mut bytes = [0; 16];
-            for (slot, byte) in bytes.iter_mut().zip([a, b, c, d].into_iter().flatten()) {
-                *slot = *byte;
-            }
-            IpAddr::V6(Ipv6Addr::from(bytes)).to_canonical()
-        }
-        _ => return None,
-    };
-    Some(SocketAddr::new(ip, port))
 }
 
 fn title(pid: i32) -> String {
@@ -153,23 +136,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn connections_are_read_from_the_kernels_table() {
-        let line = "   1: 010012AC:C350 020012AC:1F90 01 00000000:00000000 00:00000000 00000000  0 0 1 1";
-        assert_eq!(established_to(line), Some("172.18.0.2:8080".parse().unwrap()));
-        assert_eq!(established_to(&line.replace(" 01 ", " 06 ")), None);
-        let v6 = "0: 0000000000000000FFFF0000010012AC:C350 0000000000000000FFFF0000020012AC:1F90 01 0:0";
-        assert_eq!(established_to(v6), Some("172.18.0.2:8080".parse().unwrap()));
-    }
-
-    #[test]
-    fn an_open_connection_is_seen_and_a_closed_one_is_not() {
+    fn an_open_socket_is_among_those_of_its_process() {
+        let own = Process::at(std::process::id() as i32).unwrap();
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        assert!(!has_connection_to(address));
-        let client = std::net::TcpStream::connect(address).unwrap();
-        assert!(has_connection_to(address));
-        drop(client);
-        assert!(!has_connection_to(address));
+        let link = fs::read_link(format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&listener))).unwrap();
+        let inode: u64 = link.to_str().unwrap().trim_matches(|c: char| !c.is_ascii_digit()).parse().unwrap();
+        assert!(own.sockets().unwrap().contains(&inode));
+        drop(listener);
+        assert!(!own.sockets().unwrap().contains(&inode));
     }
 
     #[test]
