@@ -110,6 +110,14 @@ async fn a_pushed_version_never_changes() {
     let damaged = platform.cli(&["repository", "push", "hello", "1.0.2", other.to_str().unwrap()]);
     assert!(String::from_utf8_lossy(&damaged.stderr).contains("damaged or cut off"), "{damaged:?}");
     assert_eq!(platform.cli(&["repository", "push", "hello", "../x", archive]).status.code(), Some(2));
+    // More than the connection takes in: whoever is refused early is still told why.
+    let large = platform.path("other/large.tgz");
+    std::fs::write(&large, vec![7; 12 << 20]).unwrap();
+    let refused = platform.cli(&["repository", "push", "hello", "../x", large.to_str().unwrap()]);
+    assert!(
+        refused.status.code() == Some(2) && String::from_utf8_lossy(&refused.stderr).contains("../x"),
+        "{refused:?}"
+    );
     assert!(!platform.path("repository/artefacts/hello/1.0.2").exists());
     assert!(platform.ok(&["repository", "verify"]).contains("everything is as it was stored"));
     platform.put("artefacts/hello/1.0.1/demo.tgz", &whole[..whole.len() / 2]);

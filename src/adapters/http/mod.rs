@@ -8,6 +8,7 @@ mod config;
 mod error;
 mod events;
 mod internal;
+mod linger;
 mod logs;
 mod pages;
 mod repository;

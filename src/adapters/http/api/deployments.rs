@@ -147,6 +147,12 @@ pub async fn show(
     Path((app, id)): Path<(String, String)>,
 ) -> Result<Json<DeploymentStatus>, Problem> {
     let app = AppName::parse(&app)?;
+    // The app's last one as the status has it, which may be a moment behind the ledger: who reads both sees one truth.
+    let view = context.snapshot.view();
+    let last = view.status.apps.iter().find(|a| a.name == app).and_then(|a| a.deployment.clone());
+    if let Some(last) = last.filter(|d| *d.id == *id) {
+        return Ok(Json(last));
+    }
     let found = context.ledger.deployment(&id)?.filter(|d| d.app == app);
     let missing =
         || Problem::new(StatusCode::NOT_FOUND, "unknown-deployment", format!("{app} has no deployment {id:?}"));

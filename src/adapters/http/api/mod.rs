@@ -13,7 +13,7 @@ use axum::extract::DefaultBodyLimit;
 use axum::middleware;
 use axum::routing::{get, post, put};
 
-use super::{Context, access, config, events, logs};
+use super::{Context, access, config, events, linger, logs};
 pub use by::By;
 use sent::Sent;
 
@@ -59,5 +59,6 @@ pub fn router(context: Context) -> Router {
         .route("/v1/repository/{app}/{version}/{file}", put(library::push).layer(DefaultBodyLimit::disable()))
         .fallback(platform::nothing)
         .layer(middleware::from_fn_with_state(context.clone(), access::check))
+        .layer(middleware::from_fn(linger::read_out))
         .with_state(context)
 }
