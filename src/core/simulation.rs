@@ -22,7 +22,7 @@ use super::split::{Percent, Split};
 use super::templates::Templates;
 use super::testing::{Random, at, container, platform};
 use super::world::{
-    Action, Command, Decider, DeployRequest, Fact, Intent, Steer, Switch, SwitchError, Unprepared, World,
+    Action, Command, Decider, DeployRequest, Fact, Intent, Steer, Switch, SwitchError, Undone, Unprepared, World,
 };
 
 const APPS: [(&str, &str); 4] = [
@@ -179,7 +179,10 @@ impl Outside {
             Action::Switch(switch) => self.switch(switch),
             Action::Start(spec) => {
                 if self.trouble(8) {
-                    self.facts.push_back(Fact::Started { name: spec.name.clone(), result: Err("no memory".into()) });
+                    self.facts.push_back(Fact::Started {
+                        name: spec.name.clone(),
+                        result: Err(Undone::Refused("no memory".into())),
+                    });
                     return;
                 }
                 self.next_id += 1;
@@ -253,7 +256,8 @@ impl Outside {
             for (version, share) in route.split.carriers().filter(|(v, _)| route.releases.contains_key(*v)) {
                 let mut tally = Tally::default();
                 for _ in 0..(share.fraction() * 40.0).ceil() as u32 {
-                    tally.count(0.01, fails(version) && self.random.one_in(3));
+                    let failed = fails(version) && self.random.one_in(3);
+                    tally.count(0.01, failed.then(|| self.random.draw()));
                 }
                 counts.push((app.clone(), version.clone(), tally));
             }

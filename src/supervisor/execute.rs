@@ -8,7 +8,7 @@ use crate::core::release::{Blob, Release};
 use crate::core::render::{Frame, Renderer, app_at_line};
 use crate::core::routes::Routes;
 use crate::core::templates::Templates;
-use crate::core::world::{Action, Fact, Switch, SwitchError, Unprepared};
+use crate::core::world::{Action, Fact, Switch, SwitchError, Undone, Unprepared};
 use crate::ports::balancer::{Balancer, BalancerError, Generation};
 use crate::ports::engine::{Engine, EngineError};
 use crate::ports::inbox::Inbox;
@@ -62,10 +62,10 @@ impl Hands {
             Action::Switch(switch) => self.switch(switch).await,
             Action::Start(spec) => match self.engine.start(&spec).await {
                 Err(EngineError::NameTaken(name)) => Fact::NameTaken(name),
-                result => Fact::Started { name: spec.name, result: result.map(Box::new).map_err(|e| e.to_string()) },
+                result => Fact::Started { name: spec.name, result: result.map(Box::new).map_err(undone) },
             },
             Action::Restart(id) => {
-                let result = self.engine.restart(&id).await.map_err(|e| e.to_string());
+                let result = self.engine.restart(&id).await.map_err(undone);
                 Fact::Restarted { id, result }
             }
             Action::Drain { id, address, limit } => {
@@ -182,6 +182,15 @@ impl Hands {
     }
 }
 
+fn undone(error: EngineError) -> Undone {
+    match error {
+        EngineError::Unreachable { .. } => Undone::Away(error.to_string()),
+        EngineError::NotFound(_) | EngineError::NameTaken(_) | EngineError::Refused(_) => {
+            Undone::Refused(error.to_string())
+        }
+    }
+}
+
 /// What to tell when an action could not even report.
 fn failed(action: &Action) -> Fact {
     let reason = || "it panicked; this is a bug of the platform".to_owned();
@@ -189,8 +198,8 @@ fn failed(action: &Action) -> Fact {
         Action::Switch(switch) => {
             Fact::Unswitched { generation: switch.generation, error: SwitchError::Trouble { reason: reason() } }
         }
-        Action::Start(spec) => Fact::Started { name: spec.name.clone(), result: Err(reason()) },
-        Action::Restart(id) => Fact::Restarted { id: id.clone(), result: Err(reason()) },
+        Action::Start(spec) => Fact::Started { name: spec.name.clone(), result: Err(Undone::Refused(reason())) },
+        Action::Restart(id) => Fact::Restarted { id: id.clone(), result: Err(Undone::Refused(reason())) },
         Action::Drain { id, .. } => Fact::Drained(id.clone()),
         Action::Stop { id, .. } => Fact::Stopped { id: id.clone(), result: Err(reason()) },
         Action::Prepare { app, release } => Fact::Prepared {

@@ -33,6 +33,7 @@ async fn another_version_by_hand_is_a_candidate_at_zero_percent() {
     let status = platform.until("a candidate", |s| app_of(s, "hello").is_some_and(|a| a["candidate"] == "1.0.1")).await;
     assert_eq!(app_of(&status, "hello").unwrap()["split"], serde_json::json!({ "1.0.0": 100, "1.0.1": 0 }));
     platform.until_status("candidate.hello.localhost", "/", 200).await;
+    platform.until_settled().await;
     assert_eq!(platform.get("candidate.hello.localhost", "/").await.json()["version"], "1.0.1");
     for _ in 0..20 {
         assert_eq!(platform.get("hello.localhost", "/").await.json()["version"], "1.0.0");

@@ -3,6 +3,8 @@
 //! Commands block the thread they run on, so the clients beside them need another.
 
 use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use crate::harness::{Load, Platform, app_of, docker, docker_or_skip};
 
@@ -310,14 +312,27 @@ async fn a_request_under_way_is_finished_by_the_instance_that_goes() {
         return;
     }
     let platform = with_versions("replicas = 1").await;
-    let slow = platform.get("hello.localhost", "/?slow=4000");
-    let deploy = async {
-        platform.until("it is under way", |_| true).await;
-        platform.ok(&["deploy", "hello", "--wait"]);
+    let address = platform.http_address();
+    let open = |text: &'static str| async move {
+        let mut client = TcpStream::connect(address).await.unwrap();
+        client.write_all(text.as_bytes()).await.unwrap();
+        client
     };
-    let (answer, ()) = tokio::join!(slow, deploy);
-    assert_eq!((answer.status, answer.json()["version"].as_str()), (200, Some("1.0.0")), "{answer:?}");
+    let answer = |mut client: TcpStream| async move {
+        let mut text = String::new();
+        client.read_to_string(&mut text).await.unwrap();
+        text
+    };
+    let slow = open("GET /?slow=20000 HTTP/1.1\r\nHost: hello.localhost\r\nConnection: close\r\n\r\n").await;
+    // nginx passes a request on once it has its headers: until then it has no connection to the instance.
+    let mut hesitant = open("GET / HTTP/1.1\r\nHost: hello.localhost\r\n").await;
+    let slow = tokio::spawn(answer(slow));
+    platform.ok(&["deploy", "hello", "--wait"]);
     assert_eq!(version(&platform).await, "1.1.0");
+    hesitant.write_all(b"Connection: close\r\n\r\n").await.unwrap();
+    for text in [answer(hesitant).await, slow.await.unwrap()] {
+        assert!(text.starts_with("HTTP/1.1 200 ") && text.contains("\"1.0.0\""), "{text}");
+    }
     until_state(&platform, "done").await;
 }
 
@@ -334,6 +349,7 @@ async fn maintenance_answers_with_a_page_while_a_release_is_made() {
     platform.ok(&["deploy", "hello", "--wait"]);
     platform.ok(&["maintenance", "hello", "off"]);
     platform.until_status("hello.localhost", "/", 200).await;
+    platform.until_settled().await;
     assert_eq!(version(&platform).await, "1.1.0");
 }
 

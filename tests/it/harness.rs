@@ -13,7 +13,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
 
 pub const BINARY: &str = env!("CARGO_BIN_EXE_platformer");
-pub const DEADLINE: Duration = Duration::from_secs(30);
+pub const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Whether Docker can be used. In CI it must be there; on a laptop the test skips, visibly.
 pub fn docker_or_skip() -> bool {
@@ -328,11 +328,14 @@ impl Platform {
     /// Waits until the app has exactly `count` ready instances and nginx serves them.
     pub async fn until_ready(&self, app: &str, count: usize) -> Value {
         self.until(&format!("{app} has {count} ready"), |s| {
-            app_of(s, app).is_some_and(|a| a["ready"] == count)
-                && s["generation"]["live"] == s["generation"]["wanted"]
-                && s["generation"]["live"].is_u64()
+            app_of(s, app).is_some_and(|a| a["ready"] == count) && is_settled(s)
         })
         .await
+    }
+
+    /// Until no worker of an older generation takes requests: before that, two requests may see two of them.
+    pub async fn until_settled(&self) {
+        self.until("nginx is settled", is_settled).await;
     }
 
     pub async fn until_problem(&self, subject: &str, reason: &str) -> Value {
@@ -619,4 +622,8 @@ impl Load {
         }
         (good, bad)
     }
+}
+
+fn is_settled(status: &Value) -> bool {
+    status["generation"]["live"].is_u64() && status["generation"]["live"] == status["generation"]["wanted"]
 }

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{BufRead, BufReader, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -115,7 +116,8 @@ impl Reader {
     }
 }
 
-/// One line: upstream, status, the status of each try, seconds, preview secret; separated by tabs.
+/// One line: upstream, status, the status of each try, seconds, preview secret, the visitor's cookies, his address,
+/// the request's id; separated by tabs.
 fn count(line: &str, counts: &mut Counts) {
     let mut fields = line.trim_end().split('\t');
     let mut next = || fields.next().unwrap_or_default();
@@ -130,7 +132,16 @@ fn count(line: &str, counts: &mut Counts) {
     }
     // A retry hides a failure from the client; it is the release's all the same. `-` is a try without an answer.
     let failed = tries.split([',', ':']).map(str::trim).any(|s| s.starts_with('5') || s == "-");
-    tally.count(seconds.parse().unwrap_or(0.0), failed);
+    let (cookies, address, request) = (next(), next(), next());
+    // Who has no cookie is given a release anew with each request: every one counts by itself.
+    let visitor = if cookies.trim_matches('-').is_empty() { hash(&[request]) } else { hash(&[cookies, address]) };
+    tally.count(seconds.parse().unwrap_or(0.0), failed.then_some(visitor));
+}
+
+fn hash(words: &[&str]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    words.hash(&mut hasher);
+    hasher.finish()
 }
 
 #[cfg(test)]
@@ -156,6 +167,16 @@ mod tests {
                      half a line";
         let expected = [("shop@1.0", (3, 2, 1)), ("shop@2.0", (1, 0, 0))];
         assert_eq!(counted(lines), expected.map(|(k, v)| (k.to_owned(), v)).into());
+    }
+
+    #[test]
+    fn one_visitor_is_one_however_often_he_fails() {
+        let failing = |visitor: &str, n: u32| format!("app.shop.1.0\t500\t500\t0.001\t--\t{visitor}\t::1\tid{n}\n");
+        let mut counts = Counts::new();
+        (0..5).for_each(|n| count(&failing("abc-", n), &mut counts));
+        assert_eq!(counts.values().map(|t| (t.failures, t.met_by.len())).collect::<Vec<_>>(), [(5, 1)]);
+        (5..7).for_each(|n| count(&failing("--", n), &mut counts));
+        assert_eq!(counts.values().map(|t| (t.failures, t.met_by.len())).collect::<Vec<_>>(), [(7, 3)]);
     }
 
     #[test]

@@ -29,12 +29,14 @@ pub struct Crash {
 pub struct Observed {
     /// Instances the app is to have.
     pub wanted: usize,
+    /// Since when the engine answers; while it does not, nothing can get ready and no time for that runs.
+    pub engine_since: Option<Timestamp>,
     /// Whether image, artefact and config are secured; `None` while that is under way.
     pub prepared: Option<Result<(), String>>,
     pub candidate_ready: usize,
     /// Our instances of the candidate that exist at all.
     pub candidate_left: usize,
-    /// How long the longest has been waiting to become ready, and why it is not.
+    /// How long the longest has been waiting to become ready with an engine that answers, and why it is not.
     pub unready: Option<(Duration, String)>,
     /// Our instances of the old release that exist at all.
     pub old_left: usize,
@@ -63,9 +65,10 @@ pub fn advance(deployment: &Deployment, seen: &Observed, now: Timestamp) -> Opti
     moved.or(looked.then_some(current))
 }
 
-/// When something follows from time alone, at the latest.
-pub fn wake_at(deployment: &Deployment) -> Option<Timestamp> {
-    let after = |period: Duration| deployment.since.checked_add(period).ok();
+/// When something may follow from time alone: the next such moment, if there is one.
+pub fn wake_at(deployment: &Deployment, now: Timestamp) -> Option<Timestamp> {
+    // What is past has been looked at; naming it again would keep the loop awake for nothing.
+    let after = |period: Duration| deployment.since.checked_add(period).ok().filter(|at| *at > now);
     if deployment.halt.is_some() {
         return None;
     }
@@ -172,7 +175,8 @@ fn starting(current: &Deployment, seen: &Observed, now: Timestamp) -> Option<Dep
     }
     let waits_for_old = current.stop_first && seen.old_left > 0;
     let limit = current.ready_timeout.get();
-    if elapsed(current.since, now) >= limit && !waits_for_old {
+    let is_late = seen.engine_since.is_some_and(|since| elapsed(current.since.max(since), now) >= limit);
+    if is_late && !waits_for_old {
         let why = seen.unready.as_ref().map_or("no instance was started", |(_, why)| why);
         return Some(current.give_up(format!("not ready within {}: {why}", current.ready_timeout), now));
     }
@@ -189,7 +193,9 @@ fn healthy(current: &Deployment, seen: &Observed, now: Timestamp) -> Option<Depl
     }
     if seen.candidate_ready < seen.wanted.min(1) {
         let why = seen.unready.as_ref().map_or("no reason is known", |(_, why)| why);
-        let gone = lived >= current.ready_timeout.get();
+        let gone = seen
+            .engine_since
+            .is_some_and(|since| elapsed(current.since.max(since), now) >= current.ready_timeout.get());
         return gone.then(|| current.give_up(format!("it did not stay ready: {why}"), now));
     }
     if lived < current.monitor.get() {
@@ -252,11 +258,18 @@ mod tests {
     }
 
     fn ready() -> Observed {
-        Observed { wanted: 2, candidate_ready: 2, candidate_left: 2, old_left: 2, ..Observed::default() }
+        Observed {
+            wanted: 2,
+            engine_since: Some(at(0)),
+            candidate_ready: 2,
+            candidate_left: 2,
+            old_left: 2,
+            ..Observed::default()
+        }
     }
 
     fn tally(requests: u64, failures: u64) -> Tally {
-        Tally { requests, failures, ..Tally::default() }
+        Tally { requests, failures, met_by: (0..failures.min(3)).collect(), ..Tally::default() }
     }
 
     fn next(deployment: &Deployment, seen: &Observed, seconds: i64) -> (String, String) {
@@ -269,6 +282,7 @@ mod tests {
         let starting = deployment(Strategy::BlueGreen, Stage::Starting);
         let seen = Observed {
             wanted: 2,
+            engine_since: Some(at(0)),
             candidate_ready: 1,
             unready: Some((Duration::from_secs(119), "connection refused".into())),
             ..Observed::default()
@@ -345,6 +359,41 @@ mod tests {
         assert_eq!(next(&switching, &served, 1).0, "promoted");
         let baking = Deployment { bake: Period::seconds(60), ..switching };
         assert_eq!(next(&baking, &served, 1).0, "baking");
+    }
+
+    #[test]
+    fn a_share_set_by_hand_ends_with_the_pause_where_no_step_follows() {
+        let by_hand = |strategy, step, hurried| {
+            let paused = deployment(strategy, Stage::Routing { step });
+            let share = Percent::parse("48").unwrap();
+            Deployment { halt: Some(Halt::Paused), share, hurried, ..paused }.resumed("resumed", at(1))
+        };
+        for (deployment, share) in [
+            (by_hand(Strategy::Canary, 0, false), "48"),
+            (by_hand(Strategy::Canary, 0, true), "100"),
+            (by_hand(Strategy::Canary, 3, false), "100"),
+            (by_hand(Strategy::BlueGreen, 0, false), "100"),
+        ] {
+            assert_eq!((deployment.halt, deployment.share), (None, Percent::parse(share).unwrap()));
+        }
+    }
+
+    #[test]
+    fn nothing_that_is_past_keeps_the_loop_awake() {
+        for (stage, now) in [(Stage::Starting, 500), (Stage::Routing { step: 0 }, 100), (Stage::Baking, 9_999)] {
+            let deployment = deployment(Strategy::Canary, stage);
+            assert!(wake_at(&deployment, at(now)).is_none_or(|next| next > at(now)), "{stage:?}");
+        }
+        assert_eq!(wake_at(&deployment(Strategy::Canary, Stage::Routing { step: 0 }), at(100)), Some(at(1_800)));
+    }
+
+    #[test]
+    fn no_time_to_get_ready_runs_while_the_engine_is_away() {
+        let starting = deployment(Strategy::BlueGreen, Stage::Starting);
+        let seen = |engine_since| Observed { wanted: 2, engine_since, ..Observed::default() };
+        assert_eq!(next(&starting, &seen(None), 500).0, "starting");
+        assert_eq!(next(&starting, &seen(Some(at(400))), 519).0, "starting");
+        assert_eq!(next(&starting, &seen(Some(at(400))), 520).0, "aborting");
     }
 
     #[test]

@@ -1,20 +1,29 @@
 //! What a deployment has seen so far, and what that says of the candidate.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::advance::elapsed;
 use super::evidence::{ALARM, Evidence, wilson};
-use super::tally::Tally;
+use super::tally::{SEVERAL, Tally};
 use crate::core::split::Percent;
 
 /// A failure rate below this is never a reason to roll back.
 const LEAST_RATE: f64 = 0.005;
 /// With nothing to compare with, or with both failing, more than this is too much.
 const TOO_MUCH: f64 = 0.05;
-/// What counts as slow: slower than this part of stable's own requests.
+/// Fewer failures than this may be one visitor's own trouble, since a visitor stays with a release: they count
+/// once several visitors met them (delivery.md A, risks).
+const FEW: u64 = 20;
+/// What counts as slow: slower than this part of stable's own requests …
 const SLOW: f64 = 0.95;
+/// … and slower than this many milliseconds: nobody minds less, and a busy machine makes it by chance.
+const LEAST_SLOW: f64 = 100.0;
+/// A release that has just got its first traffic may be slow for so long: caches and compilers warm up.
+const WARM_UP: Duration = Duration::from_secs(15);
 
 /// Counts and evidence of one deployment. The counts of a step begin anew with it, the evidence goes on.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -23,6 +32,8 @@ pub struct Judged {
     pub stable: Tally,
     failing: Evidence,
     slow: Evidence,
+    /// When the candidate was first asked anything.
+    began_at: Option<Timestamp>,
     /// Requests of the candidate in this step.
     pub in_step: u64,
     pub looked_at: Option<Timestamp>,
@@ -46,23 +57,34 @@ impl Judged {
         self.failing.look(share, candidate.failures, stable.failures);
         self.candidate.add(candidate);
         self.stable.add(stable);
-        if let Some(limit) = self.stable.quantile(SLOW).filter(|_| self.stable.requests >= 100) {
+        if candidate.requests > 0 {
+            self.began_at.get_or_insert(now);
+        }
+        let is_warm = self.began_at.is_some_and(|at| elapsed(at, now) >= WARM_UP);
+        if let Some(limit) = self.slow_limit().filter(|_| is_warm) {
             self.slow.look(share, candidate.slower_than(limit), stable.slower_than(limit));
         }
         self.in_step += candidate.requests;
         self.looked_at = Some(now);
     }
 
+    /// The bucket above which a request is slow; none while stable has shown too little.
+    fn slow_limit(&self) -> Option<usize> {
+        let own = self.stable.quantile(SLOW).filter(|_| self.stable.requests >= 100)?;
+        Some(own.max(Tally::bucket(LEAST_SLOW)))
+    }
+
     pub fn verdict(&self) -> Verdict {
         let (ours, theirs) = (rate(&self.candidate), rate(&self.stable));
-        if self.failing.alarms() && self.candidate.failure_rate() >= LEAST_RATE {
+        let is_shared = self.candidate.met_by.len() >= SEVERAL || self.candidate.failures >= FEW;
+        if self.failing.alarms() && is_shared && self.candidate.failure_rate() >= LEAST_RATE {
             let odds = self.failing.odds().min(1e9);
             return Verdict::Worse(format!(
                 "the candidate fails more often than stable: {ours} against {theirs} (odds {odds:.0}:1, limit {ALARM}:1)"
             ));
         }
         if self.slow.alarms() {
-            let limit = self.stable.quantile(SLOW).map_or(0.0, Tally::bound);
+            let limit = self.slow_limit().map_or(LEAST_SLOW, Tally::bound);
             return Verdict::Worse(format!(
                 "the candidate is slower than stable: more of its requests take over {limit:.0} ms (odds {:.0}:1, limit {ALARM}:1)",
                 self.slow.odds().min(1e9)
@@ -114,4 +136,48 @@ fn rate(tally: &Tally) -> String {
         low * 100.0,
         high * 100.0
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::testing::at;
+
+    fn tally(requests: u64, seconds: f64, failed: impl Fn(u64) -> Option<u64>) -> Tally {
+        let mut tally = Tally::default();
+        (0..requests).for_each(|n| tally.count(seconds, failed(n)));
+        tally
+    }
+
+    /// What is said of a candidate whose requests take so long, looked at every 5 s from the first one on.
+    fn of_slow(candidate: f64, stable: f64, looks: i64) -> Verdict {
+        let mut judged = Judged::default();
+        for n in 0..looks {
+            judged.look(&tally(40, candidate, |_| None), &tally(160, stable, |_| None), at(n * 5));
+        }
+        judged.verdict()
+    }
+
+    #[test]
+    fn a_candidate_is_slow_where_people_notice_and_once_it_is_warm() {
+        assert_eq!(of_slow(0.008, 0.002, 20), Verdict::Fine, "6 ms more are nobody's loss");
+        assert_eq!(of_slow(0.300, 0.002, 3), Verdict::Fine, "it warms up");
+        let Verdict::Worse(reason) = of_slow(0.300, 0.002, 6) else { panic!("300 ms against 2 ms") };
+        assert!(reason.contains("over 128 ms"), "{reason}");
+        assert_eq!(of_slow(0.300, 0.300, 20), Verdict::Fine, "stable is no quicker");
+    }
+
+    #[test]
+    fn few_failures_of_one_visitor_are_his_own_until_they_are_many() {
+        let verdict = |failures: u64, visitors: u64| {
+            let mut judged = Judged::default();
+            let failed = |n: u64| (n < failures).then_some(n % visitors);
+            judged.look(&tally(100, 0.01, failed), &tally(1_000, 0.01, |_| None), at(0));
+            judged.verdict()
+        };
+        assert_eq!(verdict(12, 1), Verdict::Fine);
+        assert_eq!(verdict(12, 2), Verdict::Fine);
+        assert!(matches!(verdict(12, 3), Verdict::Worse(_)));
+        assert!(matches!(verdict(25, 1), Verdict::Worse(_)));
+    }
 }

@@ -135,6 +135,21 @@ impl Deployment {
         Self { stage, since: now, reason: reason.into(), ended_at, ..self.clone() }
     }
 
+    /// Whether steps with a share of their own are left; after them it carries everything.
+    fn has_steps(&self, step: usize) -> bool {
+        self.strategy == Strategy::Canary && !self.hurried && step < self.canary.steps.len()
+    }
+
+    /// Goes on by itself. A share that was set by hand lasts until the next step; where there is none it ends.
+    pub fn resumed(&self, reason: impl Into<String>, now: Timestamp) -> Self {
+        let share = match self.stage {
+            Stage::Routing { step } if !self.has_steps(step) => Percent::ALL,
+            Stage::Baking => Percent::ALL,
+            _ => self.share,
+        };
+        Self { halt: None, share, ..self.at(self.stage, reason, now) }
+    }
+
     /// Gives up, for this reason. Before anybody saw the candidate it has failed, after that it is rolled back.
     pub fn give_up(&self, reason: impl Into<String>, now: Timestamp) -> Self {
         let end = if self.stage.has_traffic() { End::RolledBack } else { End::Failed };

@@ -38,8 +38,7 @@ pub(super) fn routing(current: &Deployment, step: usize, seen: &Observed, now: T
             current.give_up(format!("an instance was not ready within {}: {why}", current.ready_timeout), now),
         );
     }
-    let is_last = step >= current.canary.steps.len();
-    if current.strategy == Strategy::Canary && !is_last && !current.hurried {
+    if current.has_steps(step) {
         return canary(current, step, now);
     }
     if !carries_all || current.share != Percent::ALL {

@@ -14,7 +14,7 @@ use crate::core::names::{AppName, Version};
 use crate::core::release::Release;
 use crate::core::repository::Index;
 use crate::core::split::Percent;
-use crate::core::world::{Action, Condition, Intent, JobSpec, Member, Unprepared, World, by_app};
+use crate::core::world::{Action, Condition, EngineState, Intent, JobSpec, Member, Unprepared, World, by_app};
 
 /// What could not be secured is tried again after this long.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -153,10 +153,15 @@ impl Around<'_> {
             Some((_, Unprepared::Never(reason))) => Some(Err(reason.clone())),
             Some((_, Unprepared::Later(_))) | None => None,
         };
+        let engine_since = match world.engine {
+            EngineState::Connected { since } => Some(since),
+            EngineState::Unknown { .. } => None,
+        };
         let unready = ours(true)
             .filter(|m| !m.is_ready() && !matches!(m.condition, Condition::Draining))
             .map(|m| {
-                let age = Duration::try_from(self.now.duration_since(m.container.created_at)).unwrap_or_default();
+                let since = engine_since.map_or(self.now, |since| since.max(m.container.created_at));
+                let age = Duration::try_from(self.now.duration_since(since)).unwrap_or_default();
                 (age, m.reason.clone().unwrap_or_else(|| "no probe has passed".into()))
             })
             .max_by_key(|(age, _)| *age);
@@ -167,6 +172,7 @@ impl Around<'_> {
         let fresh = |version: Option<&Version>| version.and_then(|v| Some(traffic?.fresh(v))).unwrap_or_default();
         Observed {
             wanted,
+            engine_since,
             prepared,
             candidate_ready: ours(true).filter(|m| m.is_ready()).count(),
             // What stays warm by an earlier decision is not the candidate's to be taken away.
@@ -209,7 +215,7 @@ impl Around<'_> {
             }
         }
         if let Some(deployment) = self.intent.active() {
-            if let Some(at) = wake_at(deployment) {
+            if let Some(at) = wake_at(deployment, self.now) {
                 plan.wake_by(at);
             }
             self.gate(deployment, plan);

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::{
     Action, Backoff, Claim, EngineState, Fact, Health, Intent, Phase, Refused, Retiring, SwitchError, Switching,
-    Unprepared, World,
+    Undone, Unprepared, World,
 };
 use crate::core::container::{Container, ContainerId, RunState};
 use crate::core::names::{AppName, Version};
@@ -15,6 +15,8 @@ use crate::core::repository::Index;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// Pause before an engine that did not answer is asked for the same again.
+const AWAY: Duration = Duration::from_secs(1);
 /// An instance that lived this long did not crash at start: the next death begins with a short pause again.
 const HEALTHY_LIFE: Duration = Duration::from_secs(10);
 
@@ -71,7 +73,7 @@ impl World {
                 let release = self.starting.remove(&name);
                 match (release, result) {
                     (_, Ok(container)) => self.see(*container, now),
-                    (Some(release), Err(reason)) => self.back_off(release, reason, now),
+                    (Some(release), Err(why)) => self.undone(release, why, now),
                     (None, Err(_)) => {}
                 }
             }
@@ -81,8 +83,8 @@ impl World {
             }
             Fact::Restarted { id, result } => {
                 self.busy.remove(&id);
-                if let (Err(reason), Some(release)) = (result, self.release_of(&id)) {
-                    self.back_off(release, reason, now);
+                if let (Err(why), Some(release)) = (result, self.release_of(&id)) {
+                    self.undone(release, why, now);
                 }
             }
             Fact::Drained(id) => {
@@ -277,6 +279,17 @@ impl World {
                 self.prepared.insert(release);
             }
             Err(why) => _ = self.unprepared.insert(release, (now, why)),
+        }
+    }
+
+    /// An engine that is away is tried again soon, and held against no release.
+    fn undone(&mut self, release: (AppName, Version), why: Undone, now: Timestamp) {
+        match why {
+            Undone::Refused(reason) => self.back_off(release, reason, now),
+            Undone::Away(reason) => {
+                let failures = self.backoff.get(&release).map_or(0, |b| b.failures);
+                self.backoff.insert(release, Backoff { failures, until: now + AWAY, reason });
+            }
         }
     }
 

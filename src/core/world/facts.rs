@@ -64,13 +64,13 @@ pub enum Fact {
     /// An instance was started, and is as given.
     Started {
         name: String,
-        result: Result<Box<Container>, String>,
+        result: Result<Box<Container>, Undone>,
     },
     /// A container that we had not seen has the name: another one is tried at once.
     NameTaken(String),
     Restarted {
         id: ContainerId,
-        result: Result<(), String>,
+        result: Result<(), Undone>,
     },
     /// nginx has no connection left to the instance, or its time to drain is up.
     Drained(ContainerId),
@@ -93,6 +93,14 @@ pub enum Fact {
     Counted(Vec<(AppName, Version, Tally)>),
     /// Nothing happened; time has passed.
     Tick,
+}
+
+/// Why the engine did not do what it was asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Undone {
+    /// It did not answer: nobody's instance is to blame.
+    Away(String),
+    Refused(String),
 }
 
 /// Why a release's contents are not secured.

@@ -17,7 +17,7 @@ mod traffic;
 
 pub use balancer::{Balancer, Refused, Switching};
 pub use command::{Command, Done, Refusal};
-pub use facts::{Action, Fact, Found, InstanceSpec, JobSpec, Switch, SwitchError, Unprepared};
+pub use facts::{Action, Fact, Found, InstanceSpec, JobSpec, Switch, SwitchError, Undone, Unprepared};
 pub use health::{Condition, Health, ProbeKind, ProbeTarget};
 pub use intent::Intent;
 pub use members::{Member, by_app};

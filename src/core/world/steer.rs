@@ -92,8 +92,7 @@ impl World {
                 if current.strategy == Strategy::Manual && current.stage.has_traffic() {
                     return Err(refuse(app, "a manual deployment is moved on by `split` and `promote`".into()));
                 }
-                let resumed = current.at(current.stage, format!("resumed by {}", who.by), who.now);
-                Ok(record(app, intent, Deployment { halt: None, ..resumed }, "resume", who))
+                Ok(record(app, intent, current.resumed(format!("resumed by {}", who.by), who.now), "resume", who))
             }
             Steer::Abort => self.abort(app, intent, who),
             Steer::Split(split) => self.split(app, intent, split, who),
