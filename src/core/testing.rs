@@ -2,8 +2,11 @@
 
 use jiff::Timestamp;
 
+use super::app::{Canary, Period, Strategy};
 use super::container::{Attachment, Container, ContainerId, Owner, RunState};
-use super::names::Domain;
+use super::deploy::{Deployment, Judged, Kind, Stage};
+use super::names::{AppName, Domain, Version};
+use super::split::Percent;
 use super::world::Platform;
 use super::zone::DnsOptions;
 
@@ -67,5 +70,38 @@ impl Random {
     /// At least 0, less than 1.
     pub fn fraction(&mut self) -> f64 {
         (self.draw() >> 11) as f64 / (1u64 << 53) as f64
+    }
+}
+
+/// A deployment of shop 2.0 over 1.0 that is in this stage since the first second.
+pub fn deployment(strategy: Strategy, stage: Stage) -> Deployment {
+    Deployment {
+        id: "shop-1".into(),
+        app: AppName::parse("shop").unwrap(),
+        release: Version::parse("2.0").unwrap(),
+        from: Version::parse("1.0").ok(),
+        kind: Kind::Deploy,
+        strategy,
+        canary: Canary::default(),
+        bake: Period::seconds(if strategy == Strategy::Canary { 300 } else { 0 }),
+        ready_timeout: Period::seconds(120),
+        monitor: Period::seconds(5),
+        deaths_before: 0,
+        stop_first: false,
+        keep_old: false,
+        gate: None,
+        gate_result: None,
+        by: "test".into(),
+        started_at: at(0),
+        ended_at: None,
+        stage,
+        halt: None,
+        since: at(0),
+        reason: String::new(),
+        plan: Vec::new(),
+        preview: "secret".into(),
+        share: Percent::parse("5").unwrap(),
+        hurried: false,
+        judged: Judged::default(),
     }
 }

@@ -220,42 +220,9 @@ fn gate_reason(result: &GateResult) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::app::{Canary, Period};
-    use crate::core::deploy::{End, Halt, Judged, Kind};
-    use crate::core::names::{AppName, Version};
-    use crate::core::testing::at;
-
-    fn deployment(strategy: Strategy, stage: Stage) -> Deployment {
-        Deployment {
-            id: "shop-1".into(),
-            app: AppName::parse("shop").unwrap(),
-            release: Version::parse("2.0").unwrap(),
-            from: Version::parse("1.0").ok(),
-            kind: Kind::Deploy,
-            strategy,
-            canary: Canary::default(),
-            bake: Period::seconds(if strategy == Strategy::Canary { 300 } else { 0 }),
-            ready_timeout: Period::seconds(120),
-            monitor: Period::seconds(5),
-            deaths_before: 0,
-            stop_first: false,
-            keep_old: false,
-            gate: None,
-            gate_result: None,
-            by: "test".into(),
-            started_at: at(0),
-            ended_at: None,
-            stage,
-            halt: None,
-            since: at(0),
-            reason: String::new(),
-            plan: Vec::new(),
-            preview: "secret".into(),
-            share: Percent::parse("5").unwrap(),
-            hurried: false,
-            judged: Judged::default(),
-        }
-    }
+    use crate::core::app::Period;
+    use crate::core::deploy::{End, Halt};
+    use crate::core::testing::{at, deployment};
 
     fn ready() -> Observed {
         Observed {
@@ -359,23 +326,6 @@ mod tests {
         assert_eq!(next(&switching, &served, 1).0, "promoted");
         let baking = Deployment { bake: Period::seconds(60), ..switching };
         assert_eq!(next(&baking, &served, 1).0, "baking");
-    }
-
-    #[test]
-    fn a_share_set_by_hand_ends_with_the_pause_where_no_step_follows() {
-        let by_hand = |strategy, step, hurried| {
-            let paused = deployment(strategy, Stage::Routing { step });
-            let share = Percent::parse("48").unwrap();
-            Deployment { halt: Some(Halt::Paused), share, hurried, ..paused }.resumed("resumed", at(1))
-        };
-        for (deployment, share) in [
-            (by_hand(Strategy::Canary, 0, false), "48"),
-            (by_hand(Strategy::Canary, 0, true), "100"),
-            (by_hand(Strategy::Canary, 3, false), "100"),
-            (by_hand(Strategy::BlueGreen, 0, false), "100"),
-        ] {
-            assert_eq!((deployment.halt, deployment.share), (None, Percent::parse(share).unwrap()));
-        }
     }
 
     #[test]

@@ -75,3 +75,26 @@ fn canary(current: &Deployment, step: usize, now: Timestamp) -> Option<Deploymen
 pub(super) fn promoted(current: &Deployment, now: Timestamp) -> Deployment {
     current.at(Stage::Promoted, "it carries all traffic and is stable now", now)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::testing::{at, deployment};
+
+    #[test]
+    fn a_share_set_by_hand_ends_with_the_pause_where_no_step_follows() {
+        let by_hand = |strategy, step, hurried| {
+            let paused = deployment(strategy, Stage::Routing { step });
+            let share = Percent::parse("48").unwrap();
+            Deployment { halt: Some(Halt::Paused), share, hurried, ..paused }.resumed("resumed", at(1))
+        };
+        for (deployment, share) in [
+            (by_hand(Strategy::Canary, 0, false), "48"),
+            (by_hand(Strategy::Canary, 0, true), "100"),
+            (by_hand(Strategy::Canary, 3, false), "100"),
+            (by_hand(Strategy::BlueGreen, 0, false), "100"),
+        ] {
+            assert_eq!((deployment.halt, deployment.share), (None, Percent::parse(share).unwrap()));
+        }
+    }
+}
