@@ -16,7 +16,7 @@ use super::execute::Hands;
 use super::lock;
 use crate::core::names::AppName;
 use crate::core::plan::{Plan, Problem, Status, plan, status};
-use crate::core::world::{Action, Command, Condition, Decider, DeployRequest, Done, Fact, Intent, Steer, World};
+use crate::core::world::{Action, Command, Condition, Decider, DeployRequest, Done, Intent, Steer, World};
 use crate::ports::inbox::{CommandError, Message};
 use crate::ports::ledger::Ledger;
 use crate::ports::snapshot::{Releases, Snapshot, View};
@@ -46,41 +46,46 @@ type Answer = (oneshot::Sender<Result<Done, CommandError>>, Result<Done, Command
 impl Loop {
     /// Runs until the platform is closed: then nothing of ours is left running that was not to be kept.
     pub async fn run(mut self) -> String {
-        let mut wake_at = None;
+        let mut wake_at = Timestamp::now();
         loop {
-            let now = Timestamp::now();
-            let wait = wake_at
-                .map_or(ANYWAY, |at: Timestamp| at.duration_since(now).try_into().unwrap_or(Duration::ZERO))
-                .min(ANYWAY);
-            match timeout(wait, self.messages.recv()).await {
+            let wait = wake_at.duration_since(Timestamp::now()).try_into().unwrap_or(Duration::ZERO);
+            let mut is_due = match timeout(wait, self.messages.recv()).await {
                 Ok(Some(message)) => self.take(message),
                 Ok(None) => return "nobody is left to tell it anything".into(),
-                Err(_) => self.world.apply(Fact::Tick, Timestamp::now()),
-            }
+                Err(_) => true,
+            };
             for _ in 0..BATCH {
                 match self.messages.try_recv() {
-                    Ok(message) => self.take(message),
+                    Ok(message) => is_due |= self.take(message),
                     Err(_) => break,
                 }
             }
+            if !is_due {
+                continue;
+            }
             let plan = self.turn();
-            wake_at = plan.wake_at;
+            let anyway = Timestamp::now() + ANYWAY;
+            wake_at = plan.wake_at.map_or(anyway, |at| at.min(anyway));
             if self.is_closed() {
                 return CLOSED.into();
             }
         }
     }
 
-    fn take(&mut self, message: Message) {
+    /// Takes in a message. Returns whether a plan has to be made of it.
+    fn take(&mut self, message: Message) -> bool {
         let now = Timestamp::now();
         match message {
             Message::Fact(fact) => {
                 tracing::debug!(?fact, "fact");
+                let is_news = self.world.is_news(&fact);
                 self.world.apply(fact, now);
+                is_news
             }
             Message::Command { command, by, reply } => {
                 let answer = self.command(&command, &by, now);
                 self.answers.push((reply, answer));
+                true
             }
         }
     }

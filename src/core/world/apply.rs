@@ -21,6 +21,22 @@ const AWAY: Duration = Duration::from_secs(1);
 const HEALTHY_LIFE: Duration = Duration::from_secs(10);
 
 impl World {
+    /// Whether the fact says anything that the plan could depend on and that is not known already: most probes
+    /// only find what the one before found.
+    pub fn is_news(&self, fact: &Fact) -> bool {
+        match fact {
+            Fact::Probed { id, started_at, verdict } => {
+                self.containers.get(id).is_some_and(|c| c.started_at == *started_at)
+                    && self.health.get(id).is_none_or(|h| (&h.started_at, &h.verdict) != (started_at, verdict))
+            }
+            Fact::Counted(counts) => counts
+                .iter()
+                .any(|(app, ..)| self.intents.get(app).is_some_and(|i| i.active().is_some() || i.split.is_some())),
+            Fact::Seen(container) => self.containers.get(&container.id).is_none_or(|known| **known != **container),
+            _ => true,
+        }
+    }
+
     pub fn apply(&mut self, fact: Fact, now: Timestamp) {
         match fact {
             Fact::Listed { containers, networks, local } => {
