@@ -19,6 +19,7 @@ mod repository;
 mod resolver;
 mod status;
 mod steer;
+mod token;
 mod up;
 mod watch;
 mod why;
@@ -108,6 +109,8 @@ enum Verb {
     Restart(apps::Named),
     /// Take an app away; its files stay unless --files
     Remove(apps::Remove),
+    /// Who may do what over the API: create, list, revoke tokens
+    Token(token::Token),
     /// Make this machine ask our DNS server, or put back what was there
     Resolver(resolver::Resolver),
     /// Check Docker, ports, nginx, DNS, disk, clock, permissions
@@ -175,6 +178,7 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
         Verb::Start(verb) => verb.run("start", &client()?, &globals).await,
         Verb::Stop(verb) => verb.run("stop", &client()?, &globals).await,
         Verb::Restart(verb) => verb.run("restart", &client()?, &globals).await,
+        Verb::Token(verb) => verb.run(&client()?, &globals).await,
         Verb::Remove(verb) => verb.run(&client()?, &globals).await,
     }
 }

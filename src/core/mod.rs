@@ -2,6 +2,7 @@
 //!
 //! No runtime, no file, no socket, no clock: `now` is an argument. Facts go in, actions come out.
 
+pub mod access;
 pub mod app;
 pub mod claim;
 pub mod config;

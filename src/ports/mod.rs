@@ -11,3 +11,4 @@ pub mod library;
 pub mod prober;
 pub mod resolver;
 pub mod snapshot;
+pub mod tokens;

@@ -66,8 +66,7 @@ pub trait Progress: Send + Sync {
 /// Boots, then runs until `stop` resolves or somebody asks for it over the API.
 pub async fn up(settings: Settings, progress: &dyn Progress, stop: impl Future<Output = ()>) -> Result<(), BootError> {
     let lock = Lock::take(&settings.state)?;
-    let token: Arc<str> =
-        lock::token(&settings.state).map_err(|e| BootError::Other(format!("the token cannot be kept: {e}")))?.into();
+    let token = lock::token(&settings.state).map_err(|e| BootError::Other(format!("the token cannot be kept: {e}")))?;
     let store = Arc::new(Store::open(&settings.state)?);
     let found = nginx::find(&settings.nginx.binary).map_err(BootError::Other)?;
     let engine: Arc<dyn Engine> = Arc::new(DockerEngine::new(&settings.docker.host, &settings.docker.network));
@@ -143,16 +142,19 @@ pub async fn up(settings: Settings, progress: &dyn Progress, stop: impl Future<O
         balancer: balancer.clone(),
         ledger: store.clone(),
         frame: frame.clone(),
-        token,
+        tokens: store.clone(),
+        once: Arc::default(),
+        keyring: Arc::new(http::Keyring::open(store.clone(), &token, lock::secret)?),
         started_at: Timestamp::now(),
         allowed_hosts: settings.api.allowed_hosts.clone().into(),
+        trusted_origins: settings.api.trusted_origins.clone().into(),
     };
     let unix = listen_unix(&supervisor_socket)
         .map_err(|e| BootError::Other(format!("{}: {e}", supervisor_socket.display())))?;
     let api =
         TcpListener::bind(settings.listen.api).await.map_err(|e| taken(settings.listen.api, "listen.api", "tcp", e))?;
-    serve(&mut tasks, "what nginx asks", unix, http::internal(context.clone()), stopped.clone());
-    serve(&mut tasks, "api", api, http::api(context), stopped.clone());
+    serve(&mut tasks, "what nginx asks", http::serve_internal(unix, context.clone(), until(stopped.clone())));
+    serve(&mut tasks, "api", http::serve_api(api, context, until(stopped.clone())));
     let prober = Arc::new(Probes::new(inbox.clone()));
     let hands = Hands {
         engine: engine.clone(),
@@ -291,23 +293,18 @@ pub(super) fn first_view(world: &World, templates: &Arc<Templates>) -> View {
     }
 }
 
-fn serve<L>(
-    tasks: &mut Tasks,
-    name: &'static str,
-    listener: L,
-    router: axum::Router,
-    mut stopped: watch::Receiver<bool>,
-) where
-    L: axum::serve::Listener,
-    L::Addr: std::fmt::Debug,
-{
+fn serve(tasks: &mut Tasks, name: &'static str, serving: impl Future<Output = std::io::Result<()>> + Send + 'static) {
     tasks.essential(name, async move {
-        let stop = async move { _ = stopped.wait_for(|stopped| *stopped).await };
-        match http::serve(listener, router, stop).await {
+        match serving.await {
             Ok(()) => std::future::pending().await,
             Err(error) => error.to_string(),
         }
     });
+}
+
+async fn until(mut stopped: watch::Receiver<bool>) {
+    // The sender lives as long as the platform.
+    let _ = stopped.wait_for(|stopped| *stopped).await;
 }
 
 async fn report_apps(snapshot: &Snapshot, progress: &dyn Progress) {

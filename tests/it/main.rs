@@ -3,6 +3,7 @@
 //! Each test boots a platform of its own, with its own state, ports, network and domain, so that tests run in
 //! parallel and beside a running platform, and clean up after themselves.
 
+mod api;
 mod apps;
 mod bad_input;
 mod by_hand;

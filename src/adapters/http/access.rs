@@ -1,36 +1,190 @@
-//! Who may call the API: one middleware for every route, open ones listed here and nowhere else.
+//! What every request to the API passes: its host, its origin, its token, and the right that its route asks for.
+//!
+//! Which route asks for what is said in `api`'s table, next to its handler.
 
-use axum::extract::{Request, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use axum::body::{Body, to_bytes};
+use axum::extract::{ConnectInfo, RawPathParams, Request, State};
+use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use sha2::{Digest, Sha256};
+use jiff::Timestamp;
+use tokio::time::timeout;
 
 use super::Context;
 use super::error::Problem;
+use super::keyring::Caller;
+use crate::core::access::{Right, allows};
+use crate::core::names::AppName;
 
-/// What needs no token.
-pub const OPEN: [&str; 2] = ["/healthz", "/"];
+/// The cookie of a browser's session.
+pub const COOKIE: &str = "platformer_session";
+/// A request that streams nothing is answered within this time, a slow body included.
+const LONGEST: Duration = Duration::from_secs(60);
+/// A refusal in plain text, made by the framework, is no longer than this.
+const REFUSAL: usize = 1 << 16;
 
-/// Refuses foreign hosts (DNS rebinding) and callers without the token.
-pub async fn check(State(context): State<Context>, request: Request, next: Next) -> Response {
-    if !is_allowed_host(request.headers(), &context.allowed_hosts) {
-        let detail = "this Host header is not one of the API's; api.allowed_hosts adds more";
-        return Problem::new(StatusCode::MISDIRECTED_REQUEST, "foreign-host", detail).into_response();
-    }
-    if !OPEN.contains(&request.uri().path()) && !has_token(request.headers(), &context.token) {
-        let detail = "send the token from STATE/token as `Authorization: Bearer …`; the command line finds it in PLATFORMER_TOKEN or the state folder";
-        let problem = Problem::new(StatusCode::UNAUTHORIZED, "no-token", detail);
-        return ([(header::WWW_AUTHENTICATE, "Bearer")], problem).into_response();
-    }
-    next.run(request).await
+/// What one route asks for.
+#[derive(Clone)]
+pub struct Guard {
+    pub context: Context,
+    pub right: Right,
+    /// Whether its body or answer may take as long as it likes.
+    pub streams: bool,
+    /// Whether the token may be in the query, as Consul's clients send it.
+    pub token_in_query: bool,
 }
 
-fn has_token(headers: &HeaderMap, token: &str) -> bool {
-    let given =
-        headers.get(header::AUTHORIZATION).and_then(|v| v.to_str().ok()).and_then(|v| v.strip_prefix("Bearer "));
-    // Comparing digests takes the same time whatever the guess has in common with the token.
-    given.is_some_and(|given| Sha256::digest(given.trim()) == Sha256::digest(token))
+/// Lets a request through to its handler, or says what is missing.
+pub async fn check(
+    State(guard): State<Guard>,
+    params: Result<RawPathParams, axum::extract::rejection::RawPathParamsRejection>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let app = params.ok().and_then(|params| {
+        let app = params.iter().find(|(name, _)| *name == "app").map(|(_, value)| AppName::parse(value));
+        app.and_then(Result::ok)
+    });
+    let caller = match admit(&guard, &request, app.as_ref()) {
+        Ok(caller) => caller,
+        Err(problem) => return refuse(problem),
+    };
+    let changes = is_unsafe(request.method());
+    let what = format!("{} {}", request.method(), request.uri().path());
+    if let Some(caller) = &caller {
+        request.extensions_mut().insert(caller.clone());
+    }
+    let answer = next.run(request);
+    let response = match guard.streams {
+        true => answer.await,
+        false => timeout(LONGEST, answer).await.unwrap_or_else(|_| {
+            let detail = format!("it was not sent, or not done, within {} s", LONGEST.as_secs());
+            Problem::new(StatusCode::REQUEST_TIMEOUT, "too-slow", detail).into_response()
+        }),
+    };
+    if changes && guard.right != Right::Open {
+        let by = caller.as_ref().map_or("nobody", |caller| &caller.name);
+        tracing::info!(target: "audit", by, what, status = response.status().as_u16(), "called");
+    }
+    as_problem(response).await
+}
+
+fn admit(guard: &Guard, request: &Request, app: Option<&AppName>) -> Result<Option<Caller>, Problem> {
+    let (headers, context) = (request.headers(), &guard.context);
+    if !is_allowed_host(headers, &context.allowed_hosts) {
+        let detail = "this Host header is not one of the API's; api.allowed_hosts adds more";
+        return Err(Problem::new(StatusCode::MISDIRECTED_REQUEST, "foreign-host", detail));
+    }
+    let bearer = bearer(headers).or_else(|| in_query(guard, request.uri()));
+    let cookie = if bearer.is_none() { cookie(headers, COOKIE) } else { None };
+    if is_unsafe(request.method()) && !is_own_origin(headers, &context.trusted_origins, cookie.is_some()) {
+        let detail = "the request comes from a page of another origin; api.trusted_origins adds more";
+        return Err(Problem::new(StatusCode::FORBIDDEN, "foreign-origin", detail));
+    }
+    if guard.right == Right::Open {
+        return Ok(None);
+    }
+    let given = bearer.or(cookie);
+    let Some(caller) = given.as_deref().and_then(|text| context.keyring.caller(text, Timestamp::now())) else {
+        if given.is_some() {
+            context.keyring.wrong(peer(request))?;
+        }
+        let detail = match given {
+            Some(_) => "this token is not valid, or not any more; `platformer token create` makes one",
+            None => {
+                "send a token as `Authorization: Bearer …`; the command line finds it in PLATFORMER_TOKEN or in STATE/token"
+            }
+        };
+        return Err(Problem::new(StatusCode::UNAUTHORIZED, "no-token", detail));
+    };
+    if !allows(&caller.scopes, guard.right, app) {
+        let has: Vec<String> = caller.scopes.iter().map(ToString::to_string).collect();
+        let detail =
+            format!("{} has the scope {}, this needs {}", caller.name, has.join(", "), guard.right.wanted(app));
+        return Err(Problem::new(StatusCode::FORBIDDEN, "wrong-scope", detail));
+    }
+    Ok(Some(caller))
+}
+
+fn refuse(problem: Problem) -> Response {
+    match problem.http {
+        StatusCode::UNAUTHORIZED => ([(header::WWW_AUTHENTICATE, "Bearer")], problem).into_response(),
+        StatusCode::TOO_MANY_REQUESTS => ([(header::RETRY_AFTER, "60")], problem).into_response(),
+        _ => problem.into_response(),
+    }
+}
+
+/// The framework's own refusals, which are plain text, as problem documents.
+async fn as_problem(response: Response) -> Response {
+    let plain = response.headers().get(header::CONTENT_TYPE).is_none_or(|v| v.as_bytes().starts_with(b"text/plain"));
+    let refused = response.status().is_client_error() && !response.extensions().get::<Plain>().is_some();
+    if !(refused && plain) {
+        return response;
+    }
+    let (status, allow) = (response.status(), response.headers().get(header::ALLOW).cloned());
+    let bytes = to_bytes(response.into_body(), REFUSAL).await.unwrap_or_default();
+    let text = String::from_utf8_lossy(&bytes).trim().to_owned();
+    let (code, detail) = match status {
+        StatusCode::METHOD_NOT_ALLOWED => ("method-not-allowed", "this address is not asked in that way".to_owned()),
+        StatusCode::PAYLOAD_TOO_LARGE => ("too-large", text),
+        StatusCode::UNSUPPORTED_MEDIA_TYPE => ("not-json", text),
+        _ => ("bad-request", text),
+    };
+    let mut answer = Problem::new(status, code, detail).into_response();
+    if let Some(allow) = allow {
+        answer.headers_mut().insert(header::ALLOW, allow);
+    }
+    answer
+}
+
+/// Marks an answer whose plain text is what a protocol wants: it is left as it is.
+#[derive(Clone)]
+pub struct Plain;
+
+fn is_unsafe(method: &Method) -> bool {
+    !matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
+}
+
+/// The token as we and as Consul's clients send it.
+fn bearer(headers: &HeaderMap) -> Option<String> {
+    let text = |name: &str| headers.get(name).and_then(|v| v.to_str().ok());
+    let bearer = text("authorization").and_then(|v| v.strip_prefix("Bearer ").or_else(|| v.strip_prefix("bearer ")));
+    bearer.or_else(|| text("x-consul-token")).map(|text| text.trim().to_owned())
+}
+
+fn in_query(guard: &Guard, uri: &Uri) -> Option<String> {
+    let query = uri.query().filter(|_| guard.token_in_query)?;
+    query.split('&').find_map(|pair| pair.strip_prefix("token=")).map(str::to_owned)
+}
+
+pub fn cookie(headers: &HeaderMap, name: &str) -> Option<String> {
+    let all = headers.get_all(header::COOKIE).iter().filter_map(|v| v.to_str().ok());
+    all.flat_map(|line| line.split(';')).find_map(|pair| {
+        let (key, value) = pair.trim().split_once('=')?;
+        (key == name).then(|| value.to_owned())
+    })
+}
+
+pub fn peer(request: &Request) -> IpAddr {
+    let known = request.extensions().get::<ConnectInfo<SocketAddr>>();
+    known.map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |ConnectInfo(address)| address.ip())
+}
+
+/// Whether an unsafe request comes from our own page or from no page at all. With a cookie it has to say so: a
+/// browser sends a cookie along whoever wrote the page.
+fn is_own_origin(headers: &HeaderMap, trusted: &[String], by_cookie: bool) -> bool {
+    let text = |name: header::HeaderName| headers.get(name).and_then(|v| v.to_str().ok());
+    match (text(header::ORIGIN), text(header::HOST)) {
+        (None, _) => !by_cookie,
+        (Some(origin), Some(host)) => {
+            let own = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
+            own == Some(host) || trusted.iter().any(|t| t == origin)
+        }
+        (Some(_), None) => false,
+    }
 }
 
 fn is_allowed_host(headers: &HeaderMap, allowed: &[String]) -> bool {
@@ -46,12 +200,31 @@ fn is_allowed_host(headers: &HeaderMap, allowed: &[String]) -> bool {
         || allowed.iter().any(|a| a == name)
 }
 
+/// Whoever asks for what there is not is told so only with a token.
+pub async fn nothing(State(context): State<Context>, request: Request) -> Response {
+    let guard = Guard { context, right: Right::Read, streams: false, token_in_query: false };
+    match admit(&guard, &request, None) {
+        Err(problem) => refuse(problem),
+        Ok(_) => {
+            let detail = format!("there is nothing at {}; /openapi.json lists what there is", request.uri().path());
+            Problem::new(StatusCode::NOT_FOUND, "no-route", detail).into_response()
+        }
+    }
+}
+
+/// Text as it is, for protocols that want no problem document.
+pub fn plain(status: StatusCode, text: impl Into<Body>) -> Response {
+    let mut response = (status, [(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text.into()).into_response();
+    response.extensions_mut().insert(Plain);
+    response
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn headers(name: header::HeaderName, value: &str) -> HeaderMap {
-        HeaderMap::from_iter([(name, value.parse().unwrap())])
+    fn headers(pairs: &[(header::HeaderName, &str)]) -> HeaderMap {
+        pairs.iter().map(|(name, value)| (name.clone(), value.parse().unwrap())).collect()
     }
 
     #[test]
@@ -67,21 +240,41 @@ mod tests {
             ("127.0.0.1.evil.example", false),
             ("", false),
         ] {
-            assert_eq!(is_allowed_host(&headers(header::HOST, host), &allowed), expected, "{host}");
+            assert_eq!(is_allowed_host(&headers(&[(header::HOST, host)]), &allowed), expected, "{host}");
         }
         assert!(!is_allowed_host(&HeaderMap::new(), &allowed));
     }
 
     #[test]
-    fn only_the_whole_token_opens() {
-        for (value, expected) in [
-            ("Bearer secret", true),
-            ("Bearer secre", false),
-            ("Bearer ", false),
-            ("Basic secret", false),
-            ("secret", false),
+    fn a_page_of_another_origin_changes_nothing() {
+        let trusted = ["https://ops.example".to_owned()];
+        let own = |origin: Option<&str>, by_cookie| {
+            let mut all = headers(&[(header::HOST, "localhost:7700")]);
+            if let Some(origin) = origin {
+                all.insert(header::ORIGIN, origin.parse().unwrap());
+            }
+            is_own_origin(&all, &trusted, by_cookie)
+        };
+        for (origin, by_cookie, expected) in [
+            (None, false, true),
+            (None, true, false),
+            (Some("http://localhost:7700"), true, true),
+            (Some("https://ops.example"), true, true),
+            (Some("http://localhost:8080"), true, false),
+            (Some("http://evil.example"), false, false),
+            (Some("null"), false, false),
         ] {
-            assert_eq!(has_token(&headers(header::AUTHORIZATION, value), "secret"), expected, "{value}");
+            assert_eq!(own(origin, by_cookie), expected, "{origin:?} {by_cookie}");
         }
+    }
+
+    #[test]
+    fn tokens_are_found_where_our_and_consuls_clients_put_them() {
+        let found = |name: &'static str, value: &str| bearer(&headers(&[(name.parse().unwrap(), value)]));
+        assert_eq!(found("authorization", "Bearer abc").as_deref(), Some("abc"));
+        assert_eq!(found("x-consul-token", "abc").as_deref(), Some("abc"));
+        assert_eq!(found("authorization", "Basic abc"), None);
+        let cookies = headers(&[(header::COOKIE, "a=b; platformer_session=abc")]);
+        assert_eq!(cookie(&cookies, COOKIE).as_deref(), Some("abc"));
     }
 }

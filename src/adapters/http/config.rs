@@ -2,25 +2,32 @@
 
 use axum::Json;
 use axum::extract::{Path, State};
+use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use utoipa::ToSchema;
 
 use super::Context;
+use super::api::Sent;
 use super::error::Problem;
+use super::keyring::digest;
 use crate::core::config;
 use crate::core::names::{AppName, EnvName};
 use crate::ports::library::LibraryError;
 
-pub async fn show(State(context): State<Context>, Path(app): Path<String>) -> Result<Json<Value>, Problem> {
+pub async fn show(
+    State(context): State<Context>,
+    Path(app): Path<String>,
+) -> Result<([(HeaderName, String); 1], Json<Value>), Problem> {
     let app = AppName::parse(&app)?;
     let text = context.library.read_config(&app).await?;
     let assignments = config::parse(&text).map_err(|e| unusable(&app, &e))?;
     let keys: serde_json::Map<_, _> =
         assignments.into_iter().map(|a| (a.key.to_string(), Value::String(a.value))).collect();
-    Ok(Json(json!({ "app": app, "config": keys })))
+    Ok(([(header::ETAG, etag(&text))], Json(json!({ "app": app, "config": keys }))))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SetRequest {
     value: String,
@@ -29,7 +36,8 @@ pub struct SetRequest {
 pub async fn set(
     State(context): State<Context>,
     Path((app, key)): Path<(String, String)>,
-    Json(request): Json<SetRequest>,
+    headers: HeaderMap,
+    Sent(request): Sent<SetRequest>,
 ) -> Result<Json<Value>, Problem> {
     let (app, key) = (AppName::parse(&app)?, EnvName::parse(&key)?);
     if request.value.contains('\0') {
@@ -39,6 +47,7 @@ pub async fn set(
         Err(LibraryError::Missing(_)) => String::new(),
         other => other?,
     };
+    unchanged(&headers, &text)?;
     let changed = config::set(&text, &key, &request.value).map_err(|e| unusable(&app, &e))?;
     context.library.write_config(&app, &changed).await?;
     Ok(Json(json!({ "done": format!("{key} of {app} is set; instances that start from now on see it") })))
@@ -47,13 +56,33 @@ pub async fn set(
 pub async fn unset(
     State(context): State<Context>,
     Path((app, key)): Path<(String, String)>,
+    headers: HeaderMap,
 ) -> Result<Json<Value>, Problem> {
     let (app, key) = (AppName::parse(&app)?, EnvName::parse(&key)?);
     let text = context.library.read_config(&app).await?;
+    unchanged(&headers, &text)?;
     let changed = config::unset(&text, &key).map_err(|e| unusable(&app, &e))?;
     let changed = changed.ok_or_else(|| Problem::from(LibraryError::Missing(format!("{app} has no key {key}"))))?;
     context.library.write_config(&app, &changed).await?;
     Ok(Json(json!({ "done": format!("{key} of {app} is unset") })))
+}
+
+/// SHA-256 of the file as it is.
+fn etag(text: &str) -> String {
+    format!("\"{}\"", digest(text))
+}
+
+/// Of two who read the same file, the second to write is told, if he asks for it with `If-Match`.
+fn unchanged(headers: &HeaderMap, text: &str) -> Result<(), Problem> {
+    match headers.get(header::IF_MATCH).map(|tag| tag.as_bytes()) {
+        None | Some(b"*") => Ok(()),
+        Some(tag) if tag == etag(text).as_bytes() => Ok(()),
+        Some(_) => Err(Problem::new(
+            StatusCode::PRECONDITION_FAILED,
+            "changed-meanwhile",
+            "the config has changed since it was read; read it again and repeat",
+        )),
+    }
 }
 
 fn unusable(app: &AppName, error: &config::ConfigError) -> Problem {

@@ -8,16 +8,20 @@ mod config;
 mod error;
 mod events;
 mod internal;
+mod keyring;
 mod linger;
 mod logs;
 mod pages;
 mod repository;
 
 use std::future::Future;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
-use axum::Router;
-use axum::serve::Listener;
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::Mutex;
+
+pub use keyring::Keyring;
 
 use crate::core::render::Frame;
 use crate::ports::balancer::Balancer;
@@ -26,6 +30,7 @@ use crate::ports::inbox::Inbox;
 use crate::ports::ledger::Ledger;
 use crate::ports::library::Library;
 use crate::ports::snapshot::Snapshot;
+use crate::ports::tokens::Tokens;
 
 /// What handlers work with.
 #[derive(Clone)]
@@ -37,31 +42,33 @@ pub struct Context {
     pub balancer: Arc<dyn Balancer>,
     pub ledger: Arc<dyn Ledger>,
     pub frame: Arc<Frame>,
-    pub token: Arc<str>,
+    pub keyring: Arc<Keyring>,
+    pub tokens: Arc<dyn Tokens>,
+    /// Held while a request with a key of its own is answered.
+    pub once: Arc<Mutex<()>>,
     pub started_at: jiff::Timestamp,
     /// Host names besides loopback under which the API may be asked.
     pub allowed_hosts: Arc<[String]>,
+    /// Origins besides our own whose pages may change things.
+    pub trusted_origins: Arc<[String]>,
 }
 
-/// The control API.
-pub fn api(context: Context) -> Router {
-    api::router(context)
-}
-
-/// What nginx asks: pages and the repository.
-pub fn internal(context: Context) -> Router {
-    internal::router(context)
-}
-
-/// Serves until `stop` resolves; the result is why it ended before that.
-pub async fn serve<L>(
-    listener: L,
-    router: Router,
+/// Serves the API until `stop` resolves; the result is why it ended before that.
+pub async fn serve_api(
+    listener: TcpListener,
+    context: Context,
     stop: impl Future<Output = ()> + Send + 'static,
-) -> std::io::Result<()>
-where
-    L: Listener,
-    L::Addr: std::fmt::Debug,
-{
-    axum::serve(listener, router).with_graceful_shutdown(stop).await
+) -> std::io::Result<()> {
+    // Who asks from where is known, so that wrong tokens can be counted.
+    let service = api::router(context).into_make_service_with_connect_info::<SocketAddr>();
+    axum::serve(listener, service).with_graceful_shutdown(stop).await
+}
+
+/// Serves pages and the repository to nginx until `stop` resolves.
+pub async fn serve_internal(
+    listener: UnixListener,
+    context: Context,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> std::io::Result<()> {
+    axum::serve(listener, internal::router(context)).with_graceful_shutdown(stop).await
 }

@@ -1,5 +1,7 @@
 //! The ledger: SQLite in the state folder, write-ahead log, with a schema version.
 
+mod tokens;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
@@ -12,7 +14,7 @@ use crate::core::world::Intent;
 use crate::ports::ledger::{Ledger, LedgerError};
 
 /// Raised with every change of the tables; an older file is migrated, a newer one refused.
-const SCHEMA: i64 = 2;
+const SCHEMA: i64 = 3;
 
 /// Every table; those of an older schema are there already.
 const TABLES: &str = "
@@ -20,6 +22,8 @@ const TABLES: &str = "
     CREATE TABLE IF NOT EXISTS deployments (id TEXT PRIMARY KEY, app TEXT NOT NULL, deployment TEXT NOT NULL) STRICT;
     CREATE TABLE IF NOT EXISTS history (id INTEGER PRIMARY KEY AUTOINCREMENT, app TEXT NOT NULL, entry TEXT NOT NULL) STRICT;
     CREATE INDEX IF NOT EXISTS history_of_app ON history (app, id);
+    CREATE TABLE IF NOT EXISTS tokens (id TEXT PRIMARY KEY, session_of TEXT, token TEXT NOT NULL) STRICT;
+    CREATE TABLE IF NOT EXISTS answers (key TEXT PRIMARY KEY, at INTEGER NOT NULL, request TEXT NOT NULL, status INTEGER NOT NULL, body TEXT NOT NULL) STRICT;
 ";
 
 pub struct Store {

@@ -1,9 +1,11 @@
-//! Who calls, for the history: the name that the caller gives, behind the token that it proved to have.
+//! Who calls, for the history: the token's name; with the token of the state folder, whom the caller says to act for.
 
 use std::convert::Infallible;
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
+
+use super::super::keyring::Caller;
 
 /// The header in which a client says who it acts for.
 pub const HEADER: &str = "platformer-by";
@@ -16,8 +18,13 @@ impl<S: Send + Sync> FromRequestParts<S> for By {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        let caller = parts.extensions.get::<Caller>();
+        let name = caller.map_or("nobody", |caller| &caller.name);
+        if caller.is_some_and(|caller| caller.token.is_some()) {
+            return Ok(Self(name.to_owned()));
+        }
         let given = parts.headers.get(HEADER).and_then(|v| v.to_str().ok()).unwrap_or_default();
-        let name: String = given.chars().filter(|c| !c.is_control()).take(LONGEST).collect();
-        Ok(Self(if name.trim().is_empty() { "api".into() } else { name }))
+        let given: String = given.chars().filter(|c| !c.is_control()).take(LONGEST).collect();
+        Ok(Self(if given.trim().is_empty() { name.to_owned() } else { given }))
     }
 }

@@ -4,11 +4,14 @@ use std::collections::BTreeMap;
 
 use axum::Json;
 use axum::extract::{Path, Query, State};
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use utoipa::ToSchema;
 
 use super::super::error::Problem;
+use super::once::once;
 use super::{By, Context, Sent};
 use crate::core::app::Strategy;
 use crate::core::deploy::Entry;
@@ -20,12 +23,18 @@ use crate::core::world::{Command, DeployRequest, Done, GateChoice, Steer};
 /// How many entries of a history are sent, unless more are asked for.
 const ENTRIES: usize = 100;
 
-#[derive(Deserialize, Default)]
+#[derive(Deserialize, Default, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Deploy {
+    #[schema(value_type = Option<String>)]
     version: Option<Version>,
+    #[schema(value_type = Option<String>)]
     image: Option<ImageRef>,
+    /// `rolling`, `blue-green`, `canary`, `recreate`, `manual`
+    #[schema(value_type = Option<String>)]
     strategy: Option<Strategy>,
+    /// An image, or `false` for none
+    #[schema(value_type = Option<String>)]
     gate: Option<GateField>,
     replace: bool,
     reason: Option<String>,
@@ -33,7 +42,7 @@ pub struct Deploy {
 }
 
 /// An image, or `false` for none.
-#[derive(Deserialize)]
+#[derive(Deserialize, Serialize)]
 #[serde(untagged)]
 enum GateField {
     Image(ImageRef),
@@ -44,8 +53,14 @@ pub async fn deploy(
     State(context): State<Context>,
     by: By,
     Path(app): Path<String>,
-    Sent(asked): Sent<Deploy>,
-) -> Result<(StatusCode, Json<Value>), Problem> {
+    headers: HeaderMap,
+    body: String,
+) -> Result<Response, Problem> {
+    let asked: Deploy = serde_json::from_str(&body).map_err(|e| Problem::bad(format!("the body: {e}")))?;
+    once(&context, &by, &headers, &format!("{app} {body}"), begin(&context, &by, &app, asked)).await
+}
+
+async fn begin(context: &Context, by: &By, app: &str, asked: Deploy) -> Result<(StatusCode, Value), Problem> {
     let dry_run = asked.dry_run;
     // What was put into the repository just now counts.
     context.library.refresh().await?;
@@ -63,8 +78,9 @@ pub async fn deploy(
         automatic: false,
         dry_run,
     };
-    let done = steer(&context, &by, &app, Steer::Deploy(Box::new(request))).await?;
-    Ok((if dry_run { StatusCode::OK } else { StatusCode::CREATED }, answer(&done)))
+    let done = steer(context, by, app, Steer::Deploy(Box::new(request))).await?;
+    let Json(value) = answer(&done);
+    Ok((if dry_run { StatusCode::OK } else { StatusCode::CREATED }, value))
 }
 
 async fn steer(context: &Context, by: &By, app: &str, steer: Steer) -> Result<Done, Problem> {
@@ -91,9 +107,10 @@ macro_rules! plain {
 }
 plain!(promote => Steer::Promote, pause => Steer::Pause, resume => Steer::Resume, abort => Steer::Abort, swap => Steer::Swap);
 
-#[derive(Deserialize, Default)]
+#[derive(Deserialize, Default, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Rollback {
+    #[schema(value_type = Option<String>)]
     version: Option<Version>,
 }
 
@@ -108,10 +125,14 @@ pub async fn rollback(
 }
 
 /// `{"split": {"1.0.0": 75, "1.0.1": 25}}`, or the shares alone.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(untagged)]
 pub enum SplitRequest {
-    Named { split: BTreeMap<Version, serde_json::Number> },
+    Named {
+        #[schema(value_type = BTreeMap<String, f64>)]
+        split: BTreeMap<Version, serde_json::Number>,
+    },
+    #[schema(value_type = BTreeMap<String, f64>)]
     Bare(BTreeMap<Version, serde_json::Number>),
 }
 
@@ -127,7 +148,7 @@ pub async fn split(
     Ok(answer(&steer(&context, &by, &app, Steer::Split(split)).await?))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Maintenance {
     on: bool,

@@ -5,60 +5,119 @@ mod by;
 mod deployments;
 mod diff;
 mod library;
+mod once;
+mod openapi;
 mod platform;
 mod sent;
+mod table;
+mod tokens;
 
-use axum::Router;
-use axum::extract::DefaultBodyLimit;
-use axum::middleware;
-use axum::routing::{get, post, put};
+use std::sync::Arc;
+
+use axum::{Json, Router, middleware};
+use serde_json::Value;
 
 use super::{Context, access, config, events, linger, logs};
+use crate::core::access::Right::{Admin, Deploy, Open, Read};
 pub use by::By;
-use sent::Sent;
+pub use sent::Sent;
+use table::{Row, delete, get, post, put};
 
-/// The largest JSON or TOML body; uploads have no limit but the disk.
-const LARGEST_BODY: usize = 1 << 20;
+fn rows() -> Vec<Row> {
+    vec![
+        get("/", Open, "What answers here", platform::front),
+        get("/healthz", Open, "Whether the supervisor answers", platform::health),
+        post("/login", Open, "A browser's session for a token sent as a form", tokens::login),
+        post("/logout", Open, "The end of a browser's session", tokens::logout),
+        get("/v1/status", Read, "The platform at this moment", platform::status),
+        get("/v1/generation", Read, "Which routes are wanted, written and live", platform::generation),
+        get("/v1/render", Read, "nginx's config as it is wanted; ?diff=true against what is live", platform::render),
+        get("/v1/dns", Read, "Every name that the DNS server answers", platform::dns),
+        get("/v1/why", Read, "The chain behind an answer: ?target=HOST or URL", platform::why),
+        get("/v1/events", Read, "Events as a server-sent stream, after Last-Event-ID", events::stream).streams(),
+        post("/v1/down", Admin, "Stops the platform", platform::down).asks::<platform::DownRequest>(),
+        get("/v1/apps", Read, "Every app", apps::list),
+        get("/v1/apps/{app}", Read, "One app", apps::show),
+        put("/v1/apps/{app}", Admin, "Declares an app with the text of its file", apps::apply),
+        delete("/v1/apps/{app}", Admin, "Takes an app away; ?files=true with its files", apps::remove),
+        put("/v1/apps/{app}/scale", Deploy, "Sets the number of instances", apps::scale).asks::<apps::ScaleRequest>(),
+        post("/v1/apps/{app}/start", Deploy, "Starts an app again", apps::start),
+        post("/v1/apps/{app}/stop", Deploy, "Stops an app, which keeps its release", apps::stop),
+        post("/v1/apps/{app}/restart", Deploy, "Replaces every instance, one after the other", apps::restart),
+        post("/v1/apps/{app}/deployments", Deploy, "Begins to make a release stable", deployments::deploy)
+            .asks::<deployments::Deploy>(),
+        get("/v1/apps/{app}/deployments/{id}", Read, "One deployment", deployments::show),
+        post("/v1/apps/{app}/promote", Deploy, "Gives the candidate all traffic now", deployments::promote),
+        post("/v1/apps/{app}/pause", Deploy, "Halts a deployment where it is", deployments::pause),
+        post("/v1/apps/{app}/resume", Deploy, "Lets a halted deployment go on", deployments::resume),
+        post("/v1/apps/{app}/abort", Deploy, "Takes the candidate back", deployments::abort),
+        post("/v1/apps/{app}/rollback", Deploy, "Back to the release before, or to a kept one", deployments::rollback)
+            .asks::<deployments::Rollback>(),
+        post("/v1/apps/{app}/swap", Deploy, "Swaps the two sides of a blue-green pair", deployments::swap),
+        put("/v1/apps/{app}/split", Deploy, "Sets each release's share", deployments::split)
+            .asks::<deployments::SplitRequest>(),
+        put("/v1/apps/{app}/maintenance", Deploy, "Answers everything with a page, or not", deployments::maintenance)
+            .asks::<deployments::Maintenance>(),
+        get("/v1/apps/{app}/history", Read, "What was done, newest first; ?limit=N", deployments::history),
+        get("/v1/apps/{app}/releases", Read, "The releases, newest first", deployments::releases),
+        get("/v1/apps/{app}/diff", Read, "What differs between two releases: ?from=V&to=V", diff::show),
+        get("/v1/apps/{app}/logs", Read, "The instances' logs; ?follow, ?tail=N, ?release=V", logs::stream).streams(),
+        get("/v1/config/{app}", Read, "An app's config", config::show),
+        put("/v1/config/{app}/{key}", Deploy, "Sets a key", config::set).asks::<config::SetRequest>(),
+        delete("/v1/config/{app}/{key}", Deploy, "Unsets a key", config::unset),
+        get("/v1/repository", Read, "Every file with its SHA-256", library::list),
+        post("/v1/repository/verify", Admin, "Reads every file again", library::verify),
+        put("/v1/repository/{app}/{version}/{file}", Deploy, "Uploads an artefact", library::push).streams(),
+        get("/v1/tokens", Admin, "The tokens there are, without their text", tokens::list),
+        post("/v1/tokens", Admin, "Makes a token; its text is shown once", tokens::create)
+            .asks::<tokens::TokenRequest>(),
+        delete("/v1/tokens/{id}", Admin, "Revokes a token and the sessions opened with it", tokens::revoke),
+    ]
+}
 
 pub fn router(context: Context) -> Router {
-    Router::new()
-        .route("/", get(platform::front))
-        .route("/healthz", get(platform::health))
-        .route("/v1/status", get(platform::status))
-        .route("/v1/generation", get(platform::generation))
-        .route("/v1/render", get(platform::render))
-        .route("/v1/dns", get(platform::dns))
-        .route("/v1/why", get(platform::why))
-        .route("/v1/events", get(events::stream))
-        .route("/v1/down", post(platform::down))
-        .route("/v1/apps", get(apps::list))
-        .route("/v1/apps/{app}", get(apps::show).put(apps::apply).delete(apps::remove))
-        .route("/v1/apps/{app}/scale", put(apps::scale))
-        .route("/v1/apps/{app}/start", post(apps::start))
-        .route("/v1/apps/{app}/stop", post(apps::stop))
-        .route("/v1/apps/{app}/restart", post(apps::restart))
-        .route("/v1/apps/{app}/deployments", post(deployments::deploy))
-        .route("/v1/apps/{app}/deployments/{id}", get(deployments::show))
-        .route("/v1/apps/{app}/promote", post(deployments::promote))
-        .route("/v1/apps/{app}/pause", post(deployments::pause))
-        .route("/v1/apps/{app}/resume", post(deployments::resume))
-        .route("/v1/apps/{app}/abort", post(deployments::abort))
-        .route("/v1/apps/{app}/rollback", post(deployments::rollback))
-        .route("/v1/apps/{app}/swap", post(deployments::swap))
-        .route("/v1/apps/{app}/split", put(deployments::split))
-        .route("/v1/apps/{app}/maintenance", put(deployments::maintenance))
-        .route("/v1/apps/{app}/history", get(deployments::history))
-        .route("/v1/apps/{app}/releases", get(deployments::releases))
-        .route("/v1/apps/{app}/diff", get(diff::show))
-        .route("/v1/apps/{app}/logs", get(logs::stream))
-        .route("/v1/config/{app}", get(config::show))
-        .route("/v1/config/{app}/{key}", put(config::set).delete(config::unset))
-        .route("/v1/repository", get(library::list))
-        .route("/v1/repository/verify", post(library::verify))
-        .layer(DefaultBodyLimit::max(LARGEST_BODY))
-        .route("/v1/repository/{app}/{version}/{file}", put(library::push).layer(DefaultBodyLimit::disable()))
-        .fallback(platform::nothing)
-        .layer(middleware::from_fn_with_state(context.clone(), access::check))
+    let document: Arc<Value> = {
+        let mut all = rows();
+        all.push(get("/openapi.json", Open, "This document", platform::health));
+        openapi::document(&all).into()
+    };
+    let mut rows = rows();
+    rows.push(get("/openapi.json", Open, "This document", move || {
+        let document = document.clone();
+        async move { Json((*document).clone()) }
+    }));
+    table::router(rows, &context)
+        .fallback(access::nothing)
         .layer(middleware::from_fn(linger::read_out))
         .with_state(context)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::access::Right;
+
+    #[test]
+    fn whoever_may_look_changes_nothing_and_little_is_open() {
+        let open: Vec<&str> = rows().iter().filter(|row| row.right == Right::Open).map(|row| row.path).collect();
+        assert_eq!(open, ["/", "/healthz", "/login", "/logout"]);
+        for row in rows().iter().filter(|row| row.right == Right::Read) {
+            assert_eq!(row.method, axum::http::Method::GET, "{}", row.path);
+        }
+        for row in rows().iter().filter(|row| row.right == Right::Deploy) {
+            assert!(row.variables().any(|name| name == "app"), "{} names no app whose scope would open it", row.path);
+        }
+    }
+
+    #[test]
+    fn every_route_is_described() {
+        let document = openapi::document(&rows());
+        for row in rows() {
+            let operation = &document["paths"][row.path][row.method.as_str().to_lowercase()];
+            assert_eq!(operation["summary"], row.summary, "{} {}", row.method, row.path);
+            assert_eq!(operation["parameters"].as_array().map(Vec::len), Some(row.variables().count()));
+        }
+        let schema = &document["components"]["schemas"]["Deploy"]["properties"];
+        assert!(schema["version"].is_object() && schema["dry_run"].is_object(), "{schema}");
+    }
 }

@@ -2,11 +2,12 @@
 
 use axum::Json;
 use axum::extract::{Query, State};
-use axum::http::{StatusCode, Uri};
+use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use similar::TextDiff;
+use utoipa::ToSchema;
 
 use super::super::error::Problem;
 use super::{By, Context};
@@ -22,10 +23,6 @@ pub async fn front() -> &'static str {
 
 pub async fn health() -> &'static str {
     "ok\n"
-}
-
-pub async fn nothing(uri: Uri) -> Problem {
-    Problem::new(StatusCode::NOT_FOUND, "no-route", format!("there is nothing at {}", uri.path()))
 }
 
 /// The status with the parts that are not the core's: nginx and the supervisor itself.
@@ -124,7 +121,7 @@ pub async fn why(State(context): State<Context>, Query(query): Query<WhyQuery>) 
     Ok(Json(json!({ "target": query.target, "ok": ok, "steps": steps })))
 }
 
-#[derive(Deserialize, Default)]
+#[derive(Deserialize, Default, ToSchema)]
 #[serde(default)]
 pub struct DownRequest {
     keep_apps: bool,

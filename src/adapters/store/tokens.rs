@@ -1,0 +1,93 @@
+//! Tokens and answers that must be given again, in the same file as the ledger.
+
+use rusqlite::OptionalExtension;
+
+use super::Store;
+use crate::core::access::Token;
+use crate::ports::ledger::LedgerError;
+use crate::ports::tokens::{Answered, Tokens};
+
+/// Answers are given again for this long.
+const DAY: i64 = 24 * 3600;
+
+impl Tokens for Store {
+    fn all(&self) -> Result<Vec<Token>, LedgerError> {
+        let rows: Vec<String> = self.with(|connection| {
+            let mut statement = connection.prepare("SELECT token FROM tokens ORDER BY rowid")?;
+            statement.query_map([], |row| row.get(0))?.collect()
+        })?;
+        rows.iter().map(|text| serde_json::from_str(text).map_err(|e| self.broken(format!("a token: {e}")))).collect()
+    }
+
+    fn keep(&self, token: &Token) -> Result<(), LedgerError> {
+        let text = self.text(token)?;
+        self.with(|connection| {
+            let values = (&token.id, &token.session_of, &text);
+            connection.execute("INSERT OR REPLACE INTO tokens (id, session_of, token) VALUES (?1, ?2, ?3)", values)
+        })?;
+        Ok(())
+    }
+
+    fn revoke(&self, id: &str) -> Result<bool, LedgerError> {
+        let gone =
+            self.with(|connection| connection.execute("DELETE FROM tokens WHERE id = ?1 OR session_of = ?1", [id]))?;
+        Ok(gone > 0)
+    }
+
+    fn answered(&self, key: &str) -> Result<Option<Answered>, LedgerError> {
+        self.with(|connection| {
+            let query = "SELECT request, status, body FROM answers WHERE key = ?1 AND at > unixepoch() - ?2";
+            connection
+                .query_row(query, (key, DAY), |row| {
+                    Ok(Answered { request: row.get(0)?, status: row.get(1)?, body: row.get(2)? })
+                })
+                .optional()
+        })
+    }
+
+    fn answer(&self, key: &str, answer: &Answered) -> Result<(), LedgerError> {
+        self.with(|connection| {
+            connection.execute("DELETE FROM answers WHERE at <= unixepoch() - ?1", [DAY])?;
+            let values = (key, &answer.request, answer.status, &answer.body);
+            connection.execute(
+                "INSERT OR REPLACE INTO answers (key, at, request, status, body) VALUES (?1, unixepoch(), ?2, ?3, ?4)",
+                values,
+            )
+        })?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::access::Scope;
+    use jiff::Timestamp;
+
+    #[test]
+    fn a_revoked_token_takes_its_sessions_along_and_answers_survive() {
+        let folder = tempfile::tempdir().unwrap();
+        let token = |id: &str, session_of: Option<&str>| Token {
+            id: id.into(),
+            digest: format!("digest of {id}"),
+            scopes: vec![Scope::Read],
+            created_at: Timestamp::UNIX_EPOCH,
+            created_by: "test".into(),
+            expires_at: None,
+            session_of: session_of.map(str::to_owned),
+        };
+        let answer = Answered { request: "abc".into(), status: 201, body: "{}".into() };
+        {
+            let store = Store::open(folder.path()).unwrap();
+            for kept in [token("a", None), token("b", None), token("s", Some("a"))] {
+                store.keep(&kept).unwrap();
+            }
+            store.answer("key", &answer).unwrap();
+        }
+        let store = Store::open(folder.path()).unwrap();
+        assert!(store.revoke("a").unwrap() && !store.revoke("a").unwrap());
+        assert_eq!(store.all().unwrap(), [token("b", None)]);
+        assert_eq!(store.answered("key").unwrap(), Some(answer));
+        assert_eq!(store.answered("other").unwrap(), None);
+    }
+}

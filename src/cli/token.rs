@@ -1,0 +1,79 @@
+//! `token`: who may do what over the API.
+
+use clap::{Args, Subcommand};
+use reqwest::Method;
+use serde_json::json;
+
+use super::Globals;
+use super::client::Client;
+use super::content::segment;
+use super::output::{self, Failure};
+
+#[derive(Debug, Args)]
+pub struct Token {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Make a token; its text is shown once and kept nowhere
+    Create {
+        /// read, deploy:APP or admin; may be given several times
+        #[arg(long, required = true, value_name = "SCOPE")]
+        scope: Vec<String>,
+        /// How long it is valid, such as 24h; without it until it is revoked
+        #[arg(long, value_name = "TIME")]
+        expires: Option<String>,
+    },
+    /// The tokens there are, without their text
+    List,
+    /// Let a token open nothing any more, nor the sessions that were opened with it
+    Revoke { id: String },
+}
+
+impl Token {
+    pub async fn run(self, client: &Client, globals: &Globals) -> Result<(), Failure> {
+        match self.verb {
+            Verb::Create { scope, expires } => {
+                let asked = json!({ "scopes": scope, "expires": expires });
+                let made = client.json(client.request(Method::POST, "/v1/tokens").json(&asked)).await?;
+                if globals.json {
+                    return output::json(&made);
+                }
+                output::line(made["token"].as_str().unwrap_or_default())
+            }
+            Verb::List => {
+                let answer = client.get("/v1/tokens").await?;
+                if globals.json {
+                    return output::json(&answer["tokens"]);
+                }
+                let text = |token: &serde_json::Value, key: &str| token[key].as_str().unwrap_or("-").to_owned();
+                let rows: Vec<Vec<String>> = answer["tokens"]
+                    .as_array()
+                    .into_iter()
+                    .flatten()
+                    .map(|token| {
+                        let scopes = token["scopes"].as_array().into_iter().flatten().filter_map(|s| s.as_str());
+                        vec![
+                            text(token, "id"),
+                            scopes.collect::<Vec<_>>().join(" "),
+                            text(token, "created_at"),
+                            text(token, "expires_at"),
+                            text(token, "created_by"),
+                        ]
+                    })
+                    .collect();
+                output::table(&["ID", "SCOPES", "MADE", "EXPIRES", "BY"], &rows)
+            }
+            Verb::Revoke { id } => {
+                let url = format!("/v1/tokens/{}", segment(&id));
+                let answer = client.json(client.request(Method::DELETE, &url)).await?;
+                if globals.json {
+                    return output::json(&answer);
+                }
+                output::line(answer["done"].as_str().unwrap_or_default())
+            }
+        }
+    }
+}
