@@ -47,7 +47,19 @@ impl Client {
 
     /// Sends, and turns every answer that is no success into a failure.
     pub async fn send(&self, request: RequestBuilder) -> Result<Response, Failure> {
+        Self::good(request.send().await.map_err(|error| self.unreachable(&error))?).await
+    }
+
+    /// The same, with `None` where there is nothing.
+    pub async fn find(&self, request: RequestBuilder) -> Result<Option<Response>, Failure> {
         let response = request.send().await.map_err(|error| self.unreachable(&error))?;
+        match response.status() {
+            StatusCode::NOT_FOUND => Ok(None),
+            _ => Self::good(response).await.map(Some),
+        }
+    }
+
+    async fn good(response: Response) -> Result<Response, Failure> {
         if response.status().is_success() {
             return Ok(response);
         }

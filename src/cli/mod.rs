@@ -12,6 +12,7 @@ mod dns;
 mod doctor;
 mod down;
 mod history;
+mod kv;
 mod logs;
 mod output;
 mod render;
@@ -109,6 +110,8 @@ enum Verb {
     Restart(apps::Named),
     /// Take an app away; its files stay unless --files
     Remove(apps::Remove),
+    /// Keys and values: get, put, delete, list
+    Kv(kv::Kv),
     /// Who may do what over the API: create, list, revoke tokens
     Token(token::Token),
     /// Make this machine ask our DNS server, or put back what was there
@@ -178,6 +181,7 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
         Verb::Start(verb) => verb.run("start", &client()?, &globals).await,
         Verb::Stop(verb) => verb.run("stop", &client()?, &globals).await,
         Verb::Restart(verb) => verb.run("restart", &client()?, &globals).await,
+        Verb::Kv(verb) => verb.run(&client()?, &globals).await,
         Verb::Token(verb) => verb.run(&client()?, &globals).await,
         Verb::Remove(verb) => verb.run(&client()?, &globals).await,
     }

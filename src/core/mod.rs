@@ -8,11 +8,13 @@ pub mod claim;
 pub mod config;
 pub mod container;
 pub mod deploy;
+pub mod kv;
 pub mod names;
 pub mod plan;
 pub mod release;
 pub mod render;
 pub mod repository;
+pub mod router_keys;
 pub mod routes;
 #[cfg(test)]
 mod simulation;

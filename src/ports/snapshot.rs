@@ -12,6 +12,7 @@ use crate::core::names::{AppName, Version};
 use crate::core::plan::Status;
 use crate::core::release::{Blob, Release, path_of};
 use crate::core::repository::Index;
+use crate::core::router_keys::Keys;
 use crate::core::routes::Routes;
 use crate::core::templates::Templates;
 use crate::core::zone::Zone;
@@ -29,6 +30,8 @@ pub struct View {
     pub releases: Arc<BTreeMap<AppName, Releases>>,
     /// Whether facts from every source have come in.
     pub informed: bool,
+    /// Grows whenever apps, instances or releases have changed, over restarts too: what Consul calls an index.
+    pub number: u64,
 }
 
 /// The releases of one app, and which of them has which role.
@@ -38,6 +41,8 @@ pub struct Releases {
     pub stable: Option<Version>,
     pub candidate: Option<Version>,
     pub previous: Option<Version>,
+    /// Where the app stands, for the keys of older routers.
+    pub keys: Keys,
 }
 
 impl View {
@@ -108,6 +113,11 @@ impl Snapshot {
                 return view;
             }
         }
+    }
+
+    /// Told of each new view.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.0.changed.subscribe()
     }
 
     pub fn announce(&self, at: Timestamp, kind: &'static str, subject: String, message: String) {

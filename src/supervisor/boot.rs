@@ -23,7 +23,7 @@ use crate::adapters::engine::docker::DockerEngine;
 use crate::adapters::files::{self, Tree};
 use crate::adapters::nginx::{self, Nginx};
 use crate::adapters::probe::Probes;
-use crate::adapters::store::Store;
+use crate::adapters::store::{Keys, Store};
 use crate::adapters::{dns, http};
 use crate::core::plan::{Plan, status};
 use crate::core::templates::Templates;
@@ -141,6 +141,7 @@ pub async fn up(settings: Settings, progress: &dyn Progress, stop: impl Future<O
         engine: engine.clone(),
         balancer: balancer.clone(),
         ledger: store.clone(),
+        kv: Arc::new(Keys::open(&settings.state)?),
         frame: frame.clone(),
         tokens: store.clone(),
         once: Arc::default(),
@@ -289,6 +290,7 @@ pub(super) fn first_view(world: &World, templates: &Arc<Templates>) -> View {
         index: None,
         templates: templates.clone(),
         releases: Arc::default(),
+        number: 1,
         informed: false,
     }
 }

@@ -14,8 +14,10 @@ use tokio::time::timeout;
 
 use super::execute::Hands;
 use super::lock;
+use crate::core::app::StickyMode;
 use crate::core::names::AppName;
 use crate::core::plan::{Plan, Problem, Status, plan, status};
+use crate::core::router_keys::Keys;
 use crate::core::world::{Action, Command, Condition, Decider, DeployRequest, Done, Intent, Steer, World};
 use crate::ports::inbox::{CommandError, Message};
 use crate::ports::ledger::Ledger;
@@ -189,21 +191,30 @@ impl Loop {
                 self.snapshot.announce(now, kind, subject, message);
             }
         }
+        let releases = self.releases(&before);
+        let is_same = Arc::ptr_eq(&releases, &before.releases) && status.apps == before.status.apps;
         self.snapshot.swap(View {
+            // The time is later than any number that was given out before a restart.
+            number: if is_same { before.number } else { (before.number + 1).max(milliseconds(now)) },
             status,
             routes: plan.routes.clone(),
             live_routes: self.world.balancer.live.as_ref().map(|l| l.routes.clone()),
             zone: self.world.published.clone(),
             index: self.world.index.clone(),
             templates: self.world.templates.clone(),
-            releases: self.releases(&before),
+            releases,
             informed: self.world.is_informed(),
         });
     }
 
     /// The releases for readers; what has not changed is shared with the view before.
     fn releases(&self, before: &View) -> Arc<BTreeMap<AppName, Releases>> {
-        let of = |intent: &Intent| Releases {
+        let keys = |app: &AppName, intent: &Intent| {
+            let declared = self.world.declared.get(app).map(|a| a.sticky.mode);
+            Keys::of(intent, declared.unwrap_or(StickyMode::Visitor))
+        };
+        let of = |app: &AppName, intent: &Intent| Releases {
+            keys: keys(app, intent),
             all: intent.releases.clone(),
             stable: intent.stable.clone(),
             candidate: intent.candidate().cloned(),
@@ -214,12 +225,13 @@ impl Loop {
                 r.all == intent.releases
                     && (&r.stable, r.candidate.as_ref(), &r.previous)
                         == (&intent.stable, intent.candidate(), &intent.previous)
+                    && r.keys == keys(app, intent)
             })
         };
         let intents = &self.world.intents;
         match before.releases.len() == intents.len() && intents.iter().all(is_same) {
             true => before.releases.clone(),
-            false => Arc::new(intents.iter().map(|(app, intent)| (app.clone(), of(intent))).collect()),
+            false => Arc::new(intents.iter().map(|(app, intent)| (app.clone(), of(app, intent))).collect()),
         }
     }
 
@@ -228,6 +240,10 @@ impl Loop {
         let ours = || self.world.instances().iter().any(|m| m.claim.managed);
         closing.keep_apps || self.world.is_engine_unknown() || (self.world.starting.is_empty() && !ours())
     }
+}
+
+fn milliseconds(now: Timestamp) -> u64 {
+    u64::try_from(now.as_millisecond()).unwrap_or_default()
 }
 
 /// What a person would want to hear about, between two statuses.

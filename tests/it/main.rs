@@ -7,6 +7,7 @@ mod api;
 mod apps;
 mod bad_input;
 mod by_hand;
+mod consul;
 mod crash;
 mod deploy;
 mod engine;

@@ -5,6 +5,7 @@
 pub mod access;
 mod api;
 mod config;
+mod consul;
 mod error;
 mod events;
 mod internal;
@@ -27,6 +28,7 @@ use crate::core::render::Frame;
 use crate::ports::balancer::Balancer;
 use crate::ports::engine::Engine;
 use crate::ports::inbox::Inbox;
+use crate::ports::kv::Kv;
 use crate::ports::ledger::Ledger;
 use crate::ports::library::Library;
 use crate::ports::snapshot::Snapshot;
@@ -41,6 +43,7 @@ pub struct Context {
     pub engine: Arc<dyn Engine>,
     pub balancer: Arc<dyn Balancer>,
     pub ledger: Arc<dyn Ledger>,
+    pub kv: Arc<dyn Kv>,
     pub frame: Arc<Frame>,
     pub keyring: Arc<Keyring>,
     pub tokens: Arc<dyn Tokens>,

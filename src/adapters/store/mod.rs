@@ -1,6 +1,9 @@
 //! The ledger: SQLite in the state folder, write-ahead log, with a schema version.
 
+mod kv;
 mod tokens;
+
+pub use kv::Keys;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -35,19 +38,7 @@ impl Store {
     /// Opens the ledger in `folder`, or makes it.
     pub fn open(folder: &Path) -> Result<Self, LedgerError> {
         let path = folder.join("ledger.sqlite").display().to_string();
-        let broken = |error: rusqlite::Error| LedgerError::Broken { path: path.clone(), reason: error.to_string() };
-        let connection = Connection::open(&path).map_err(broken)?;
-        connection.pragma_update(None, "journal_mode", "WAL").map_err(broken)?;
-        // A decision is acted on once it is recorded, so the record must survive a power cut.
-        connection.pragma_update(None, "synchronous", "FULL").map_err(broken)?;
-        let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(broken)?;
-        if found > SCHEMA {
-            return Err(LedgerError::Newer { path, found, known: SCHEMA });
-        }
-        if found < SCHEMA {
-            connection.execute_batch(TABLES).map_err(broken)?;
-            connection.pragma_update(None, "user_version", SCHEMA).map_err(broken)?;
-        }
+        let connection = connect(&path, SCHEMA, TABLES)?;
         Ok(Self { connection: Mutex::new(connection), path })
     }
 
@@ -63,6 +54,24 @@ impl Store {
     fn broken(&self, reason: String) -> LedgerError {
         LedgerError::Broken { path: self.path.clone(), reason }
     }
+}
+
+/// Opens a file whose tables are of this schema, or makes it; an older one gets the tables that it lacks.
+fn connect(path: &str, schema: i64, tables: &str) -> Result<Connection, LedgerError> {
+    let broken = |error: rusqlite::Error| LedgerError::Broken { path: path.to_owned(), reason: error.to_string() };
+    let connection = Connection::open(path).map_err(broken)?;
+    connection.pragma_update(None, "journal_mode", "WAL").map_err(broken)?;
+    // What is recorded is acted on, or answered, so the record must survive a power cut.
+    connection.pragma_update(None, "synchronous", "FULL").map_err(broken)?;
+    let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(broken)?;
+    if found > schema {
+        return Err(LedgerError::Newer { path: path.to_owned(), found, known: schema });
+    }
+    if found < schema {
+        connection.execute_batch(tables).map_err(broken)?;
+        connection.pragma_update(None, "user_version", schema).map_err(broken)?;
+    }
+    Ok(connection)
 }
 
 impl Ledger for Store {

@@ -240,6 +240,17 @@ pub enum StickyMode {
     Off,
 }
 
+impl std::fmt::Display for StickyMode {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Visitor => "visitor",
+            Self::Release => "release",
+            Self::Instance => "instance",
+            Self::Off => "off",
+        })
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Sticky {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::problems::Problem;
-use crate::core::app::{App, Strategy};
+use crate::core::app::{App, Sticky, Strategy};
 use crate::core::deploy::Kind;
 use crate::core::names::{AppName, HostName, PathPrefix, Version};
 use crate::core::routes::{AppRoute, Routes};
@@ -80,7 +80,10 @@ fn route(world: &World, name: &AppName, members: &[&Member<'_>]) -> AppRoute {
         proxy: app.map(|a| a.proxy.clone()).unwrap_or_default(),
         // Without what gets nothing: a share of 0 makes no other text, so no reload.
         split: split.among(|version| releases.contains_key(version), stable.as_ref()).without_idle(),
-        sticky: app.map(|a| a.sticky.clone()).unwrap_or_default(),
+        sticky: match intent.and_then(|i| i.sticky) {
+            Some(mode) => Sticky { mode },
+            None => app.map(|a| a.sticky.clone()).unwrap_or_default(),
+        },
         preview: deployed.map(|d| d.preview.clone()),
         maintenance: intent.is_some_and(|i| i.maintenance),
         releases,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::core::app::StickyMode;
 use crate::core::deploy::Deployment;
 use crate::core::names::Version;
 use crate::core::release::Release;
@@ -41,6 +42,13 @@ pub struct Intent {
     /// Aborted versions, each with the digest of its artefact then: not deployed again by themselves.
     #[serde(default)]
     pub rejected: BTreeMap<Version, String>,
+    /// Overrides the declared way in which visitors stay with a release.
+    #[serde(default)]
+    pub sticky: Option<StickyMode>,
+    /// Of the two sides that the blue-green router's keys speak of, stable is the blue one; it changes sides with
+    /// each promotion.
+    #[serde(default)]
+    pub blue_is_current: bool,
     /// Overrides the declared number of instances.
     pub replicas: Option<u16>,
     pub stopped: bool,
@@ -66,6 +74,8 @@ impl Intent {
             maintenance: false,
             pinned: false,
             rejected: BTreeMap::new(),
+            sticky: None,
+            blue_is_current: false,
             replicas: None,
             stopped: false,
             removed: false,
@@ -111,6 +121,7 @@ impl Intent {
                 self.previous = self.stable.clone().filter(|v| *v != deployment.release).or(self.previous.take());
                 self.warm = self.previous.clone().filter(|_| deployment.keep_old);
                 self.stable = Some(deployment.release.clone());
+                self.blue_is_current = !self.blue_is_current;
                 self.split = None;
                 self.rejected.remove(&deployment.release);
             }

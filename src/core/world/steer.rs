@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::{Action, Done, Intent, Refusal, World};
-use crate::core::app::Strategy;
+use crate::core::app::{StickyMode, Strategy};
 use crate::core::deploy::{Deployment, End, Entry, Halt, Stage};
 use crate::core::names::{AppName, ImageRef, Version};
 use crate::core::split::{Percent, Split};
@@ -47,6 +47,7 @@ pub enum Steer {
     Swap,
     Split(Split),
     Maintenance(bool),
+    Sticky(StickyMode),
 }
 
 /// Who decides when, and the secret that a new deployment's preview is asked for with.
@@ -96,6 +97,10 @@ impl World {
             }
             Steer::Abort => self.abort(app, intent, who),
             Steer::Split(split) => self.split(app, intent, split, who),
+            Steer::Sticky(mode) => {
+                let said = format!("visitors of {app} stay by {mode}");
+                Ok(note(app, Intent { sticky: Some(*mode), ..intent }, "sticky", said, who))
+            }
             Steer::Maintenance(on) => {
                 let word = if *on { "on" } else { "off" };
                 let said = format!("maintenance of {app} is {word}");

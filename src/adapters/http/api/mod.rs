@@ -14,17 +14,19 @@ mod tokens;
 
 use std::sync::Arc;
 
+use axum::http::Method;
 use axum::{Json, Router, middleware};
 use serde_json::Value;
 
+use super::consul::{self, catalog, kv, txn};
 use super::{Context, access, config, events, linger, logs};
-use crate::core::access::Right::{Admin, Deploy, Open, Read};
+use crate::core::access::Right::{Admin, Change, Deploy, Loopback, Open, Read};
 pub use by::By;
 pub use sent::Sent;
 use table::{Row, delete, get, post, put};
 
 fn rows() -> Vec<Row> {
-    vec![
+    let mut rows = vec![
         get("/", Open, "What answers here", platform::front),
         get("/healthz", Open, "Whether the supervisor answers", platform::health),
         post("/login", Open, "A browser's session for a token sent as a form", tokens::login),
@@ -67,12 +69,42 @@ fn rows() -> Vec<Row> {
         delete("/v1/config/{app}/{key}", Deploy, "Unsets a key", config::unset),
         get("/v1/repository", Read, "Every file with its SHA-256", library::list),
         post("/v1/repository/verify", Admin, "Reads every file again", library::verify),
-        put("/v1/repository/{app}/{version}/{file}", Deploy, "Uploads an artefact", library::push).streams(),
+        put("/v1/repository/{app}/{version}/{file}", Deploy, "Uploads an artefact", library::push).uploads(),
         get("/v1/tokens", Admin, "The tokens there are, without their text", tokens::list),
         post("/v1/tokens", Admin, "Makes a token; its text is shown once", tokens::create)
             .asks::<tokens::TokenRequest>(),
         delete("/v1/tokens/{id}", Admin, "Revokes a token and the sessions opened with it", tokens::revoke),
-    ]
+    ];
+    rows.extend(of_consul());
+    rows
+}
+
+/// Consul's wire format, for its clients.
+fn of_consul() -> Vec<Row> {
+    let mut rows = vec![
+        put("/v1/txn", Change, "Several operations on keys, all or none", txn::commit),
+        get("/v1/catalog/datacenters", Loopback, "The one datacenter", catalog::datacenters),
+        get("/v1/catalog/nodes", Read, "The one node", catalog::nodes),
+        get("/v1/catalog/services", Read, "Every service with its tags", catalog::services),
+        get("/v1/catalog/service/{name}", Read, "The instances of a service", catalog::service),
+        get("/v1/health/service/{name}", Read, "The same with their health; ?passing", catalog::health),
+        get("/v1/status/leader", Loopback, "Who leads: this node", catalog::leader),
+        get("/v1/agent/self", Loopback, "This node", catalog::this_agent),
+    ];
+    for (all, one) in [("/v1/kv/", "/v1/kv/{*key}"), ("/api/kv/", "/api/kv/{*key}")] {
+        rows.extend([
+            get(all, Read, "All keys: ?recurse or ?keys", kv::get_all),
+            get(one, Read, "A key, or with ?recurse all below it; ?index=N waits for a change", kv::get),
+            put(one, Change, "Sets a key to the body; ?cas=INDEX, ?flags=N", kv::put),
+            delete(one, Change, "Deletes a key, or with ?recurse all below it", kv::delete),
+        ]);
+    }
+    for path in ["/v1/session/{*rest}", "/v1/acl/{*rest}", "/v1/event/{*rest}", "/v1/query/{*rest}"] {
+        rows.push(get(path, Read, "Not offered", consul::not_offered));
+        rows.push(put(path, Change, "Not offered", consul::not_offered));
+    }
+    let waits = |row: Row| if row.method == Method::GET { row.streams() } else { row };
+    rows.into_iter().map(|row| waits(row).token_in_query()).collect()
 }
 
 pub fn router(context: Context) -> Router {
@@ -101,7 +133,7 @@ mod tests {
     fn whoever_may_look_changes_nothing_and_little_is_open() {
         let open: Vec<&str> = rows().iter().filter(|row| row.right == Right::Open).map(|row| row.path).collect();
         assert_eq!(open, ["/", "/healthz", "/login", "/logout"]);
-        for row in rows().iter().filter(|row| row.right == Right::Read) {
+        for row in rows().iter().filter(|row| matches!(row.right, Right::Read | Right::Loopback)) {
             assert_eq!(row.method, axum::http::Method::GET, "{}", row.path);
         }
         for row in rows().iter().filter(|row| row.right == Right::Deploy) {
@@ -113,7 +145,7 @@ mod tests {
     fn every_route_is_described() {
         let document = openapi::document(&rows());
         for row in rows() {
-            let operation = &document["paths"][row.path][row.method.as_str().to_lowercase()];
+            let operation = &document["paths"][row.path.replace("{*", "{")][row.method.as_str().to_lowercase()];
             assert_eq!(operation["summary"], row.summary, "{} {}", row.method, row.path);
             assert_eq!(operation["parameters"].as_array().map(Vec::len), Some(row.variables().count()));
         }

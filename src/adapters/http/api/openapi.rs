@@ -40,6 +40,11 @@ fn operation(row: &Row) -> Value {
         .collect();
     let (scopes, security) = match row.right {
         Right::Open => ("nobody needs a token", json!([])),
+        Right::Loopback => ("scope read, and none from this machine", json!([])),
+        Right::Change => (
+            "scope deploy:APP or admin, by what is changed",
+            json!([{ "token": ["deploy:APP"] }, { "token": ["admin"] }]),
+        ),
         Right::Read => ("scope read", json!([{ "token": ["read"] }])),
         Right::Deploy => ("scope deploy:APP", json!([{ "token": ["deploy:APP"] }])),
         Right::Admin => ("scope admin", json!([{ "token": ["admin"] }])),

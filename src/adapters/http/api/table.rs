@@ -28,6 +28,7 @@ pub struct Row {
     /// The JSON that it takes.
     pub asks: Option<Asked>,
     streams: bool,
+    uploads: bool,
     token_in_query: bool,
     handler: MethodRouter<Context>,
 }
@@ -59,16 +60,31 @@ impl Row {
         summary: &'static str,
         handler: MethodRouter<Context>,
     ) -> Self {
-        Self { method, path, right, summary, asks: None, streams: false, token_in_query: false, handler }
+        Self {
+            method,
+            path,
+            right,
+            summary,
+            asks: None,
+            streams: false,
+            uploads: false,
+            token_in_query: false,
+            handler,
+        }
     }
 
     pub fn asks<T: ToSchema + PartialSchema>(self) -> Self {
         Self { asks: Some(Asked { name: T::name().into_owned(), schema: T::schema() }), ..self }
     }
 
-    /// It may take as long as it likes, and be as large as the disk allows.
+    /// Its answer may take as long as it likes.
     pub fn streams(self) -> Self {
         Self { streams: true, ..self }
+    }
+
+    /// What is sent may take as long as it likes, and be as large as the disk allows.
+    pub fn uploads(self) -> Self {
+        Self { streams: true, uploads: true, ..self }
     }
 
     /// Its clients may send the token as `?token=`, as Consul's do.
@@ -91,7 +107,7 @@ pub fn router(rows: Vec<Row>, context: &Context) -> Router<Context> {
             streams: row.streams,
             token_in_query: row.token_in_query,
         };
-        let limit = if row.streams { DefaultBodyLimit::disable() } else { DefaultBodyLimit::max(LARGEST_BODY) };
+        let limit = if row.uploads { DefaultBodyLimit::disable() } else { DefaultBodyLimit::max(LARGEST_BODY) };
         router.route(row.path, row.handler.layer(limit).layer(middleware::from_fn_with_state(guard, access::check)))
     })
 }

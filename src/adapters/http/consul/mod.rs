@@ -1,0 +1,54 @@
+//! Consul's wire format, so that its clients work: keys and values, transactions, the catalogue, health.
+//!
+//! Shapes and headers are those of developer.hashicorp.com/consul/api-docs. What is not offered (sessions, locks,
+//! access control) says so.
+
+pub mod catalog;
+mod keys;
+pub mod kv;
+pub mod txn;
+mod wait;
+
+use axum::Json;
+use axum::http::{HeaderName, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::error::Problem;
+use crate::core::kv::Pair;
+
+/// The one datacenter that we are.
+pub const DATACENTER: &str = "dc1";
+
+/// An answer with the headers that Consul's clients read.
+fn answer(index: u64, body: impl IntoResponse) -> Response {
+    let headers = [("x-consul-index", index.to_string()), ("x-consul-knownleader", "true".into())]
+        .map(|(name, value)| (HeaderName::from_static(name), value));
+    let last = [(HeaderName::from_static("x-consul-lastcontact"), "0")];
+    (headers, last, body).into_response()
+}
+
+fn json_answer(index: u64, body: impl Serialize) -> Response {
+    answer(index, Json(body))
+}
+
+/// A pair as Consul writes it: the value in base64, nothing for an empty one.
+fn pair(pair: &Pair) -> Value {
+    let value = if pair.value.is_empty() { Value::Null } else { json!(BASE64_STANDARD.encode(&pair.value)) };
+    json!({
+        "LockIndex": 0, "Key": pair.key, "Flags": pair.flags, "Value": value,
+        "CreateIndex": pair.created, "ModifyIndex": pair.modified,
+    })
+}
+
+/// What Consul has and we have not.
+pub async fn not_offered(uri: Uri) -> Problem {
+    let detail = format!(
+        "{} is not offered: there are keys and values, transactions, the catalogue and health, but no sessions, locks or ACLs; tokens are made by `platformer token create`",
+        uri.path()
+    );
+    Problem::new(StatusCode::NOT_IMPLEMENTED, "not-offered", detail)
+}
