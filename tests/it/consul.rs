@@ -55,7 +55,8 @@ async fn keys_are_kept_listed_compared_and_waited_for() {
     let mut platform = Platform::with_demo().await;
     {
         let consul = Consul::new(&platform);
-        assert_eq!(consul.call("GET", "/v1/kv/none", "").await.status, 404);
+        let missing = consul.call("GET", "/v1/kv/none", "").await;
+        assert!(missing.status == 404 && missing.body.is_empty() && missing.header("x-consul-index").is_some());
         assert_eq!(consul.call("PUT", "/v1/kv/app/one?flags=42", "first").await.body, "true");
         consul.call("PUT", "/v1/kv/app/two%2Fdeep", "second").await;
         let read = consul.call("GET", "/v1/kv/app/one", "").await;

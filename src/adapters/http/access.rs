@@ -5,7 +5,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use axum::body::{Body, to_bytes};
+use axum::body::to_bytes;
 use axum::extract::{ConnectInfo, RawPathParams, Request, State};
 use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::middleware::Next;
@@ -210,13 +210,6 @@ pub async fn nothing(State(context): State<Context>, request: Request) -> Respon
             Problem::new(StatusCode::NOT_FOUND, "no-route", detail).into_response()
         }
     }
-}
-
-/// Text as it is, for protocols that want no problem document.
-pub fn plain(status: StatusCode, text: impl Into<Body>) -> Response {
-    let mut response = (status, [(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text.into()).into_response();
-    response.extensions_mut().insert(Plain);
-    response
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ use base64::prelude::BASE64_STANDARD;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::access::Plain;
 use super::error::Problem;
 use crate::core::kv::Pair;
 
@@ -28,7 +29,10 @@ fn answer(index: u64, body: impl IntoResponse) -> Response {
     let headers = [("x-consul-index", index.to_string()), ("x-consul-knownleader", "true".into())]
         .map(|(name, value)| (HeaderName::from_static(name), value));
     let last = [(HeaderName::from_static("x-consul-lastcontact"), "0")];
-    (headers, last, body).into_response()
+    let mut response = (headers, last, body).into_response();
+    // A key that is not there is an empty 404 with its index, not a problem.
+    response.extensions_mut().insert(Plain);
+    response
 }
 
 fn json_answer(index: u64, body: impl Serialize) -> Response {
