@@ -16,7 +16,7 @@ const LONGEST: usize = 400;
 const TESTS: [&str; 3] = ["core/testing.rs", "core/simulation.rs", "supervisor/fakes.rs"];
 
 /// Crates that may be named only below the given folders.
-const CRATES: [(&str, &[&str]); 16] = [
+const CRATES: [(&str, &[&str]); 19] = [
     ("tokio", &["ports", "adapters", "supervisor", "cli"]),
     ("tera", &["core/render"]),
     ("bollard", &["adapters/engine/docker"]),
@@ -24,6 +24,9 @@ const CRATES: [(&str, &[&str]); 16] = [
     ("socket2", &["adapters/dns"]),
     ("axum", &["adapters/http", "supervisor/boot.rs"]),
     ("http_range_header", &["adapters/http"]),
+    ("prometheus_client", &["adapters/http"]),
+    ("utoipa", &["adapters/http"]),
+    ("base64", &["adapters/http"]),
     ("rusqlite", &["adapters/store"]),
     ("notify", &["adapters/files"]),
     ("walkdir", &["adapters/files"]),

@@ -9,6 +9,7 @@ pub mod inbox;
 pub mod kv;
 pub mod ledger;
 pub mod library;
+pub mod meters;
 pub mod prober;
 pub mod resolver;
 pub mod snapshot;

@@ -32,6 +32,7 @@ use crate::ports::balancer::Balancer;
 use crate::ports::engine::{Engine, EngineError};
 use crate::ports::inbox::Inbox;
 use crate::ports::ledger::{Ledger, LedgerError};
+use crate::ports::meters::Meters;
 use crate::ports::snapshot::{Snapshot, View};
 use crate::settings::Settings;
 
@@ -77,7 +78,8 @@ pub async fn up(settings: Settings, progress: &dyn Progress, stop: impl Future<O
 
     // DNS
     let began = Instant::now();
-    let names = dns::Names::default();
+    let meters = Meters::default();
+    let names = dns::Names::new(meters.clone());
     let addresses: Vec<SocketAddr> = settings.listen.dns.iter().map(|l| l.resolve(gateway)).collect();
     let upstreams = upstreams(&settings, &addresses);
     let sockets = dns::bind(&addresses).map_err(|e| taken(e.address, "listen.dns", "udp", e.source))?;
@@ -142,6 +144,7 @@ pub async fn up(settings: Settings, progress: &dyn Progress, stop: impl Future<O
         balancer: balancer.clone(),
         ledger: store.clone(),
         kv: Arc::new(Keys::open(&settings.state)?),
+        meters: meters.clone(),
         frame: frame.clone(),
         tokens: store.clone(),
         once: Arc::default(),
@@ -164,6 +167,7 @@ pub async fn up(settings: Settings, progress: &dyn Progress, stop: impl Future<O
         resolver: Arc::new(names),
         prober,
         frame,
+        meters: meters.clone(),
         inbox: inbox.clone(),
     };
     let mut reconciling = tokio::spawn(
@@ -174,6 +178,7 @@ pub async fn up(settings: Settings, progress: &dyn Progress, stop: impl Future<O
         &settings,
         engine,
         balancer.clone(),
+        meters,
         tree,
         templates,
         snapshot.clone(),
@@ -229,6 +234,7 @@ fn follow_everything(
     settings: &Settings,
     engine: Arc<dyn Engine>,
     balancer: Arc<dyn Balancer>,
+    meters: Meters,
     tree: Tree,
     templates: Arc<Templates>,
     snapshot: Snapshot,
@@ -240,7 +246,7 @@ fn follow_everything(
     }
     {
         let (balancer, inbox) = (balancer.clone(), inbox.clone());
-        tasks.renewed("count requests", move || follow::traffic(balancer.clone(), inbox.clone()));
+        tasks.renewed("count requests", move || follow::traffic(balancer.clone(), meters.clone(), inbox.clone()));
     }
     {
         let inbox = inbox.clone();

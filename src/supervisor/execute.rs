@@ -13,6 +13,7 @@ use crate::ports::balancer::{Balancer, BalancerError, Generation};
 use crate::ports::engine::{Engine, EngineError};
 use crate::ports::inbox::Inbox;
 use crate::ports::library::{Library, LibraryError};
+use crate::ports::meters::Meters;
 use crate::ports::prober::Prober;
 use crate::ports::resolver::Resolver;
 
@@ -26,6 +27,7 @@ pub struct Hands {
     pub resolver: Arc<dyn Resolver>,
     pub prober: Arc<dyn Prober>,
     pub frame: Arc<Frame>,
+    pub meters: Meters,
     pub inbox: Inbox,
 }
 
@@ -117,7 +119,9 @@ impl Hands {
 
     async fn switch(&self, switch: Switch) -> Fact {
         let number = switch.generation;
-        match self.try_switch(&switch).await {
+        let tried = self.try_switch(&switch).await;
+        self.meters.switched(tried.is_ok());
+        match tried {
             Ok(()) => {
                 self.inbox.tell(Fact::Reached(number));
                 if let Err(error) = self.balancer.settle(number).await {

@@ -27,6 +27,7 @@ use crate::ports::balancer::{Balancer, BalancerError, BalancerStatus, Generation
 use crate::ports::engine::{Engine, EngineError, EngineVersion, Hints, Listing, LogLines, LogQuery, PlatformNetwork};
 use crate::ports::inbox::{CommandError, Inbox};
 use crate::ports::ledger::{Ledger, LedgerError};
+use crate::ports::meters::Meters;
 use crate::ports::prober::Prober;
 use crate::ports::resolver::Resolver;
 use crate::ports::snapshot::{Snapshot, View};
@@ -221,6 +222,7 @@ impl Rig {
         let world = World::new(platform, templates.clone(), Timestamp::now());
         let snapshot = Snapshot::new(first_view(&world, &templates));
         let hands = Hands {
+            meters: Meters::default(),
             engine: engine.clone(),
             balancer: balancer.clone(),
             // Apps here have images of their own: there is nothing to keep.

@@ -13,6 +13,7 @@ use crate::core::world::Fact;
 use crate::ports::balancer::Balancer;
 use crate::ports::engine::{Engine, EngineError, Hint};
 use crate::ports::inbox::Inbox;
+use crate::ports::meters::Meters;
 use crate::ports::snapshot::Snapshot;
 
 /// Everything is listed anew this often, whatever the events said.
@@ -106,8 +107,10 @@ pub async fn balancer(balancer: Arc<dyn Balancer>, snapshot: Snapshot, inbox: In
 }
 
 /// Tells what the balancer counted, for ever.
-pub async fn traffic(balancer: Arc<dyn Balancer>, inbox: Inbox) -> String {
+pub async fn traffic(balancer: Arc<dyn Balancer>, meters: Meters, inbox: Inbox) -> String {
     loop {
-        inbox.tell(Fact::Counted(balancer.counted().await));
+        let counted = balancer.counted().await;
+        meters.count(&counted);
+        inbox.tell(Fact::Counted(counted));
     }
 }

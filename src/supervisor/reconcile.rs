@@ -10,7 +10,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::oneshot;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::execute::Hands;
 use super::lock;
@@ -65,7 +65,9 @@ impl Loop {
             if !is_due {
                 continue;
             }
+            let began = Instant::now();
             let plan = self.turn();
+            self.hands.meters.turned(began.elapsed());
             let anyway = Timestamp::now() + ANYWAY;
             wake_at = plan.wake_at.map_or(anyway, |at| at.min(anyway));
             if self.is_closed() {

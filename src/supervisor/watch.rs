@@ -27,6 +27,7 @@ use crate::core::zone::Zone;
 use crate::ports::engine::Engine;
 use crate::ports::inbox::Inbox;
 use crate::ports::ledger::{Ledger, LedgerError};
+use crate::ports::meters::Meters;
 use crate::ports::resolver::Resolver;
 use crate::ports::snapshot::Snapshot;
 use crate::settings::Settings;
@@ -85,6 +86,7 @@ pub async fn watch(
         tasks.renewed("watch the templates", move || watch_templates(folder.clone(), templates.clone(), inbox.clone()));
     }
     let hands = Hands {
+        meters: Meters::default(),
         engine: engine.clone(),
         balancer: Arc::new(balancer),
         library: None,

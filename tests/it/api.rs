@@ -100,6 +100,30 @@ async fn a_token_does_what_its_scope_says_until_it_is_revoked() {
 }
 
 #[tokio::test]
+async fn prometheus_reads_totals_of_each_release() {
+    if !docker_or_skip() {
+        return;
+    }
+    let platform = Platform::with_demo().await;
+    for _ in 0..7 {
+        platform.get("hello.localhost", "/").await;
+    }
+    let reader = bearer(create(&platform, &["--scope", "read"])["token"].as_str().unwrap());
+    let end = std::time::Instant::now() + crate::harness::DEADLINE;
+    loop {
+        let text = call(&platform, "GET", "/metrics", &reader, "").await.body;
+        let has = |line: &str| text.lines().any(|l| l == line);
+        if has(r#"platformer_requests_total{app="hello",release="1.0.0"} 7.0"#) {
+            assert!(has(r#"platformer_request_duration_seconds_count{app="hello",release="1.0.0"} 7"#), "{text}");
+            assert!(has(r#"platformer_instances{app="hello",release="1.0.0",state="ready"} 1.0"#), "{text}");
+            break;
+        }
+        assert!(std::time::Instant::now() < end, "{text}");
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test]
 async fn a_browser_logs_in_with_a_cookie_that_no_other_page_can_use() {
     if !docker_or_skip() {
         return;

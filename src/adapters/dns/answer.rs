@@ -39,7 +39,7 @@ struct Response {
 #[async_trait::async_trait]
 impl RequestHandler for Handler {
     async fn handle_request<R: ResponseHandler, T: Time>(&self, request: &Request, mut sender: R) -> ResponseInfo {
-        let zone = self.names.0.load_full();
+        let zone = self.names.zone.load_full();
         let is_query = request.metadata.message_type == MessageType::Query && request.metadata.op_code == OpCode::Query;
         let response = match (request.request_info(), zone) {
             (Ok(info), Some(zone)) if is_query && edns_is_known(request) => {
@@ -50,8 +50,10 @@ impl RequestHandler for Handler {
             _ => None,
         };
         let Some(response) = response else {
+            self.names.meters.forwarded();
             return self.forward.handle_request::<R, T>(request, sender).await;
         };
+        self.names.meters.answered();
         let mut metadata = Metadata::response_from_request(&request.metadata);
         metadata.authoritative = true;
         metadata.recursion_available = true;

@@ -18,6 +18,7 @@ use arc_swap::ArcSwapOption;
 use hickory_server::Server;
 
 use crate::core::zone::Zone;
+use crate::ports::meters::Meters;
 use crate::ports::resolver::Resolver;
 
 /// A TCP client that sends nothing for this long is let go.
@@ -27,11 +28,20 @@ const QUEUED_ANSWERS: usize = 64;
 
 /// The zone that answers come from.
 #[derive(Clone, Default)]
-pub struct Names(Arc<ArcSwapOption<Zone>>);
+pub struct Names {
+    zone: Arc<ArcSwapOption<Zone>>,
+    meters: Meters,
+}
+
+impl Names {
+    pub fn new(meters: Meters) -> Self {
+        Self { meters, ..Self::default() }
+    }
+}
 
 impl Resolver for Names {
     fn publish(&self, zone: Arc<Zone>) {
-        self.0.store(Some(zone));
+        self.zone.store(Some(zone));
     }
 }
 

@@ -12,6 +12,7 @@ mod internal;
 mod keyring;
 mod linger;
 mod logs;
+mod metrics;
 mod pages;
 mod repository;
 
@@ -31,6 +32,7 @@ use crate::ports::inbox::Inbox;
 use crate::ports::kv::Kv;
 use crate::ports::ledger::Ledger;
 use crate::ports::library::Library;
+use crate::ports::meters::Meters;
 use crate::ports::snapshot::Snapshot;
 use crate::ports::tokens::Tokens;
 
@@ -44,6 +46,7 @@ pub struct Context {
     pub balancer: Arc<dyn Balancer>,
     pub ledger: Arc<dyn Ledger>,
     pub kv: Arc<dyn Kv>,
+    pub meters: Meters,
     pub frame: Arc<Frame>,
     pub keyring: Arc<Keyring>,
     pub tokens: Arc<dyn Tokens>,

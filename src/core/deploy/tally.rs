@@ -19,6 +19,9 @@ pub struct Tally {
     pub met_by: BTreeSet<u64>,
     /// Given up by the client (499): apart, since slow answers cause them.
     pub gone: u64,
+    /// How long all of them took together, in microseconds.
+    #[serde(default)]
+    pub micros: u64,
     /// How many requests took how long; empty while there were none.
     pub durations: Vec<u64>,
 }
@@ -27,6 +30,7 @@ impl Tally {
     /// Counts a request; `failed` has the hash of whom it failed.
     pub fn count(&mut self, seconds: f64, failed: Option<u64>) {
         self.requests += 1;
+        self.micros += (seconds * 1e6) as u64;
         self.failures += u64::from(failed.is_some());
         self.meet(failed);
         if self.durations.is_empty() {
@@ -50,6 +54,7 @@ impl Tally {
         self.requests += other.requests;
         self.failures += other.failures;
         self.gone += other.gone;
+        self.micros += other.micros;
         if self.durations.len() < other.durations.len() {
             self.durations.resize(other.durations.len(), 0);
         }

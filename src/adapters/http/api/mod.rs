@@ -19,7 +19,7 @@ use axum::{Json, Router, middleware};
 use serde_json::Value;
 
 use super::consul::{self, catalog, kv, txn};
-use super::{Context, access, config, events, linger, logs};
+use super::{Context, access, config, events, linger, logs, metrics};
 use crate::core::access::Right::{Admin, Change, Deploy, Loopback, Open, Read};
 pub use by::By;
 pub use sent::Sent;
@@ -29,6 +29,7 @@ fn rows() -> Vec<Row> {
     let mut rows = vec![
         get("/", Open, "What answers here", platform::front),
         get("/healthz", Open, "Whether the supervisor answers", platform::health),
+        get("/metrics", Read, "Totals for Prometheus", metrics::show),
         post("/login", Open, "A browser's session for a token sent as a form", tokens::login),
         post("/logout", Open, "The end of a browser's session", tokens::logout),
         get("/v1/status", Read, "The platform at this moment", platform::status),
