@@ -6,6 +6,7 @@
 pub mod balancer;
 pub mod engine;
 pub mod inbox;
+pub mod journal;
 pub mod kv;
 pub mod ledger;
 pub mod library;

@@ -1,11 +1,12 @@
 //! What readers see: one immutable view of the platform, swapped by pointer, and the events between views.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::sync::{broadcast, watch};
 
 use crate::core::names::{AppName, Version};
@@ -16,6 +17,7 @@ use crate::core::router_keys::Keys;
 use crate::core::routes::Routes;
 use crate::core::templates::Templates;
 use crate::core::zone::Zone;
+use crate::ports::journal::Journal;
 
 /// The platform at one moment.
 #[derive(Debug, Clone)]
@@ -60,17 +62,17 @@ impl View {
 }
 
 /// Something that happened, for people to read.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
     pub id: u64,
     pub at: Timestamp,
-    pub kind: &'static str,
+    pub kind: Cow<'static, str>,
     pub subject: String,
     pub message: String,
 }
 
 /// How many events are kept for those who reconnect.
-const KEPT: usize = 10_000;
+pub const KEPT: u32 = 10_000;
 
 /// Hands out views and events. Cheap to clone.
 #[derive(Clone)]
@@ -80,16 +82,28 @@ struct Inner {
     view: ArcSwap<View>,
     changed: watch::Sender<u64>,
     kept: Mutex<VecDeque<Event>>,
+    journal: Option<Arc<dyn Journal>>,
     events: broadcast::Sender<Event>,
 }
 
 impl Snapshot {
+    /// Events are forgotten with the process.
     pub fn new(view: View) -> Self {
+        Self::begin(view, Vec::new(), None)
+    }
+
+    /// Goes on after the events that were kept, and keeps those to come.
+    pub fn keeping(view: View, kept: Vec<Event>, journal: Arc<dyn Journal>) -> Self {
+        Self::begin(view, kept, Some(journal))
+    }
+
+    fn begin(view: View, kept: Vec<Event>, journal: Option<Arc<dyn Journal>>) -> Self {
         let (events, _) = broadcast::channel(1000);
         Self(Arc::new(Inner {
             view: ArcSwap::from_pointee(view),
             changed: watch::Sender::new(0),
-            kept: Mutex::default(),
+            kept: Mutex::new(kept.into()),
+            journal,
             events,
         }))
     }
@@ -122,18 +136,22 @@ impl Snapshot {
 
     pub fn announce(&self, at: Timestamp, kind: &'static str, subject: String, message: String) {
         let mut kept = self.0.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let event = Event { id: kept.back().map_or(1, |e| e.id + 1), at, kind, subject, message };
+        let event = Event { id: kept.back().map_or(1, |e| e.id + 1), at, kind: kind.into(), subject, message };
+        self.0.journal.iter().for_each(|journal| journal.note(&event));
         kept.push_back(event.clone());
-        if kept.len() > KEPT {
+        if kept.len() > KEPT as usize {
             kept.pop_front();
         }
         // Sent under the lock, so that nobody sees an event twice or misses one; no listener is no error.
         let _ = self.0.events.send(event);
     }
 
-    /// The kept events after `id`, and those to come.
-    pub fn events_after(&self, id: u64) -> (Vec<Event>, broadcast::Receiver<Event>) {
+    /// The kept events after `id`, and those to come; and whether some after `id` are not kept any more.
+    pub fn events_after(&self, id: u64) -> (Vec<Event>, broadcast::Receiver<Event>, bool) {
         let kept = self.0.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        (kept.iter().filter(|e| e.id > id).cloned().collect(), self.0.events.subscribe())
+        let (first, last) = (kept.front().map_or(1, |e| e.id), kept.back().map_or(0, |e| e.id));
+        // Whoever has seen more than there is saw what a crash has lost: everything may be new to him.
+        let (id, gap) = if id > last { (0, true) } else { (id, id > 0 && id + 1 < first) };
+        (kept.iter().filter(|e| e.id > id).cloned().collect(), self.0.events.subscribe(), gap)
     }
 }

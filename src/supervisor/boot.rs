@@ -23,7 +23,7 @@ use crate::adapters::engine::docker::DockerEngine;
 use crate::adapters::files::{self, Tree};
 use crate::adapters::nginx::{self, Nginx};
 use crate::adapters::probe::Probes;
-use crate::adapters::store::{Keys, Store};
+use crate::adapters::store::{Events, Keys, Store};
 use crate::adapters::{dns, http};
 use crate::core::plan::{Plan, status};
 use crate::core::templates::Templates;
@@ -135,7 +135,8 @@ pub async fn up(settings: Settings, progress: &dyn Progress, stop: impl Future<O
         follow_only: false,
     };
     let world = World::new(platform, templates.clone(), Timestamp::now());
-    let snapshot = Snapshot::new(first_view(&world, &templates));
+    let (events, kept) = Events::open(&settings.state)?;
+    let snapshot = Snapshot::keeping(first_view(&world, &templates), kept, Arc::new(events));
     let context = http::Context {
         snapshot: snapshot.clone(),
         inbox: inbox.clone(),

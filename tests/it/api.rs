@@ -1,6 +1,8 @@
 //! The control API: who may call what, and how it refuses.
 
 use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
 
 use crate::harness::{Answer, Platform, app_of, docker_or_skip, request_with};
 
@@ -97,6 +99,55 @@ async fn a_token_does_what_its_scope_says_until_it_is_revoked() {
     ] {
         assert_eq!(platform.run(arguments).0, code, "{arguments:?}");
     }
+}
+
+/// The events that come until one says this, each as its kind, id and data.
+async fn events_until(platform: &Platform, last: Option<u64>, text: &str) -> Vec<(String, u64, String)> {
+    let token = std::fs::read_to_string(platform.path("state/token")).unwrap();
+    let mut stream = TcpStream::connect(platform.api_address()).await.unwrap();
+    let last = last.map(|id| format!("Last-Event-ID: {id}\r\n")).unwrap_or_default();
+    let head = format!("GET /v1/events HTTP/1.1\r\nHost: localhost\r\n{}{last}\r\n", bearer(token.trim()));
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut lines = BufReader::new(stream).lines();
+    let (mut events, mut kind, mut id) = (Vec::new(), String::new(), 0);
+    loop {
+        let line =
+            tokio::time::timeout(crate::harness::DEADLINE, lines.next_line()).await.expect(text).unwrap().unwrap();
+        let line = line.trim_end();
+        match line.split_once(": ") {
+            Some(("event", value)) => kind = value.to_owned(),
+            Some(("id", value)) => id = value.parse().unwrap(),
+            Some(("data", value)) => {
+                events.push((std::mem::take(&mut kind), std::mem::take(&mut id), value.to_owned()));
+                if value.contains(text) {
+                    return events;
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_comes_back_misses_no_event_also_after_a_kill() {
+    if !docker_or_skip() {
+        return;
+    }
+    let mut platform = Platform::with_demo().await;
+    platform.ok(&["maintenance", "hello", "on"]);
+    let before = events_until(&platform, None, "maintenance of hello is on").await;
+    let seen = before.last().unwrap().1;
+    platform.ok(&["maintenance", "hello", "off"]);
+    platform.kill();
+    platform.up();
+    platform.until_ready("hello", 1).await;
+    platform.ok(&["maintenance", "hello", "on"]);
+    let after = events_until(&platform, Some(seen), "maintenance of hello is on").await;
+    let ids: Vec<u64> = after.iter().map(|(_, id, _)| *id).collect();
+    assert_eq!(ids, (seen + 1..=seen + ids.len() as u64).collect::<Vec<_>>(), "each once, in order");
+    assert!(after.iter().any(|(kind, _, data)| kind == "decision" && data.contains("hello is off")), "{after:?}");
+    let lost = events_until(&platform, Some(1_000_000), "maintenance of hello is on").await;
+    assert_eq!((lost[0].0.as_str(), lost[1].1), ("gap", before[0].1), "{lost:?}");
 }
 
 #[tokio::test]

@@ -1,4 +1,5 @@
-//! Events as a server-sent stream: what is kept after `Last-Event-ID`, then what comes.
+//! Events as a server-sent stream: what is kept after `Last-Event-ID`, then what comes. What is not kept any more
+//! is announced by an event `gap`; a client that reads too slowly gets `dropped` and is let go.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -21,8 +22,12 @@ pub async fn stream(
     headers: HeaderMap,
 ) -> Sse<impl Stream<Item = Result<Frame, Infallible>>> {
     let last = headers.get("last-event-id").and_then(|v| v.to_str().ok()).and_then(|v| v.parse().ok()).unwrap_or(0);
-    let (kept, coming) = context.snapshot.events_after(last);
-    let frames = stream::iter(kept).map(|event| frame(&event)).chain(stream::unfold(Some(coming), next)).map(Ok);
+    let (kept, coming, gap) = context.snapshot.events_after(last);
+    let missed = || Frame::default().event("gap").data("events after the last one seen are not kept any more");
+    let frames = stream::iter(gap.then(missed))
+        .chain(stream::iter(kept).map(|event| frame(&event)))
+        .chain(stream::unfold(Some(coming), next))
+        .map(Ok);
     Sse::new(frames).keep_alive(KeepAlive::new().interval(HEARTBEAT))
 }
 
@@ -38,5 +43,5 @@ async fn next(state: Option<Receiver<Event>>) -> Option<(Frame, Option<Receiver<
 
 fn frame(event: &Event) -> Frame {
     let data = serde_json::to_string(event).unwrap_or_default();
-    Frame::default().id(event.id.to_string()).event(event.kind).data(data)
+    Frame::default().id(event.id.to_string()).event(&*event.kind).data(data)
 }

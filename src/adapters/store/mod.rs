@@ -1,8 +1,10 @@
 //! The ledger: SQLite in the state folder, write-ahead log, with a schema version.
 
+mod events;
 mod kv;
 mod tokens;
 
+pub use events::Events;
 pub use kv::Keys;
 
 use std::collections::BTreeMap;
