@@ -18,6 +18,7 @@ mod output;
 mod render;
 mod repository;
 mod resolver;
+mod shell;
 mod status;
 mod steer;
 mod token;
@@ -118,6 +119,10 @@ enum Verb {
     Resolver(resolver::Resolver),
     /// Check Docker, ports, nginx, DNS, disk, clock, permissions
     Doctor,
+    /// A script that completes commands in a shell
+    Completions(shell::Completions),
+    /// The manual page
+    Man,
 }
 
 /// What every verb is given.
@@ -149,12 +154,19 @@ pub fn main() -> ExitCode {
 }
 
 async fn run(arguments: Arguments) -> Result<(), Failure> {
+    // These need no platform, not even settings that can be read.
+    let arguments = match arguments.verb {
+        Verb::Completions(verb) => return verb.run::<Arguments>(),
+        Verb::Man => return shell::man::<Arguments>(),
+        _ => arguments,
+    };
     let globals = Globals { settings: load(&arguments)?, json: arguments.json };
     let client = || Client::new(&globals.settings);
     match arguments.verb {
         Verb::Up(verb) => verb.run(&globals).await,
         Verb::Watch(verb) => verb.run(&globals).await,
         Verb::Doctor => doctor::run(&globals).await,
+        Verb::Completions(_) | Verb::Man => Ok(()),
         Verb::Resolver(verb) => verb.run(&globals),
         Verb::Down(verb) => verb.run(&client()?, &globals).await,
         Verb::Status(verb) => verb.run(&client()?, &globals).await,
