@@ -48,24 +48,26 @@ pub fn plan(world: &mut World, now: Timestamp) -> Plan {
     let mut plan = Plan::default();
     world.departed.retain(|_, at| now.duration_since(*at).unsigned_abs() < DEPARTED);
     plan.wake_at = world.departed.values().map(|at| *at + DEPARTED).min();
-    let before = world.instances();
+    let claims = world.claims();
+    let before = world.members(&claims);
     let deciding = move_on(world, &before, &mut plan, now);
     let retire = manage_fleets(world, &before, &deciding, &mut plan, now);
-    let members = if retire.is_empty() {
-        before
+    let (claims, members) = if retire.is_empty() {
+        (claims, before)
     } else {
-        drop(before);
         retire.iter().for_each(|id| world.retire(id));
-        world.instances()
+        let claims = world.claims();
+        let members = world.members(&claims);
+        (claims, members)
     };
     let wanted = routes::routes(world, &members, &mut plan.problems, now);
-    problems::find(world, &members, &mut plan.problems, now);
-    let zone = zone(world, &members);
+    problems::find(world, &claims, &members, &mut plan.problems, now);
+    let zone = zone(world, &claims, &members);
     if world.published.as_deref() != Some(&zone) {
         plan.actions.push(Action::Publish(Arc::new(zone)));
     }
     let probes = probes(world, &members);
-    drop(members);
+    drop((claims, members));
     if *world.probing != probes {
         plan.actions.push(Action::Probe(Arc::new(probes)));
     }

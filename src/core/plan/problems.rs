@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::core::claim::{self, Claim};
 use crate::core::deploy::Halt;
-use crate::core::world::{Condition, EngineState, Intent, Member, Unprepared, World};
+use crate::core::world::{Claimed, Condition, EngineState, Intent, Member, Unprepared, World};
 
 /// Something that needs a person. Shown by `status`, the API, `why` and the dashboard.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -31,7 +31,13 @@ impl Problem {
 }
 
 /// Finds all problems but those of hosts, which `routes` reports.
-pub fn find(world: &World, members: &[Member<'_>], problems: &mut Vec<Problem>, now: Timestamp) {
+pub fn find(
+    world: &World,
+    claims: &[Claimed<'_>],
+    members: &[Member<'_>],
+    problems: &mut Vec<Problem>,
+    now: Timestamp,
+) {
     if let EngineState::Unknown { since } = world.engine {
         let reason = "the engine does not answer; what is shown of containers is from before";
         problems.push(Problem::new("docker", reason, "start Docker; `platformer doctor` checks the connection", since));
@@ -54,14 +60,13 @@ pub fn find(world: &World, members: &[Member<'_>], problems: &mut Vec<Problem>, 
         }
     }
     of_repository(world, members, problems, now);
-    for container in world.containers.values() {
+    for (container, claim) in claims {
         let subject = || format!("container {}", container.name);
-        let claim = world.claim_of(container);
-        if claim == Claim::Foreign {
+        if *claim == Claim::Foreign {
             continue;
         }
         if let Claim::Refused { reason, remedy } = claim {
-            problems.push(Problem::new(subject(), reason, remedy, container.created_at));
+            problems.push(Problem::new(subject(), reason.clone(), remedy.clone(), container.created_at));
         }
         for (unknown, near) in claim::unknown_labels(container) {
             let remedy = near.map_or("remove it".to_owned(), |near| format!("did you mean {near}?"));

@@ -8,11 +8,11 @@ use super::routes::hosts_of;
 use crate::core::claim::Claim;
 use crate::core::container::Container;
 use crate::core::names::{AppName, RESERVED};
-use crate::core::world::{Member, World, by_app};
+use crate::core::world::{Claimed, Member, World, by_app};
 use crate::core::zone::{Naming, Target, Zone};
 
 /// Builds the zone from the containers and the members among them.
-pub fn zone(world: &World, members: &[Member<'_>]) -> Zone {
+pub fn zone(world: &World, claims: &[Claimed<'_>], members: &[Member<'_>]) -> Zone {
     let platform = &world.platform;
     let mut zone = Zone {
         domain: platform.domain.clone(),
@@ -27,9 +27,9 @@ pub fn zone(world: &World, members: &[Member<'_>]) -> Zone {
     };
     zone.reverse.insert(platform.gateway, format!("loadbalancer.{}", platform.domain));
     // Weakest claim first: what comes later takes the name.
-    let mut containers: Vec<_> =
-        world.containers.values().filter(|c| c.is_running() && world.claim_of(c) != Claim::Foreign).collect();
-    containers.sort_by_key(|c| (c.started_at, c.name.clone()));
+    let ours = claims.iter().filter(|(c, claim)| c.is_running() && *claim != Claim::Foreign);
+    let mut containers: Vec<_> = ours.map(|(container, _)| *container).collect();
+    containers.sort_by(|a, b| (a.started_at, &a.name).cmp(&(b.started_at, &b.name)));
     for container in containers {
         zone.add_container(container, platform.dns.naming);
     }
@@ -165,7 +165,7 @@ mod tests {
             world.apply(Fact::Probed { id, started_at, verdict: Ok(()) }, at(0));
         }
         let members = world.instances();
-        zone(&world, &members)
+        zone(&world, &world.claims(), &members)
     }
 
     fn addresses(zone: &Zone, name: &str, asker: &str) -> Vec<String> {

@@ -12,6 +12,9 @@ use crate::core::claim::{Claim, Instance};
 use crate::core::container::Container;
 use crate::core::names::{AppName, ImageRef, Port, Version};
 
+/// A container and what it asks for.
+pub type Claimed<'w> = (&'w Arc<Container>, Claim);
+
 /// One instance of an app as it is now.
 #[derive(Debug, Clone)]
 pub struct Member<'w> {
@@ -40,27 +43,34 @@ impl Member<'_> {
     }
 }
 
-/// The instances of each app.
+/// The instances of each app; `members` are in their order.
 pub fn by_app<'m, 'w>(members: &'m [Member<'w>]) -> BTreeMap<&'m AppName, Vec<&'m Member<'w>>> {
-    let mut by_app: BTreeMap<&AppName, Vec<&Member<'w>>> = BTreeMap::new();
-    for member in members {
-        by_app.entry(&member.claim.app).or_default().push(member);
-    }
-    by_app
+    let groups = members.chunk_by(|a, b| a.claim.app == b.claim.app);
+    groups.filter_map(|group| Some((&group.first()?.claim.app, group.iter().collect()))).collect()
 }
 
 impl World {
+    /// Every container with what it asks for.
+    pub fn claims(&self) -> Vec<Claimed<'_>> {
+        self.containers.values().map(|container| (container, self.claim_of(container))).collect()
+    }
+
     /// Every instance, ordered by app, then version, then container name.
     pub fn instances(&self) -> Vec<Member<'_>> {
-        let mut members: Vec<_> = self.containers.values().filter_map(|c| self.member(c)).collect();
+        self.members(&self.claims())
+    }
+
+    /// The instances among the containers, in the same order.
+    pub fn members<'w>(&'w self, claims: &[Claimed<'w>]) -> Vec<Member<'w>> {
+        let mut members: Vec<_> = claims.iter().filter_map(|(c, claim)| self.member(c, claim)).collect();
         members.sort_by(|a, b| {
             (&a.claim.app, &a.version, &a.container.name).cmp(&(&b.claim.app, &b.version, &b.container.name))
         });
         members
     }
 
-    fn member<'w>(&'w self, container: &'w Arc<Container>) -> Option<Member<'w>> {
-        let Claim::Instance(claim) = self.claim_of(container) else {
+    fn member<'w>(&'w self, container: &'w Arc<Container>, claim: &Claim) -> Option<Member<'w>> {
+        let Claim::Instance(claim) = claim.clone() else {
             return None;
         };
         let app = self.declared_app(&claim.app);

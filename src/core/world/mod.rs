@@ -20,7 +20,7 @@ pub use command::{Command, Done, Refusal};
 pub use facts::{Action, Fact, Found, InstanceSpec, JobSpec, Switch, SwitchError, Undone, Unprepared};
 pub use health::{Condition, Health, ProbeKind, ProbeTarget};
 pub use intent::Intent;
-pub use members::{Member, by_app};
+pub use members::{Claimed, Member, by_app};
 pub use retire::{Phase, Retiring};
 pub use steer::{Decider, DeployRequest, GateChoice, Steer};
 pub use traffic::Traffic;
