@@ -11,6 +11,7 @@ use serde::Deserialize;
 
 use crate::core::app::Period;
 use crate::core::names::{Domain, HostName, nearest};
+use crate::core::notice::{Format, Level};
 use crate::core::toml_error;
 use crate::core::zone::{Naming, Wildcard};
 
@@ -36,6 +37,8 @@ pub struct Settings {
     pub nginx: Nginx,
     pub dns: Dns,
     pub api: Api,
+    /// Servers that are told what happens.
+    pub notify: Vec<Notify>,
 }
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -83,6 +86,24 @@ pub struct Api {
     pub trusted_origins: Vec<String>,
 }
 
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Notify {
+    pub url: String,
+    #[serde(default = "plain")]
+    pub format: Format,
+    #[serde(default = "everything")]
+    pub level: Level,
+}
+
+fn plain() -> Format {
+    Format::Json
+}
+
+fn everything() -> Level {
+    Level::Info
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self {
@@ -95,6 +116,7 @@ impl Default for Settings {
             nginx: Nginx::default(),
             dns: Dns::default(),
             api: Api::default(),
+            notify: Vec::new(),
         }
     }
 }

@@ -16,7 +16,7 @@ const LONGEST: usize = 400;
 const TESTS: [&str; 3] = ["core/testing.rs", "core/simulation.rs", "supervisor/fakes.rs"];
 
 /// Crates that may be named only below the given folders.
-const CRATES: [(&str, &[&str]); 19] = [
+const CRATES: [(&str, &[&str]); 20] = [
     ("tokio", &["ports", "adapters", "supervisor", "cli"]),
     ("tera", &["core/render"]),
     ("bollard", &["adapters/engine/docker"]),
@@ -30,7 +30,8 @@ const CRATES: [(&str, &[&str]); 19] = [
     ("rusqlite", &["adapters/store"]),
     ("notify", &["adapters/files"]),
     ("walkdir", &["adapters/files"]),
-    ("reqwest", &["cli"]),
+    ("reqwest", &["adapters/notices.rs", "cli"]),
+    ("rustls", &["cli/mod.rs"]),
     ("clap", &["cli"]),
     ("indicatif", &["cli"]),
     ("nix", &["adapters", "supervisor", "cli/up.rs"]),

@@ -8,5 +8,6 @@ pub mod files;
 pub mod host;
 pub mod http;
 pub mod nginx;
+pub mod notices;
 pub mod probe;
 pub mod store;

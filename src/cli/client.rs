@@ -21,7 +21,11 @@ impl Client {
         let file = settings.state.join("token");
         let from_file = || std::fs::read_to_string(&file).ok();
         let token = std::env::var("PLATFORMER_TOKEN").ok().or_else(from_file).map(|t| t.trim().to_owned());
-        let http = reqwest::Client::builder().no_proxy().build().map_err(|e| Failure::failed(e.to_string()))?;
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            .tls_certs_only([])
+            .build()
+            .map_err(|e| Failure::failed(e.to_string()))?;
         let user = std::env::var("SUDO_USER").or_else(|_| std::env::var("USER")).unwrap_or_default();
         let user: String = user.chars().filter(|c| c.is_ascii_graphic()).collect();
         let user = if user.is_empty() { "cli".to_owned() } else { user };

@@ -139,6 +139,8 @@ fn pair(text: &str) -> Result<(String, String), String> {
 /// Parses the command line and runs its verb.
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    // Whoever speaks TLS speaks it with ring. Fails only where that is set already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let foreground = matches!(arguments.verb, Verb::Up(_) | Verb::Watch(_));
     let default = if foreground { "warn" } else { "error" };
     let filter = EnvFilter::try_from_env("PLATFORMER_LOG").unwrap_or_else(|_| EnvFilter::new(default));

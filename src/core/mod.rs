@@ -10,6 +10,7 @@ pub mod container;
 pub mod deploy;
 pub mod kv;
 pub mod names;
+pub mod notice;
 pub mod plan;
 pub mod release;
 pub mod render;

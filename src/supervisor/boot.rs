@@ -24,7 +24,7 @@ use crate::adapters::files::{self, Tree};
 use crate::adapters::nginx::{self, Nginx};
 use crate::adapters::probe::Probes;
 use crate::adapters::store::{Events, Keys, Store};
-use crate::adapters::{dns, http};
+use crate::adapters::{dns, http, notices};
 use crate::core::plan::{Plan, status};
 use crate::core::templates::Templates;
 use crate::core::world::{Command, Fact, Platform, World};
@@ -68,6 +68,8 @@ pub trait Progress: Send + Sync {
 pub async fn up(settings: Settings, progress: &dyn Progress, stop: impl Future<Output = ()>) -> Result<(), BootError> {
     let lock = Lock::take(&settings.state)?;
     let token = lock::token(&settings.state).map_err(|e| BootError::Other(format!("the token cannot be kept: {e}")))?;
+    let targets = settings.notify.iter().map(|n| notices::Target::new(&n.url, n.format, n.level));
+    let targets: Vec<notices::Target> = targets.collect::<Result<_, _>>().map_err(BootError::Other)?;
     let store = Arc::new(Store::open(&settings.state)?);
     let found = nginx::find(&settings.nginx.binary).map_err(BootError::Other)?;
     let engine: Arc<dyn Engine> = Arc::new(DockerEngine::new(&settings.docker.host, &settings.docker.network));
@@ -174,6 +176,10 @@ pub async fn up(settings: Settings, progress: &dyn Progress, stop: impl Future<O
     let mut reconciling = tokio::spawn(
         Loop { world, messages, hands, ledger: store, snapshot: snapshot.clone(), answers: Vec::new() }.run(),
     );
+    for target in targets {
+        let (platform, snapshot) = (settings.domain.to_string(), snapshot.clone());
+        tasks.renewed("notify", move || notices::forward(target.clone(), platform.clone(), snapshot.clone()));
+    }
     follow_everything(
         &mut tasks,
         &settings,

@@ -12,6 +12,7 @@ mod crash;
 mod deploy;
 mod engine;
 mod harness;
+mod notify;
 mod platform;
 mod repository;
 mod split;

@@ -14,8 +14,6 @@ pub async fn connect(host: &str) -> Result<Docker, String> {
     } else if host.starts_with("tcp://") || host.starts_with("http://") || host.starts_with("https://") {
         match certificates() {
             Some(folder) => {
-                // Fails only where a provider is set already, which serves as well.
-                let _ = rustls::crypto::ring::default_provider().install_default();
                 let file = |name: &str| folder.join(name);
                 Docker::connect_with_ssl(
                     host,
