@@ -22,7 +22,7 @@ enum Verb {
         /// read, deploy:APP or admin; may be given several times
         #[arg(long, required = true, value_name = "SCOPE")]
         scope: Vec<String>,
-        /// How long it is valid, such as 24h; without it until it is revoked
+        /// How long it is valid, such as 24h or 90d; without it until it is revoked
         #[arg(long, value_name = "TIME")]
         expires: Option<String>,
     },

@@ -6,6 +6,9 @@ use serde::de::DeserializeOwned;
 
 use super::super::error::Problem;
 
+/// What the framework puts before the parser's own words.
+const FRAMEWORK: &str = "Failed to deserialize the JSON body into the target type: ";
+
 pub struct Sent<T>(pub T);
 
 impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Sent<T> {
@@ -13,6 +16,9 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Sent<T> {
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
         let read = Json::<T>::from_request(request, state).await;
-        read.map(|Json(value)| Self(value)).map_err(|rejection| Problem::bad(rejection.body_text()))
+        read.map(|Json(value)| Self(value)).map_err(|rejection| {
+            let text = rejection.body_text();
+            Problem::bad(text.strip_prefix(FRAMEWORK).unwrap_or(&text))
+        })
     }
 }

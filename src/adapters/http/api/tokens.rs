@@ -7,7 +7,7 @@ use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
@@ -17,7 +17,6 @@ use super::super::error::Problem;
 use super::super::keyring::Caller;
 use super::{Context, Sent};
 use crate::core::access::{Scope, Token};
-use crate::core::app::Period;
 
 /// A browser stays logged in for so long.
 const SESSION: Duration = Duration::from_secs(12 * 3600);
@@ -32,8 +31,7 @@ pub struct TokenRequest {
     scopes: Vec<Scope>,
     /// How long it is valid, such as `24h`; without it until it is revoked
     #[serde(default)]
-    #[schema(value_type = Option<String>)]
-    expires: Option<Period>,
+    expires: Option<String>,
 }
 
 pub async fn create(
@@ -45,10 +43,7 @@ pub async fn create(
         return Err(Problem::bad("a token needs a scope: read, deploy:APP or admin"));
     }
     let now = Timestamp::now();
-    let expires_at = asked
-        .expires
-        .map(|period| now.checked_add(period.get()).map_err(|_| Problem::bad("expires is too far away")))
-        .transpose()?;
+    let expires_at = asked.expires.as_deref().map(|text| end(text, now)).transpose()?;
     let (text, token) = context.keyring.create(asked.scopes, expires_at, &caller.name, None, now)?;
     let mut shown = shown(&token);
     shown["token"] = json!(text);
@@ -66,6 +61,20 @@ pub async fn revoke(State(context): State<Context>, Path(id): Path<String>) -> R
         return Err(missing());
     }
     Ok(Json(json!({ "done": format!("token {id} opens nothing any more") })))
+}
+
+/// When something ends that is valid for so long: hours and less as jiff reads them, or whole days.
+fn end(text: &str, now: Timestamp) -> Result<Timestamp, Problem> {
+    let bad = || Problem::bad(format!("expires: write a number with its unit, such as 90m, 24h or 30d, not {text:?}"));
+    let days = text.strip_suffix('d').and_then(|days| days.parse::<u32>().ok());
+    let span = match days {
+        Some(days) => SignedDuration::from_hours(i64::from(days) * 24),
+        None => text.parse().map_err(|_| bad())?,
+    };
+    if span.is_negative() || span.is_zero() {
+        return Err(bad());
+    }
+    now.checked_add(span).map_err(|_| bad())
 }
 
 fn shown(token: &Token) -> Value {
@@ -108,4 +117,25 @@ pub async fn logout(State(context): State<Context>, headers: HeaderMap) -> Resul
 fn field(body: &Bytes, name: &str) -> Option<String> {
     let text = std::str::from_utf8(body).ok()?;
     text.split('&').find_map(|pair| pair.split_once('=').filter(|(key, _)| *key == name)).map(|(_, v)| v.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_valid_for_hours_or_days_and_never_for_no_time() {
+        let seconds = |text: &str| end(text, Timestamp::UNIX_EPOCH).map(|at| at.as_second()).ok();
+        for (text, expected) in [
+            ("24h", Some(86_400)),
+            ("90m", Some(5_400)),
+            ("365d", Some(31_536_000)),
+            ("0s", None),
+            ("-1h", None),
+            ("soon", None),
+            ("4000000000d", None),
+        ] {
+            assert_eq!(seconds(text), expected, "{text}");
+        }
+    }
 }
