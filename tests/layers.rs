@@ -16,7 +16,7 @@ const LONGEST: usize = 400;
 const TESTS: [&str; 3] = ["core/testing.rs", "core/simulation.rs", "supervisor/fakes.rs"];
 
 /// Crates that may be named only below the given folders.
-const CRATES: [(&str, &[&str]); 20] = [
+const CRATES: [(&str, &[&str]); 21] = [
     ("tokio", &["ports", "adapters", "supervisor", "cli"]),
     ("tera", &["core/render"]),
     ("bollard", &["adapters/engine/docker"]),
@@ -26,7 +26,8 @@ const CRATES: [(&str, &[&str]); 20] = [
     ("http_range_header", &["adapters/http"]),
     ("prometheus_client", &["adapters/http"]),
     ("utoipa", &["adapters/http"]),
-    ("base64", &["adapters/http"]),
+    ("base64", &["adapters/http", "adapters/seal.rs"]),
+    ("ring", &["adapters/seal.rs"]),
     ("rusqlite", &["adapters/store"]),
     ("notify", &["adapters/files"]),
     ("walkdir", &["adapters/files"]),

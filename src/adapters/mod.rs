@@ -10,4 +10,5 @@ pub mod http;
 pub mod nginx;
 pub mod notices;
 pub mod probe;
+pub mod seal;
 pub mod store;

@@ -22,8 +22,12 @@ enum Verb {
     /// Set a key; instances that start from now on see it
     Set {
         app: String,
-        #[arg(value_name = "KEY=VALUE", value_parser = super::pair)]
-        assignment: (String, String),
+        /// KEY=VALUE; KEY alone takes the value from standard input, where no other process sees it
+        #[arg(value_name = "KEY=VALUE")]
+        assignment: String,
+        /// Keep it so that only the app's own instances can read it
+        #[arg(long)]
+        secret: bool,
     },
     /// Remove a key
     Unset { app: String, key: String },
@@ -36,9 +40,14 @@ impl Config {
                 let answer = client.get(&format!("/v1/config/{}", segment(&app))).await?;
                 get(&app, key.as_deref(), &answer, globals)
             }
-            Verb::Set { app, assignment: (key, value) } => {
+            Verb::Set { app, assignment, secret } => {
+                let (key, value) = match assignment.split_once('=') {
+                    Some((key, value)) => (key.to_owned(), value.to_owned()),
+                    None => (assignment, std::io::read_to_string(std::io::stdin())?),
+                };
+                let asked = json!({ "value": value, "secret": secret });
                 let url = format!("/v1/config/{}/{}", segment(&app), segment(&key));
-                done(client.json(client.request(Method::PUT, &url).json(&json!({ "value": value }))).await?, globals)
+                done(client.json(client.request(Method::PUT, &url).json(&asked)).await?, globals)
             }
             Verb::Unset { app, key } => {
                 let url = format!("/v1/config/{}/{}", segment(&app), segment(&key));

@@ -8,12 +8,35 @@ use std::ops::Range;
 
 use super::names::EnvName;
 
+/// What the value of a secret key begins with in the file: what follows can be read by the platform only.
+pub const SEALED: &str = "secret:v1:";
+/// What is shown in the place of a secret.
+pub const MASK: &str = "(secret)";
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Assignment {
     pub key: EnvName,
     pub value: String,
     /// The bytes of the assignment in the text, without its line end.
     span: Range<usize>,
+}
+
+impl Assignment {
+    pub fn is_secret(&self) -> bool {
+        self.value.starts_with(SEALED)
+    }
+}
+
+/// The text as it may be shown: secrets masked, every other byte as it is. Each secret's own text still tells
+/// whether it was changed, by its first characters.
+pub fn masked(text: &str) -> String {
+    let Ok(assignments) = parse(text) else { return text.to_owned() };
+    let mut shown = text.to_owned();
+    for secret in assignments.iter().rev().filter(|a| a.is_secret()) {
+        let tail: String = secret.value.chars().skip(SEALED.len()).take(6).collect();
+        shown.replace_range(secret.span.clone(), &format!("{}={MASK} # {tail}…", secret.key));
+    }
+    shown
 }
 
 /// Why a config text does not parse: where, at which key, what is wrong. Never contains a value.
@@ -201,6 +224,11 @@ impl Word<'_> {
         }
         let known = self.earlier.iter().rfind(|a| a.key.as_str() == name);
         let known = known.ok_or_else(|| format!("${name} is no key further up; write \\$ for a dollar sign"))?;
+        if known.is_secret() {
+            return Err(format!(
+                "${name} is secret and cannot be part of another value; make the whole value a secret"
+            ));
+        }
         self.value.push_str(&known.value);
         self.rest = rest;
         Ok(())
@@ -213,6 +241,15 @@ const NO_COMMANDS: &str = "a config runs no commands; write \\$ or \\` for the c
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn a_secret_is_shown_as_one_and_is_part_of_nothing_else() {
+        let text = "A=\"1\"\nKEY=\"secret:v1:abcdefgh\"\n# note\n";
+        assert_eq!(masked(text), "A=\"1\"\nKEY=(secret) # abcdef…\n# note\n");
+        assert!(parse(text).unwrap().last().unwrap().is_secret());
+        let error = parse(&format!("{text}URL=\"db://$KEY\"\n")).unwrap_err().to_string();
+        assert!(error.contains("KEY is secret") && !error.contains("abcdefgh"), "{error}");
+    }
 
     fn value(text: &str) -> Result<String, String> {
         parse(text).map(|a| a.last().map(|a| a.value.clone()).unwrap_or_default()).map_err(|e| e.to_string())

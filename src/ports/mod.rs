@@ -13,5 +13,6 @@ pub mod library;
 pub mod meters;
 pub mod prober;
 pub mod resolver;
+pub mod seal;
 pub mod snapshot;
 pub mod tokens;

@@ -23,6 +23,7 @@ use crate::adapters::engine::docker::DockerEngine;
 use crate::adapters::files::{self, Tree};
 use crate::adapters::nginx::{self, Nginx};
 use crate::adapters::probe::Probes;
+use crate::adapters::seal::KeptSeal;
 use crate::adapters::store::{Events, Keys, Store};
 use crate::adapters::{dns, http, notices};
 use crate::core::plan::{Plan, status};
@@ -33,6 +34,7 @@ use crate::ports::engine::{Engine, EngineError};
 use crate::ports::inbox::Inbox;
 use crate::ports::ledger::{Ledger, LedgerError};
 use crate::ports::meters::Meters;
+use crate::ports::seal::Seal;
 use crate::ports::snapshot::{Snapshot, View};
 use crate::settings::Settings;
 
@@ -68,6 +70,8 @@ pub trait Progress: Send + Sync {
 pub async fn up(settings: Settings, progress: &dyn Progress, stop: impl Future<Output = ()>) -> Result<(), BootError> {
     let lock = Lock::take(&settings.state)?;
     let token = lock::token(&settings.state).map_err(|e| BootError::Other(format!("the token cannot be kept: {e}")))?;
+    let seal = lock::seal(&settings.state).map_err(|e| BootError::Other(format!("secret.key cannot be kept: {e}")))?;
+    let seal: Arc<dyn Seal> = Arc::new(KeptSeal::new(&seal).map_err(BootError::Other)?);
     let targets = settings.notify.iter().map(|n| notices::Target::new(&n.url, n.format, n.level));
     let targets: Vec<notices::Target> = targets.collect::<Result<_, _>>().map_err(BootError::Other)?;
     let store = Arc::new(Store::open(&settings.state)?);
@@ -147,6 +151,7 @@ pub async fn up(settings: Settings, progress: &dyn Progress, stop: impl Future<O
         balancer: balancer.clone(),
         ledger: store.clone(),
         kv: Arc::new(Keys::open(&settings.state)?),
+        seal: seal.clone(),
         meters: meters.clone(),
         frame: frame.clone(),
         tokens: store.clone(),
@@ -170,6 +175,7 @@ pub async fn up(settings: Settings, progress: &dyn Progress, stop: impl Future<O
         resolver: Arc::new(names),
         prober,
         frame,
+        seal: Some(seal),
         meters: meters.clone(),
         inbox: inbox.clone(),
     };

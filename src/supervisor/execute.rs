@@ -8,7 +8,7 @@ use crate::core::release::{Blob, Release};
 use crate::core::render::{Frame, Renderer, app_at_line};
 use crate::core::routes::Routes;
 use crate::core::templates::Templates;
-use crate::core::world::{Action, Fact, Switch, SwitchError, Undone, Unprepared};
+use crate::core::world::{Action, Fact, InstanceSpec, Switch, SwitchError, Undone, Unprepared};
 use crate::ports::balancer::{Balancer, BalancerError, Generation};
 use crate::ports::engine::{Engine, EngineError};
 use crate::ports::inbox::Inbox;
@@ -16,6 +16,7 @@ use crate::ports::library::{Library, LibraryError};
 use crate::ports::meters::Meters;
 use crate::ports::prober::Prober;
 use crate::ports::resolver::Resolver;
+use crate::ports::seal::Seal;
 
 /// The ports that actions are run on.
 #[derive(Clone)]
@@ -27,6 +28,8 @@ pub struct Hands {
     pub resolver: Arc<dyn Resolver>,
     pub prober: Arc<dyn Prober>,
     pub frame: Arc<Frame>,
+    /// `None` in watch mode, which starts nothing.
+    pub seal: Option<Arc<dyn Seal>>,
     pub meters: Meters,
     pub inbox: Inbox,
 }
@@ -62,7 +65,7 @@ impl Hands {
     async fn act(&self, action: Action) -> Fact {
         match action {
             Action::Switch(switch) => self.switch(switch).await,
-            Action::Start(spec) => match self.engine.start(&spec).await {
+            Action::Start(spec) => match self.engine.start(&self.with_token(&spec)).await {
                 Err(EngineError::NameTaken(name)) => Fact::NameTaken(name),
                 result => Fact::Started { name: spec.name, result: result.map(Box::new).map_err(undone) },
             },
@@ -115,6 +118,15 @@ impl Hands {
             }
             EngineError::Refused(_) | EngineError::NameTaken(_) => Unprepared::Never(error.to_string()),
         })
+    }
+
+    /// The instance with what it shows to be given its secrets; no plan ever holds that.
+    fn with_token(&self, spec: &InstanceSpec) -> InstanceSpec {
+        let mut spec = spec.clone();
+        if let Some(seal) = &self.seal {
+            spec.env.insert("PLATFORMER_TOKEN".into(), seal.boot_token(&spec.app, &spec.version));
+        }
+        spec
     }
 
     async fn switch(&self, switch: Switch) -> Fact {

@@ -223,6 +223,7 @@ impl Rig {
         let snapshot = Snapshot::new(first_view(&world, &templates));
         let hands = Hands {
             meters: Meters::default(),
+            seal: None,
             engine: engine.clone(),
             balancer: balancer.clone(),
             // Apps here have images of their own: there is nothing to keep.

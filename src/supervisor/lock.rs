@@ -55,7 +55,16 @@ impl Drop for Lock {
 
 /// The token of the API: made at first start, readable by its owner alone.
 pub fn token(folder: &Path) -> std::io::Result<String> {
-    let path = folder.join("token");
+    kept(folder, "token")
+}
+
+/// What secrets are sealed with; who loses it has to set them again.
+pub fn seal(folder: &Path) -> std::io::Result<String> {
+    kept(folder, "secret.key")
+}
+
+fn kept(folder: &Path, name: &str) -> std::io::Result<String> {
+    let path = folder.join(name);
     match fs::read_to_string(&path) {
         Ok(token) if token.trim().len() >= 32 => return Ok(token.trim().to_owned()),
         Ok(_) => {}

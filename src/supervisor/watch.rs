@@ -87,6 +87,7 @@ pub async fn watch(
     }
     let hands = Hands {
         meters: Meters::default(),
+        seal: None,
         engine: engine.clone(),
         balancer: Arc::new(balancer),
         library: None,

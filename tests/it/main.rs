@@ -15,6 +15,7 @@ mod harness;
 mod notify;
 mod platform;
 mod repository;
+mod secrets;
 mod split;
 mod startup;
 mod watch;

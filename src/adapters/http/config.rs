@@ -22,8 +22,13 @@ pub async fn show(
     let app = AppName::parse(&app)?;
     let text = context.library.read_config(&app).await?;
     let assignments = config::parse(&text).map_err(|e| unusable(&app, &e))?;
-    let keys: serde_json::Map<_, _> =
-        assignments.into_iter().map(|a| (a.key.to_string(), Value::String(a.value))).collect();
+    let keys: serde_json::Map<_, _> = assignments
+        .into_iter()
+        .map(|a| {
+            let shown = if a.is_secret() { config::MASK.to_owned() } else { a.value };
+            (a.key.to_string(), Value::String(shown))
+        })
+        .collect();
     Ok(([(header::ETAG, etag(&text))], Json(json!({ "app": app, "config": keys }))))
 }
 
@@ -31,6 +36,9 @@ pub async fn show(
 #[serde(deny_unknown_fields)]
 pub struct SetRequest {
     value: String,
+    /// Kept so that only the app's own instances can read it
+    #[serde(default)]
+    secret: bool,
 }
 
 pub async fn set(
@@ -48,7 +56,17 @@ pub async fn set(
         other => other?,
     };
     unchanged(&headers, &text)?;
-    let changed = config::set(&text, &key, &request.value).map_err(|e| unusable(&app, &e))?;
+    let value = match request.secret {
+        true => context
+            .seal
+            .seal(&app, &key, &request.value)
+            .map_err(|reason| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "no-random", reason))?,
+        false if request.value.starts_with(config::SEALED) => {
+            return Err(Problem::bad(format!("{key}: a value cannot begin with {}", config::SEALED)));
+        }
+        false => request.value,
+    };
+    let changed = config::set(&text, &key, &value).map_err(|e| unusable(&app, &e))?;
     context.library.write_config(&app, &changed).await?;
     Ok(Json(json!({ "done": format!("{key} of {app} is set; instances that start from now on see it") })))
 }

@@ -15,6 +15,7 @@ mod logs;
 mod metrics;
 mod pages;
 mod repository;
+mod secrets;
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -33,6 +34,7 @@ use crate::ports::kv::Kv;
 use crate::ports::ledger::Ledger;
 use crate::ports::library::Library;
 use crate::ports::meters::Meters;
+use crate::ports::seal::Seal;
 use crate::ports::snapshot::Snapshot;
 use crate::ports::tokens::Tokens;
 
@@ -46,6 +48,7 @@ pub struct Context {
     pub balancer: Arc<dyn Balancer>,
     pub ledger: Arc<dyn Ledger>,
     pub kv: Arc<dyn Kv>,
+    pub seal: Arc<dyn Seal>,
     pub meters: Meters,
     pub frame: Arc<Frame>,
     pub keyring: Arc<Keyring>,

@@ -14,8 +14,7 @@ use serde::Deserialize;
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 use tokio_util::io::ReaderStream;
 
-use super::Context;
-use crate::core::config;
+use super::{Context, secrets};
 use crate::core::repository::File;
 
 /// How often a file that changed while it was opened is looked up again.
@@ -48,7 +47,8 @@ pub async fn file(
             return match context.library.kept(contents).await {
                 Some(kept) => match context.library.open(&kept).await {
                     Ok(Some(handle)) => {
-                        respond(&kept, tokio::fs::File::from_std(handle), &query, &method, &headers).await
+                        respond(&context, &path, &kept, tokio::fs::File::from_std(handle), &query, &method, &headers)
+                            .await
                     }
                     Ok(None) | Err(_) => text(StatusCode::NOT_FOUND, "Not readable among the kept contents.\n"),
                 },
@@ -63,7 +63,8 @@ pub async fn file(
         };
         match context.library.open(found).await {
             Ok(Some(handle)) => {
-                return respond(found, tokio::fs::File::from_std(handle), &query, &method, &headers).await;
+                return respond(&context, &path, found, tokio::fs::File::from_std(handle), &query, &method, &headers)
+                    .await;
             }
             // Replaced since it was indexed: what it is now has to be hashed first.
             Ok(None) => {}
@@ -85,6 +86,8 @@ pub async fn file(
 }
 
 async fn respond(
+    context: &Context,
+    path: &str,
     file: &File,
     mut handle: tokio::fs::File,
     query: &FileQuery,
@@ -92,7 +95,7 @@ async fn respond(
     headers: &HeaderMap,
 ) -> Response {
     if query.format.as_deref() == Some("sh") && file.path.ends_with(".config") {
-        return as_sh(file, handle).await;
+        return secrets::as_sh(context, path, file, handle, headers).await;
     }
     let etag = format!("\"{}\"", file.sha256);
     let modified = httpdate::fmt_http_date(file.modified.into());
@@ -139,22 +142,6 @@ fn set_range(headers: &mut HeaderMap, value: &str) {
     }
 }
 
-/// The config as lines that a shell evaluates to the same values; 422 names the line where it does not parse.
-async fn as_sh(file: &File, mut handle: tokio::fs::File) -> Response {
-    let mut content = String::new();
-    if let Err(error) = handle.read_to_string(&mut content).await {
-        return text(StatusCode::UNPROCESSABLE_ENTITY, &format!("{}: {error}\n", file.path));
-    }
-    match config::parse(&content) {
-        // The type tells startup.sh that this is what it may evaluate, and no page of somebody else.
-        Ok(assignments) => {
-            ([(header::CONTENT_TYPE, "text/x-shellscript; charset=utf-8")], config::as_export_lines(&assignments))
-                .into_response()
-        }
-        Err(error) => text(StatusCode::UNPROCESSABLE_ENTITY, &format!("{}: {error}\n", file.path)),
-    }
-}
-
 fn is_unchanged(file: &File, etag: &str, headers: &HeaderMap) -> bool {
     let value = |name| headers.get(name).and_then(|v: &HeaderValue| v.to_str().ok());
     if let Some(known) = value(header::IF_NONE_MATCH) {
@@ -190,6 +177,6 @@ fn content_type(path: &str) -> &'static str {
     }
 }
 
-fn text(status: StatusCode, body: &str) -> Response {
+pub fn text(status: StatusCode, body: &str) -> Response {
     (status, [(header::CONTENT_TYPE, "text/plain; charset=utf-8")], body.to_owned()).into_response()
 }

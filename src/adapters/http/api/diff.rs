@@ -9,6 +9,7 @@ use similar::TextDiff;
 
 use super::super::error::Problem;
 use super::Context;
+use crate::core::config::masked;
 use crate::core::names::{AppName, Version};
 use crate::core::release::Release;
 
@@ -56,7 +57,7 @@ fn diff(query: &DiffQuery, from: &str, to: &str) -> String {
 async fn config(context: &Context, release: &Release) -> String {
     let Some(blob) = &release.config else { return String::new() };
     let Some(file) = context.library.kept(blob).await else { return "# no longer kept\n".into() };
-    tokio::fs::read_to_string(&file.location).await.unwrap_or_default()
+    masked(&tokio::fs::read_to_string(&file.location).await.unwrap_or_default())
 }
 
 fn declaration(release: &Release) -> Result<String, Problem> {
