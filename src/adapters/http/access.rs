@@ -120,7 +120,7 @@ fn refuse(problem: Problem) -> Response {
 /// The framework's own refusals, which are plain text, as problem documents.
 async fn as_problem(response: Response) -> Response {
     let plain = response.headers().get(header::CONTENT_TYPE).is_none_or(|v| v.as_bytes().starts_with(b"text/plain"));
-    let refused = response.status().is_client_error() && !response.extensions().get::<Plain>().is_some();
+    let refused = response.status().is_client_error() && response.extensions().get::<Plain>().is_none();
     if !(refused && plain) {
         return response;
     }
