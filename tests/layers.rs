@@ -109,6 +109,12 @@ fn floor(path: &str) -> Option<usize> {
     FLOORS.iter().position(|f| *f == top)
 }
 
+/// Whether the code names a path into the crate; `String::new` names no crate `ring`.
+fn names(code: &str, krate: &str) -> bool {
+    let is_part = |c: char| c.is_alphanumeric() || c == '_';
+    code.match_indices(&format!("{krate}::")).any(|(at, _)| !code[..at].ends_with(is_part))
+}
+
 fn violations(sources: &[Source]) -> Vec<String> {
     let mut found = Vec::new();
     for source in sources {
@@ -129,7 +135,7 @@ fn violations(sources: &[Source]) -> Vec<String> {
             );
         }
         for (name, places) in CRATES {
-            let named = source.code.contains(&format!("{name}::")) || source.code.contains(&format!("use {name};"));
+            let named = names(&source.code, name) || source.code.contains(&format!("use {name};"));
             let qualified = source.code.contains(&format!("::{name}::"));
             if named && !qualified && !places.iter().any(|place| source.path.starts_with(place)) {
                 found.push(format!("{} names the crate {name}, which belongs to {}", source.path, places.join(", ")));

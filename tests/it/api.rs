@@ -236,3 +236,36 @@ async fn a_request_sent_twice_is_done_once_and_two_writers_are_told() {
     assert_eq!((late.status, &late.json()["code"]), (412, &json!("changed-meanwhile")));
     assert_eq!(platform.ok(&["config", "get", "hello", "GREETING"]), "first\n");
 }
+
+#[tokio::test]
+async fn what_is_no_request_is_refused_with_a_problem_and_changes_nothing() {
+    if !docker_or_skip() {
+        return;
+    }
+    let platform = Platform::with_demo().await;
+    let before = platform.status().await.unwrap()["apps"].clone();
+    let token = bearer(std::fs::read_to_string(platform.path("state/token")).unwrap().trim());
+    let zipped = format!("{token}Content-Encoding: gzip\r\n");
+    let deep = "[".repeat(100_000);
+    let large = format!("{{\"reason\":\"{}\"}}", "x".repeat(2 << 20));
+    for (headers, body, status) in [
+        (&token, deep.as_str(), 400),
+        (&token, r#"{"version":"1.0.0","version":"1.0.1"}"#, 400),
+        (&token, r#"{"version":"1.0.0"} {}"#, 400),
+        (&token, r#"{"verison":"1.0.0"}"#, 400),
+        (&token, "", 400),
+        (&token, "\u{0}", 400),
+        (&zipped, "\u{1f}\u{8b}", 400),
+        (&token, large.as_str(), 413),
+    ] {
+        let answer = call(&platform, "POST", "/v1/apps/hello/deployments", headers, body).await;
+        let kind = answer.header("content-type").unwrap_or_default();
+        assert!(answer.status == status && kind == "application/problem+json", "{:.60}: {answer:?}", body);
+        assert!(answer.json()["code"].is_string() && answer.body.len() < 1_000, "{answer:?}");
+    }
+    for app in ["..%2F..%2Fetc", "%00", "A", &"a".repeat(64)] {
+        let answer = call(&platform, "GET", &format!("/v1/apps/{app}"), &token, "").await;
+        assert!((400..500).contains(&answer.status) && answer.json()["code"].is_string(), "{app}: {answer:?}");
+    }
+    assert_eq!(platform.status().await.unwrap()["apps"], before);
+}

@@ -15,7 +15,7 @@ pub struct Tally {
     pub requests: u64,
     /// Requests of which any try was answered with 5xx or not at all.
     pub failures: u64,
-    /// Who met the failures, as hashes; no more than [`SEVERAL`] are remembered.
+    /// Who met the failures, as hashes; no more than `SEVERAL` are remembered.
     pub met_by: BTreeSet<u64>,
     /// Given up by the client (499): apart, since slow answers cause them.
     pub gone: u64,

@@ -1,6 +1,6 @@
 //! What follows from the world: routes, names, probes, and the acts that are still to be done.
 //!
-//! In: the [`World`] and `now`. Out: a [`Plan`]. Pure and repeatable: asked twice, it answers the same; what
+//! In: the [`World`](crate::core::world::World) and `now`. Out: a [`Plan`]. Pure and repeatable: asked twice, it answers the same; what
 //! has been begun is in the world, so nothing is asked for twice.
 
 mod deploy;

@@ -1,6 +1,6 @@
 //! Routes → nginx text.
 //!
-//! In: [`Routes`] of checked names, the frame they stand in, templates. Out: the files of one generation.
+//! In: [`Routes`](crate::core::routes::Routes) of checked names, the frame they stand in, templates. Out: the files of one generation.
 //! Templates see only checked values, so nothing needs escaping; what they make is nginx's to judge.
 
 mod markers;
