@@ -43,7 +43,7 @@ pub async fn forward(target: Target, platform: String, snapshot: Snapshot) -> St
         Ok(client) => client,
         Err(error) => return format!("no client: {error}"),
     };
-    let (_, mut events, _) = snapshot.events_after(0);
+    let mut events = snapshot.events();
     loop {
         let event = match events.recv().await {
             Ok(event) => event,

@@ -7,6 +7,7 @@ use ring::rand::{SecureRandom, SystemRandom};
 use ring::{digest, hmac};
 
 use crate::core::config::SEALED;
+use crate::core::hex::hex;
 use crate::core::names::{AppName, EnvName, Version};
 use crate::ports::seal::Seal;
 
@@ -31,7 +32,7 @@ impl KeptSeal {
     }
 
     fn signature(&self, release: &str) -> String {
-        hmac::sign(&self.sign, release.as_bytes()).as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+        hex(hmac::sign(&self.sign, release.as_bytes()).as_ref())
     }
 }
 

@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::Globals;
 use super::client::Client;
+use super::config::done;
 use super::content::segment;
 use super::output::{self, Failure};
 
@@ -68,11 +69,7 @@ impl Token {
             }
             Verb::Revoke { id } => {
                 let url = format!("/v1/tokens/{}", segment(&id));
-                let answer = client.json(client.request(Method::DELETE, &url)).await?;
-                if globals.json {
-                    return output::json(&answer);
-                }
-                output::line(answer["done"].as_str().unwrap_or_default())
+                done(client.json(client.request(Method::DELETE, &url)).await?, globals)
             }
         }
     }

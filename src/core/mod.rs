@@ -8,6 +8,7 @@ pub mod claim;
 pub mod config;
 pub mod container;
 pub mod deploy;
+pub mod hex;
 pub mod kv;
 pub mod names;
 pub mod notice;

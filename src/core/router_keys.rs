@@ -42,6 +42,11 @@ pub fn is_ours(key: &str) -> bool {
     key.starts_with("rolling/") || key.starts_with("blue-green/")
 }
 
+/// Whether some of them are below the prefix, besides others.
+pub fn are_below(prefix: &str) -> bool {
+    ["rolling/", "blue-green/"].iter().any(|ours| ours.starts_with(prefix))
+}
+
 /// The app and the slot that a key means.
 pub fn parse(key: &str) -> Option<(AppName, Slot)> {
     SLOTS.iter().find_map(|(slot, before, after)| {

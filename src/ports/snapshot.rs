@@ -146,6 +146,11 @@ impl Snapshot {
         let _ = self.0.events.send(event);
     }
 
+    /// The events to come.
+    pub fn events(&self) -> broadcast::Receiver<Event> {
+        self.0.events.subscribe()
+    }
+
     /// The kept events after `id`, and those to come; and whether some after `id` are not kept any more.
     pub fn events_after(&self, id: u64) -> (Vec<Event>, broadcast::Receiver<Event>, bool) {
         let kept = self.0.kept.lock().unwrap_or_else(PoisonError::into_inner);

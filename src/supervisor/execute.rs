@@ -65,10 +65,13 @@ impl Hands {
     async fn act(&self, action: Action) -> Fact {
         match action {
             Action::Switch(switch) => self.switch(switch).await,
-            Action::Start(spec) => match self.engine.start(&self.with_token(&spec)).await {
-                Err(EngineError::NameTaken(name)) => Fact::NameTaken(name),
-                result => Fact::Started { name: spec.name, result: result.map(Box::new).map_err(undone) },
-            },
+            Action::Start(mut spec) => {
+                self.give_token(&mut spec);
+                match self.engine.start(&spec).await {
+                    Err(EngineError::NameTaken(name)) => Fact::NameTaken(name),
+                    result => Fact::Started { name: spec.name, result: result.map(Box::new).map_err(undone) },
+                }
+            }
             Action::Restart(id) => {
                 let result = self.engine.restart(&id).await.map_err(undone);
                 Fact::Restarted { id, result }
@@ -120,13 +123,11 @@ impl Hands {
         })
     }
 
-    /// The instance with what it shows to be given its secrets; no plan ever holds that.
-    fn with_token(&self, spec: &InstanceSpec) -> InstanceSpec {
-        let mut spec = spec.clone();
+    /// Gives an instance what it shows to be given its secrets; no plan ever holds that.
+    fn give_token(&self, spec: &mut InstanceSpec) {
         if let Some(seal) = &self.seal {
             spec.env.insert("PLATFORMER_TOKEN".into(), seal.boot_token(&spec.app, &spec.version));
         }
-        spec
     }
 
     async fn switch(&self, switch: Switch) -> Fact {

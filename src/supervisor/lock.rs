@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 use nix::fcntl::{Flock, FlockArg};
 
+use crate::core::hex::hex;
+
 /// Held as long as the supervisor lives.
 pub struct Lock {
     _file: Flock<File>,
@@ -82,7 +84,7 @@ fn kept(folder: &Path, name: &str) -> std::io::Result<String> {
 pub fn secret() -> std::io::Result<String> {
     let mut random = [0; 32];
     std::io::Read::read_exact(&mut File::open("/dev/urandom")?, &mut random)?;
-    Ok(random.iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(hex(&random))
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use super::boot::{BootError, Progress};
 use crate::adapters::host::holder::holder;
 use crate::adapters::{dns, files};
 use crate::core::container::Owner;
+use crate::core::hex::hex;
 use crate::core::templates::Templates;
 use crate::core::zone::DnsOptions;
 use crate::ports::engine::{Engine, EngineError};
@@ -70,7 +71,7 @@ pub fn load_templates(folder: Option<&Path>) -> Result<Templates, String> {
 /// The same for the same state folder, so that instances are known again even if the folder was emptied.
 pub fn owner(settings: &Settings) -> Owner {
     let digest = Sha256::digest(settings.state.as_os_str().as_encoded_bytes());
-    let short: String = digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+    let short: String = hex(&digest).chars().take(8).collect();
     Owner(format!("{}-{short}", settings.domain).into())
 }
 

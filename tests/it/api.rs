@@ -29,7 +29,7 @@ async fn no_route_is_open_that_is_not_said_to_be() {
     let document = call(&platform, "GET", "/openapi.json", "", "").await.json();
     assert_eq!(document["openapi"], "3.1.0");
     let reader = bearer(create(&platform, &["--scope", "read"])["token"].as_str().unwrap());
-    let root = bearer(std::fs::read_to_string(platform.path("state/token")).unwrap().trim());
+    let root = bearer(&platform.token().unwrap());
     let before = platform.status().await.unwrap()["apps"].clone();
     let mut seen = 0;
     for (path, operations) in document["paths"].as_object().unwrap() {
@@ -103,7 +103,7 @@ async fn a_token_does_what_its_scope_says_until_it_is_revoked() {
 
 /// The events that come until one says this, each as its kind, id and data.
 async fn events_until(platform: &Platform, last: Option<u64>, text: &str) -> Vec<(String, u64, String)> {
-    let token = std::fs::read_to_string(platform.path("state/token")).unwrap();
+    let token = platform.token().unwrap();
     let mut stream = TcpStream::connect(platform.api_address()).await.unwrap();
     let last = last.map(|id| format!("Last-Event-ID: {id}\r\n")).unwrap_or_default();
     let head = format!("GET /v1/events HTTP/1.1\r\nHost: localhost\r\n{}{last}\r\n", bearer(token.trim()));
@@ -180,7 +180,7 @@ async fn a_browser_logs_in_with_a_cookie_that_no_other_page_can_use() {
         return;
     }
     let platform = Platform::with_demo().await;
-    let token = std::fs::read_to_string(platform.path("state/token")).unwrap();
+    let token = platform.token().unwrap();
     let form = "Content-Type: application/x-www-form-urlencoded\r\nOrigin: http://localhost\r\n";
     assert_eq!(call(&platform, "POST", "/login", form, "token=wrong").await.status, 401);
     let answer = call(&platform, "POST", "/login", form, &format!("token={}", token.trim())).await;
@@ -218,7 +218,7 @@ async fn a_request_sent_twice_is_done_once_and_two_writers_are_told() {
     let platform = Platform::with_demo().await;
     platform.add_version("hello", "1.0.1");
     platform.until_listed("artefacts/hello/1.0.1/hello.tgz").await;
-    let token = bearer(std::fs::read_to_string(platform.path("state/token")).unwrap().trim());
+    let token = bearer(&platform.token().unwrap());
     let keyed = format!("{token}Idempotency-Key: build-17\r\n");
     let deploy = |body: &'static str| call(&platform, "POST", "/v1/apps/hello/deployments", &keyed, body);
     let body = r#"{"version":"1.0.1","strategy":"manual"}"#;
@@ -244,7 +244,7 @@ async fn what_is_no_request_is_refused_with_a_problem_and_changes_nothing() {
     }
     let platform = Platform::with_demo().await;
     let before = platform.status().await.unwrap()["apps"].clone();
-    let token = bearer(std::fs::read_to_string(platform.path("state/token")).unwrap().trim());
+    let token = bearer(&platform.token().unwrap());
     let zipped = format!("{token}Content-Encoding: gzip\r\n");
     let deep = "[".repeat(100_000);
     let large = format!("{{\"reason\":\"{}\"}}", "x".repeat(2 << 20));

@@ -13,7 +13,7 @@ struct Consul<'p> {
 
 impl<'p> Consul<'p> {
     fn new(platform: &'p Platform) -> Self {
-        let token = std::fs::read_to_string(platform.path("state/token")).unwrap();
+        let token = platform.token().unwrap();
         Self { platform, token: format!("X-Consul-Token: {}\r\n", token.trim()) }
     }
 

@@ -292,9 +292,13 @@ impl Platform {
         child.wait().unwrap();
     }
 
+    /// The token in the state folder, once there is one.
+    pub fn token(&self) -> Option<String> {
+        Some(std::fs::read_to_string(self.path("state/token")).ok()?.trim().to_owned())
+    }
+
     pub async fn status(&self) -> Option<Value> {
-        let token = std::fs::read_to_string(self.path("state/token")).ok()?;
-        let request = format!("Authorization: Bearer {}\r\n", token.trim());
+        let request = format!("Authorization: Bearer {}\r\n", self.token()?);
         let answer = request_with(self.api_address(), "GET", "localhost", "/v1/status", &request, b"").await.ok()?;
         serde_json::from_str(&answer.body).ok()
     }

@@ -158,7 +158,7 @@ async fn the_api_wants_its_token_and_a_host_of_its_own() {
         let answer = request_with(api, "GET", "localhost", path, "", b"").await.unwrap();
         assert_eq!(answer.status, status, "{path}: {answer:?}");
     }
-    let token = std::fs::read_to_string(platform.path("state/token")).unwrap();
+    let token = platform.token().unwrap();
     let headers = format!("Authorization: Bearer {}\r\n", token.trim());
     assert_eq!(request_with(api, "GET", "evil.example", "/v1/status", &headers, b"").await.unwrap().status, 421);
     assert_eq!(request_with(api, "GET", "localhost", "/v1/status", &headers, b"").await.unwrap().status, 200);

@@ -122,7 +122,7 @@ async fn the_preview_secret_picks_the_candidate_before_it_has_traffic() {
         return;
     }
     let platform = with_candidate("").await;
-    let token = std::fs::read_to_string(platform.path("state/token")).unwrap();
+    let token = platform.token().unwrap();
     let authorised = format!("Authorization: Bearer {}\r\nContent-Type: application/json\r\n", token.trim());
     let body = br#"{"version": "1.1.0", "replace": true}"#;
     let begun =

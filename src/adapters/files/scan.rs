@@ -15,6 +15,7 @@ use sha2::{Digest, Sha256};
 use walkdir::WalkDir;
 
 use crate::core::app::parse_file;
+use crate::core::hex::hex;
 use crate::core::repository::{File, Index, Trouble, is_archive};
 use crate::core::{config, names::Version};
 
@@ -102,7 +103,7 @@ pub fn sha256(mut input: impl Read) -> io::Result<String> {
     let mut buffer = vec![0; 1 << 16];
     loop {
         match input.read(&mut buffer)? {
-            0 => return Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()),
+            0 => return Ok(hex(&hash.finalize())),
             n => hash.update(&buffer[..n]),
         }
     }

@@ -16,7 +16,7 @@ use tokio::time::timeout;
 use super::Context;
 use super::error::Problem;
 use super::keyring::Caller;
-use crate::core::access::{Right, allows};
+use crate::core::access::Right;
 use crate::core::names::AppName;
 
 /// The cookie of a browser's session.
@@ -100,12 +100,7 @@ fn admit(guard: &Guard, request: &Request, app: Option<&AppName>) -> Result<Opti
         };
         return Err(Problem::new(StatusCode::UNAUTHORIZED, "no-token", detail));
     };
-    if !allows(&caller.scopes, guard.right, app) {
-        let has: Vec<String> = caller.scopes.iter().map(ToString::to_string).collect();
-        let detail =
-            format!("{} has the scope {}, this needs {}", caller.name, has.join(", "), guard.right.wanted(app));
-        return Err(Problem::new(StatusCode::FORBIDDEN, "wrong-scope", detail));
-    }
+    caller.may(guard.right, app)?;
     Ok(Some(caller))
 }
 

@@ -10,7 +10,9 @@ use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
 use super::error::Problem;
-use crate::core::access::{Scope, Token};
+use crate::core::access::{Right, Scope, Token, allows};
+use crate::core::hex::hex;
+use crate::core::names::AppName;
 use crate::ports::ledger::LedgerError;
 use crate::ports::tokens::Tokens;
 
@@ -28,6 +30,19 @@ pub struct Caller {
     pub scopes: Vec<Scope>,
     /// `None` for the token in the state folder, which may also say whom it acts for.
     pub token: Option<String>,
+}
+
+impl Caller {
+    /// # Errors
+    /// The scope that is missing for this right, on the app that is named.
+    pub fn may(&self, right: Right, app: Option<&AppName>) -> Result<(), Problem> {
+        if allows(&self.scopes, right, app) {
+            return Ok(());
+        }
+        let has: Vec<String> = self.scopes.iter().map(ToString::to_string).collect();
+        let detail = format!("{} has the scope {}, this needs {}", self.name, has.join(", "), right.wanted(app));
+        Err(Problem::new(StatusCode::FORBIDDEN, "wrong-scope", detail))
+    }
 }
 
 pub struct Keyring {
@@ -130,5 +145,5 @@ impl Keyring {
 
 /// SHA-256 in hex.
 pub fn digest(text: &str) -> String {
-    Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&Sha256::digest(text))
 }

@@ -77,8 +77,7 @@ fn recall(connection: &Connection) -> Result<Tree, rusqlite::Error> {
         })
     })?;
     let pairs: Vec<Pair> = pairs.collect::<Result<_, _>>()?;
-    let last: Option<i64> =
-        connection.query_row("SELECT max(\"index\") FROM last", [], |row| row.get(0)).unwrap_or_default();
+    let last: Option<i64> = connection.query_row("SELECT max(\"index\") FROM last", [], |row| row.get(0))?;
     Ok(Tree::new(pairs, number(last.unwrap_or_default())))
 }
 

@@ -12,7 +12,7 @@ mod sent;
 mod table;
 mod tokens;
 
-use std::sync::Arc;
+use std::sync::LazyLock;
 
 use axum::http::Method;
 use axum::{Json, Router, middleware};
@@ -108,18 +108,20 @@ fn of_consul() -> Vec<Row> {
     rows.into_iter().map(|row| waits(row).token_in_query()).collect()
 }
 
-pub fn router(context: Context) -> Router {
-    let document: Arc<Value> = {
-        let mut all = rows();
-        all.push(get("/openapi.json", Open, "This document", platform::health));
-        openapi::document(&all).into()
-    };
+/// Every row, and the one that describes them all.
+fn all_rows() -> Vec<Row> {
     let mut rows = rows();
-    rows.push(get("/openapi.json", Open, "This document", move || {
-        let document = document.clone();
-        async move { Json((*document).clone()) }
-    }));
-    table::router(rows, &context)
+    rows.push(get("/openapi.json", Open, "This document", described));
+    rows
+}
+
+async fn described() -> Json<&'static Value> {
+    static DOCUMENT: LazyLock<Value> = LazyLock::new(|| openapi::document(&all_rows()));
+    Json(&DOCUMENT)
+}
+
+pub fn router(context: Context) -> Router {
+    table::router(all_rows(), &context)
         .fallback(access::nothing)
         .layer(middleware::from_fn(linger::read_out))
         .with_state(context)
