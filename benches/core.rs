@@ -12,7 +12,7 @@ use platformer::core::plan::plan;
 use platformer::core::render::{Features, Frame, Listeners, Renderer};
 use platformer::core::repository::Index;
 use platformer::core::templates::Templates;
-use platformer::core::world::{Action, Fact, Platform, World};
+use platformer::core::world::{Action, Fact, Platform, Subject, World};
 use platformer::core::zone::DnsOptions;
 
 const APPS: u32 = 1_000;
@@ -65,6 +65,7 @@ fn world() -> World {
         network: "platform".into(),
         gateway: [10, 0, 0, 1].into(),
         port: 80,
+        listeners: Vec::new(),
         dns: DnsOptions::default(),
         frame: 1,
         follow_only: false,
@@ -85,7 +86,7 @@ fn world() -> World {
     world.apply(Fact::Indexed(Arc::new(index)), now);
     world.apply(Fact::Listed { containers, networks: Vec::new(), local: Vec::new() }, now);
     for id in ids {
-        world.apply(Fact::Probed { id, started_at: Some(now), verdict: Ok(()) }, now);
+        world.apply(Fact::Probed { subject: Subject::Container(id), started_at: Some(now), verdict: Ok(()) }, now);
     }
     world
 }
@@ -112,7 +113,7 @@ fn container(app: &str, number: u32, now: Timestamp) -> Container {
 fn frame() -> Frame {
     Frame {
         domain: Domain::platform(),
-        listen: Listeners { http: vec![([0, 0, 0, 0], 80).into()] },
+        listen: Listeners { http: vec![([0, 0, 0, 0], 80).into()], services: None },
         supervisor: Some("/s/supervisor.sock".into()),
         status: Some("/s/nginx/status.sock".into()),
         features: Features { keepalive_min_timeout: true },

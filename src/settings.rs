@@ -37,6 +37,7 @@ pub struct Settings {
     pub nginx: Nginx,
     pub dns: Dns,
     pub api: Api,
+    pub services: Services,
     /// Servers that are told what happens.
     pub notify: Vec<Notify>,
 }
@@ -49,6 +50,15 @@ pub struct Listens {
     pub internal: Listen,
     pub dns: Vec<Listen>,
     pub api: SocketAddr,
+    /// A port of its own for registered services, at `/NAME/…`, and for registering them.
+    pub services: Option<Listen>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Services {
+    /// Whoever asks from this machine needs no token to use the registry, as older clients expect.
+    pub open: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -116,6 +126,7 @@ impl Default for Settings {
             nginx: Nginx::default(),
             dns: Dns::default(),
             api: Api::default(),
+            services: Services::default(),
             notify: Vec::new(),
         }
     }
@@ -128,6 +139,7 @@ impl Default for Listens {
             internal: Listen::Network(80),
             dns: vec![Listen::Address(SocketAddr::from(([127, 0, 0, 1], 53))), Listen::Network(53)],
             api: SocketAddr::from(([127, 0, 0, 1], 7700)),
+            services: None,
         }
     }
 }

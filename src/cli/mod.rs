@@ -18,6 +18,7 @@ mod output;
 mod render;
 mod repository;
 mod resolver;
+mod services;
 mod shell;
 mod status;
 mod steer;
@@ -113,6 +114,8 @@ enum Verb {
     Remove(apps::Remove),
     /// Keys and values: get, put, delete, list
     Kv(kv::Kv),
+    /// Services that are no containers: list, set, remove
+    Services(services::Services),
     /// Who may do what over the API: create, list, revoke tokens
     Token(token::Token),
     /// Make this machine ask our DNS server, or put back what was there
@@ -196,6 +199,7 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
         Verb::Stop(verb) => verb.run("stop", &client()?, &globals).await,
         Verb::Restart(verb) => verb.run("restart", &client()?, &globals).await,
         Verb::Kv(verb) => verb.run(&client()?, &globals).await,
+        Verb::Services(verb) => verb.run(&client()?, &globals).await,
         Verb::Token(verb) => verb.run(&client()?, &globals).await,
         Verb::Remove(verb) => verb.run(&client()?, &globals).await,
     }

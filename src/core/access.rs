@@ -36,7 +36,7 @@ impl Scope {
 
     fn covers(&self, right: Right, app: Option<&AppName>) -> bool {
         match (self, right) {
-            (_, Right::Open | Right::Read | Right::Loopback) | (Self::Admin, _) => true,
+            (_, Right::Open | Right::Read) | (Self::Admin, _) => true,
             (Self::Deploy(_), Right::Change) => true,
             (Self::Read, Right::Change) => false,
             (Self::Deploy(own), Right::Deploy) => app == Some(own),
@@ -81,8 +81,6 @@ pub enum Right {
     /// Nothing: it is harmless, or the request brings its own proof.
     Open,
     Read,
-    /// Nothing on this machine, elsewhere to look: older clients ask so before they send their token.
-    Loopback,
     /// To change something; what exactly, only the body tells, and is looked at there.
     Change,
     /// To steer the app that the path names.
@@ -95,7 +93,7 @@ impl Right {
     pub fn wanted(self, app: Option<&AppName>) -> String {
         match (self, app) {
             (Self::Open, _) => "no token".into(),
-            (Self::Read | Self::Loopback, _) => "read".into(),
+            (Self::Read, _) => "read".into(),
             (Self::Change, _) => "deploy:APP or admin".into(),
             (Self::Deploy, Some(app)) => format!("deploy:{app}"),
             (Self::Deploy, None) | (Self::Admin, _) => "admin".into(),

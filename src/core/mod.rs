@@ -18,6 +18,7 @@ pub mod render;
 pub mod repository;
 pub mod router_keys;
 pub mod routes;
+pub mod service;
 #[cfg(test)]
 mod simulation;
 pub mod split;

@@ -37,8 +37,23 @@ pub struct AppRoute {
     /// A page says that somebody is working on it.
     #[serde(default)]
     pub maintenance: bool,
+    /// A registered service, which is no container of ours.
+    #[serde(default)]
+    pub outside: Option<Outside>,
     /// All releases share the traffic: the app is not declared, its containers speak for themselves.
     pub shared: bool,
+}
+
+/// How requests go to a registered service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outside {
+    pub https: bool,
+    /// The name under which it is asked for its certificate.
+    pub tls_name: Option<String>,
+    /// The `Host` that it is asked for; with several addresses it is the one that the visitor asked for.
+    pub host: Option<String>,
+    /// Below this it is found on the host of all services.
+    pub prefix: PathPrefix,
 }
 
 impl AppRoute {

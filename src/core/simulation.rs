@@ -22,7 +22,8 @@ use super::split::{Percent, Split};
 use super::templates::Templates;
 use super::testing::{Random, at, container, platform};
 use super::world::{
-    Action, Command, Decider, DeployRequest, Fact, Intent, Steer, Switch, SwitchError, Undone, Unprepared, World,
+    Action, Command, Decider, DeployRequest, Fact, Intent, Steer, Subject, Switch, SwitchError, Undone, Unprepared,
+    World,
 };
 
 const APPS: [(&str, &str); 4] = [
@@ -150,6 +151,7 @@ impl Outside {
     fn act(&mut self, action: Action) {
         match action {
             Action::Record { app, intent, .. } => _ = self.ledger.insert(app, *intent),
+            Action::KeepService { .. } => {}
             Action::Publish(_) | Action::Keep(_) => {}
             Action::Prepare { app, release } => {
                 let result = match self.random.draw() % 12 {
@@ -167,10 +169,11 @@ impl Outside {
             }
             Action::Probe(targets) => {
                 for target in targets.iter() {
-                    let bad = self.version_of(&target.id).is_some_and(|v| never_ready(&v)) || self.trouble(8);
+                    let Subject::Container(id) = &target.subject else { continue };
+                    let bad = self.version_of(id).is_some_and(|v| never_ready(&v)) || self.trouble(8);
                     let verdict = if bad { Err("no answer".to_owned()) } else { Ok(()) };
                     self.facts.push_back(Fact::Probed {
-                        id: target.id.clone(),
+                        subject: target.subject.clone(),
                         started_at: target.started_at,
                         verdict,
                     });

@@ -37,6 +37,7 @@ pub fn platform() -> Platform {
         network: "platform".into(),
         gateway: [172, 30, 0, 1].into(),
         port: 80,
+        listeners: Vec::new(),
         dns: DnsOptions::default(),
         frame: 1,
         follow_only: false,

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::core::deploy::{Deployment, Entry};
 use crate::core::names::AppName;
+use crate::core::service::Service;
 use crate::core::world::Intent;
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -21,6 +22,10 @@ pub trait Ledger: Send + Sync {
     /// Keeps what was decided of an app, its deployment, and what to say of it: all or nothing, durable when it
     /// returns.
     fn record(&self, app: &AppName, intent: &Intent, entries: &[Entry]) -> Result<(), LedgerError>;
+    /// Every registered service.
+    fn services(&self) -> Result<BTreeMap<AppName, Service>, LedgerError>;
+    /// Keeps a registered service, or forgets it; durable when it returns.
+    fn keep_service(&self, name: &AppName, service: Option<&Service>) -> Result<(), LedgerError>;
     /// The latest `limit` entries of an app, newest first.
     fn history(&self, app: &AppName, limit: usize) -> Result<Vec<Entry>, LedgerError>;
     /// A deployment as it was last recorded.

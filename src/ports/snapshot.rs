@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{broadcast, watch};
 
 use crate::core::names::{AppName, Version};
-use crate::core::plan::Status;
+use crate::core::plan::{ServiceStatus, Status};
 use crate::core::release::{Blob, Release, path_of};
 use crate::core::repository::Index;
 use crate::core::router_keys::Keys;
@@ -28,6 +28,8 @@ pub struct View {
     pub zone: Option<Arc<Zone>>,
     pub index: Option<Arc<Index>>,
     pub templates: Arc<Templates>,
+    /// Registered services.
+    pub services: Arc<BTreeMap<AppName, ServiceStatus>>,
     /// The releases of each app.
     pub releases: Arc<BTreeMap<AppName, Releases>>,
     /// Whether facts from every source have come in.

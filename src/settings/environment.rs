@@ -5,7 +5,7 @@ use toml::Value;
 use crate::core::names::nearest;
 
 /// Every setting by its path in the file.
-pub const KEYS: [&str; 21] = [
+pub const KEYS: [&str; 23] = [
     "domain",
     "state",
     "repository",
@@ -14,6 +14,7 @@ pub const KEYS: [&str; 21] = [
     "listen.internal",
     "listen.dns",
     "listen.api",
+    "listen.services",
     "docker.host",
     "docker.network",
     "docker.subnet",
@@ -27,6 +28,7 @@ pub const KEYS: [&str; 21] = [
     "dns.extra",
     "api.allowed_hosts",
     "api.trusted_origins",
+    "services.open",
 ];
 
 const PREFIX: &str = "PLATFORMER_";
@@ -73,6 +75,7 @@ pub fn put(table: &mut toml::Table, key: &str, text: &str) -> Result<(), String>
             });
             Value::Table(pairs.collect::<Result<_, String>>()?)
         }
+        "services.open" => Value::Boolean(text.parse().map_err(|_| format!("{text:?}: write true or false"))?),
         _ => Value::String(text.to_owned()),
     };
     let target = match key.split_once('.') {

@@ -15,7 +15,9 @@ use tokio::time::{Instant, timeout};
 
 use super::execute::Hands;
 use super::lock::{self, Lock, LockError};
-use super::places::{check_free, dns_options, gateway, listen_unix, load_templates, owner, taken, upstreams};
+use super::places::{
+    check_free, dns_options, gateway, listen_unix, listeners, load_templates, owner, taken, upstreams,
+};
 use super::reconcile::{CLOSED, Loop};
 use super::tasks::Tasks;
 use super::{follow, frame};
@@ -34,6 +36,7 @@ use crate::ports::engine::{Engine, EngineError};
 use crate::ports::inbox::Inbox;
 use crate::ports::ledger::{Ledger, LedgerError};
 use crate::ports::meters::Meters;
+use crate::ports::resolver::Resolver;
 use crate::ports::seal::Seal;
 use crate::ports::snapshot::{Snapshot, View};
 use crate::settings::Settings;
@@ -85,9 +88,9 @@ pub async fn up(settings: Settings, progress: &dyn Progress, stop: impl Future<O
     // DNS
     let began = Instant::now();
     let meters = Meters::default();
-    let names = dns::Names::new(meters.clone());
     let addresses: Vec<SocketAddr> = settings.listen.dns.iter().map(|l| l.resolve(gateway)).collect();
     let upstreams = upstreams(&settings, &addresses);
+    let names = dns::Names::new(&upstreams, meters.clone()).map_err(BootError::Other)?;
     let sockets = dns::bind(&addresses).map_err(|e| taken(e.address, "listen.dns", "udp", e.source))?;
     let detail = sockets.addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     let served = names.clone();
@@ -102,6 +105,7 @@ pub async fn up(settings: Settings, progress: &dyn Progress, stop: impl Future<O
     let tree = Tree::open(folder, &settings.state.join("contents"), inbox.clone())
         .map_err(|e| BootError::Other(format!("repository {}: {e}", folder.display())))?;
     inbox.tell(Fact::Recalled(store.recall()?));
+    inbox.tell(Fact::Registered(store.services()?));
     {
         let scanned = tree.clone();
         tokio::task::spawn_blocking(move || scanned.rescan(true)).await.map_err(|e| BootError::Other(e.to_string()))?;
@@ -135,6 +139,7 @@ pub async fn up(settings: Settings, progress: &dyn Progress, stop: impl Future<O
         owner: owner(&settings),
         network: settings.docker.network.as_str().into(),
         gateway,
+        listeners: listeners(&frame.listen, &addresses, settings.listen.api),
         port: frame.listen.http.last().map_or(80, |address| address.port()),
         dns: dns_options(&settings),
         frame: frame.fingerprint(),
@@ -158,6 +163,7 @@ pub async fn up(settings: Settings, progress: &dyn Progress, stop: impl Future<O
         once: Arc::default(),
         keyring: Arc::new(http::Keyring::open(store.clone(), &token, lock::secret)?),
         started_at: Timestamp::now(),
+        services_open: settings.services.open,
         allowed_hosts: settings.api.allowed_hosts.clone().into(),
         trusted_origins: settings.api.trusted_origins.clone().into(),
     };
@@ -168,11 +174,12 @@ pub async fn up(settings: Settings, progress: &dyn Progress, stop: impl Future<O
     serve(&mut tasks, "what nginx asks", http::serve_internal(unix, context.clone(), until(stopped.clone())));
     serve(&mut tasks, "api", http::serve_api(api, context, until(stopped.clone())));
     let prober = Arc::new(Probes::new(inbox.clone()));
+    let names: Arc<dyn Resolver> = Arc::new(names);
     let hands = Hands {
         engine: engine.clone(),
         balancer: balancer.clone(),
         library: Some(Arc::new(tree.clone())),
-        resolver: Arc::new(names),
+        resolver: names.clone(),
         prober,
         frame,
         seal: Some(seal),
@@ -182,6 +189,10 @@ pub async fn up(settings: Settings, progress: &dyn Progress, stop: impl Future<O
     let mut reconciling = tokio::spawn(
         Loop { world, messages, hands, ledger: store, snapshot: snapshot.clone(), answers: Vec::new() }.run(),
     );
+    {
+        let (snapshot, inbox) = (snapshot.clone(), inbox.clone());
+        tasks.renewed("look names up", move || follow::names(names.clone(), snapshot.clone(), inbox.clone()));
+    }
     for target in targets {
         let (platform, snapshot) = (settings.domain.to_string(), snapshot.clone());
         tasks.renewed("notify", move || notices::forward(target.clone(), platform.clone(), snapshot.clone()));
@@ -306,6 +317,7 @@ pub(super) fn first_view(world: &World, templates: &Arc<Templates>) -> View {
         routes: Arc::default(),
         live_routes: None,
         zone: None,
+        services: Arc::default(),
         index: None,
         templates: templates.clone(),
         releases: Arc::default(),

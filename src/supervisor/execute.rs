@@ -42,7 +42,7 @@ impl Hands {
             Action::Publish(zone) => self.resolver.publish(zone),
             Action::Probe(targets) => self.prober.probe(&targets),
             // Recorded by the loop before anything else is begun.
-            Action::Record { .. } => {}
+            Action::Record { .. } | Action::KeepService { .. } => {}
             Action::Keep(digests) => self.library.iter().for_each(|library| library.forget_all_but(&digests)),
             Action::Prepare { .. }
             | Action::Gate { .. }
@@ -99,7 +99,11 @@ impl Hands {
                 let result = self.engine.job(&job).await.unwrap_or_else(failed);
                 Fact::Gated { deployment, result }
             }
-            Action::Record { .. } | Action::Publish(_) | Action::Probe(_) | Action::Keep(_) => Fact::Tick,
+            Action::Record { .. }
+            | Action::KeepService { .. }
+            | Action::Publish(_)
+            | Action::Probe(_)
+            | Action::Keep(_) => Fact::Tick,
         }
     }
 
@@ -228,6 +232,10 @@ fn failed(action: &Action) -> Fact {
             deployment: deployment.clone(),
             result: GateResult { exit_code: None, error: Some(reason()), log: Vec::new() },
         },
-        Action::Record { .. } | Action::Publish(_) | Action::Probe(_) | Action::Keep(_) => Fact::Tick,
+        Action::Record { .. }
+        | Action::KeepService { .. }
+        | Action::Publish(_)
+        | Action::Probe(_)
+        | Action::Keep(_) => Fact::Tick,
     }
 }

@@ -1,7 +1,7 @@
 //! Fakes for all ports, and the whole loop run with them: what no real Docker or nginx can be made to do on demand.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -16,9 +16,10 @@ use crate::adapters::files::Tree;
 use crate::core::app::parse_file;
 use crate::core::container::{Container, ContainerId, Owner};
 use crate::core::deploy::{Deployment, Entry, GateResult, Tally};
-use crate::core::names::{AppName, Domain, Version};
+use crate::core::names::{AppName, Domain, HostName, Version};
 use crate::core::render::{Features, Frame, Listeners, Rendered};
 use crate::core::repository::Index;
+use crate::core::service::Service;
 use crate::core::templates::Templates;
 use crate::core::testing::{container, platform};
 use crate::core::world::{Command, Fact, Found, InstanceSpec, Intent, JobSpec, Platform, ProbeTarget, World};
@@ -152,15 +153,24 @@ struct FakeProber(Inbox);
 impl Prober for FakeProber {
     fn probe(&self, targets: &[ProbeTarget]) {
         for target in targets {
-            self.0.tell(Fact::Probed { id: target.id.clone(), started_at: target.started_at, verdict: Ok(()) });
+            self.0.tell(Fact::Probed {
+                subject: target.subject.clone(),
+                started_at: target.started_at,
+                verdict: Ok(()),
+            });
         }
     }
 }
 
 struct FakeResolver;
 
+#[async_trait::async_trait]
 impl Resolver for FakeResolver {
     fn publish(&self, _: Arc<Zone>) {}
+
+    async fn look_up(&self, _: &HostName) -> Result<IpAddr, String> {
+        Err("nobody is asked".into())
+    }
 }
 
 #[derive(Default)]
@@ -178,6 +188,14 @@ impl Ledger for FakeLedger {
             true => Err(LedgerError::Broken { path: "ledger".into(), reason: "disk full".into() }),
             false => Ok(()),
         }
+    }
+
+    fn services(&self) -> Result<BTreeMap<AppName, Service>, LedgerError> {
+        Ok(BTreeMap::new())
+    }
+
+    fn keep_service(&self, _: &AppName, _: Option<&Service>) -> Result<(), LedgerError> {
+        Ok(())
     }
 
     fn history(&self, _: &AppName, _: usize) -> Result<Vec<Entry>, LedgerError> {
@@ -206,7 +224,7 @@ impl Rig {
         let (inbox, messages) = Inbox::new();
         let frame = Arc::new(Frame {
             domain: Domain::platform(),
-            listen: Listeners { http: vec![([127, 0, 0, 1], 80).into()] },
+            listen: Listeners { http: vec![([127, 0, 0, 1], 80).into()], services: None },
             supervisor: None,
             status: None,
             features: Features::default(),

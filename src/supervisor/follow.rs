@@ -6,18 +6,22 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::core::container::ContainerId;
+use crate::core::names::HostName;
 use crate::core::world::Fact;
 use crate::ports::balancer::Balancer;
 use crate::ports::engine::{Engine, EngineError, Hint};
 use crate::ports::inbox::Inbox;
 use crate::ports::meters::Meters;
-use crate::ports::snapshot::Snapshot;
+use crate::ports::resolver::Resolver;
+use crate::ports::snapshot::{Snapshot, View};
 
 /// Everything is listed anew this often, whatever the events said.
 const RELIST: Duration = Duration::from_secs(30);
+/// Hosts of registered services are looked up anew this often.
+const LOOK_UP: Duration = Duration::from_secs(10);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
@@ -94,6 +98,28 @@ async fn list(engine: &dyn Engine, inbox: &Inbox) -> Result<(), EngineError> {
     let listing = engine.list().await?;
     inbox.tell(Fact::Listed { containers: listing.containers, networks: listing.networks, local: listing.local });
     Ok(())
+}
+
+/// Looks up the hosts of registered services, at each change of them and every few seconds.
+pub async fn names(resolver: Arc<dyn Resolver>, snapshot: Snapshot, inbox: Inbox) -> String {
+    loop {
+        let services = snapshot.view().services.clone();
+        let urls = services.values().flat_map(|service| &service.endpoints).map(|endpoint| &endpoint.url);
+        let hosts: BTreeSet<HostName> = urls.filter_map(|url| url.name().cloned()).collect();
+        let look = |host: HostName| {
+            let resolver = resolver.clone();
+            async move { (resolver.look_up(&host).await, host) }
+        };
+        let looking: FuturesUnordered<_> = hosts.iter().cloned().map(look).collect();
+        let found = looking.map(|(address, host)| (host, address)).collect().await;
+        inbox.tell(Fact::LookedUp(found));
+        let is_changed = |view: &View| {
+            let urls = view.services.values().flat_map(|service| &service.endpoints).map(|endpoint| &endpoint.url);
+            urls.filter_map(|url| url.name()).any(|name| !hosts.contains(name))
+        };
+        // Whether it was a change or the time makes no difference.
+        let _ = timeout(LOOK_UP, snapshot.until(is_changed)).await;
+    }
 }
 
 /// Tells whenever a live balancer ends.

@@ -23,7 +23,10 @@ pub fn own(
     let open_files = getrlimit(Resource::RLIMIT_NOFILE).map_or(1024, |(_, hard)| hard).min(65_536);
     Ok(Frame {
         domain: settings.domain.clone(),
-        listen: Listeners { http: http_addresses(settings, gateway) },
+        listen: Listeners {
+            http: http_addresses(settings, gateway),
+            services: settings.listen.services.map(|listen| listen.resolve(gateway)),
+        },
         supervisor: Some(supervisor.display().to_string()),
         status: Some(folder.join("status.sock").display().to_string()),
         features,
@@ -40,7 +43,7 @@ pub fn own(
 pub fn foreign(settings: &Settings, features: Features, folder: &Path, full: bool) -> Result<Frame, String> {
     let own = own(settings, features, folder, Path::new(""), IpAddr::from([127, 0, 0, 1]))?;
     Ok(Frame {
-        listen: Listeners { http: vec![settings.listen.http] },
+        listen: Listeners { http: vec![settings.listen.http], services: None },
         supervisor: None,
         status: None,
         owns_http: full,

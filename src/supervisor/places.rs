@@ -14,6 +14,7 @@ use crate::adapters::host::holder::holder;
 use crate::adapters::{dns, files};
 use crate::core::container::Owner;
 use crate::core::hex::hex;
+use crate::core::render::Listeners;
 use crate::core::templates::Templates;
 use crate::core::zone::DnsOptions;
 use crate::ports::engine::{Engine, EngineError};
@@ -54,6 +55,11 @@ pub fn upstreams(settings: &Settings, own: &[SocketAddr]) -> Vec<SocketAddr> {
     let text = real.or_else(|_| fs::read_to_string("/etc/resolv.conf")).unwrap_or_default();
     let configured: Vec<_> = settings.dns.upstream.iter().map(|Upstream(address)| *address).collect();
     dns::upstreams(&configured, &text, own)
+}
+
+/// Every address that we listen on.
+pub fn listeners(nginx: &Listeners, dns: &[SocketAddr], api: SocketAddr) -> Vec<SocketAddr> {
+    nginx.http.iter().chain(&nginx.services).chain(dns).chain([&api]).copied().collect()
 }
 
 pub fn dns_options(settings: &Settings) -> DnsOptions {

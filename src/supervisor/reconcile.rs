@@ -16,7 +16,7 @@ use super::execute::Hands;
 use super::lock;
 use crate::core::app::StickyMode;
 use crate::core::names::AppName;
-use crate::core::plan::{Plan, Problem, Status, plan, status};
+use crate::core::plan::{Plan, Problem, Status, plan, services, status};
 use crate::core::router_keys::Keys;
 use crate::core::world::{Action, Command, Condition, Decider, DeployRequest, Done, Intent, Steer, World};
 use crate::ports::inbox::{CommandError, Message};
@@ -171,6 +171,11 @@ impl Loop {
                 }
                 Ok(())
             }
+            Action::KeepService { name, service, message } => {
+                self.ledger.keep_service(name, service.as_ref()).map_err(|e| e.to_string())?;
+                self.snapshot.announce(now, "service", format!("service {name}"), message.clone());
+                Ok(())
+            }
             Action::Prepare { .. }
             | Action::Gate { .. }
             | Action::Keep(_)
@@ -194,7 +199,11 @@ impl Loop {
             }
         }
         let releases = self.releases(&before);
-        let is_same = Arc::ptr_eq(&releases, &before.releases) && status.apps == before.status.apps;
+        let services = Some(services(&self.world)).filter(|all| *all != *before.services);
+        let services = services.map_or_else(|| before.services.clone(), Arc::new);
+        let is_same = Arc::ptr_eq(&releases, &before.releases)
+            && Arc::ptr_eq(&services, &before.services)
+            && status.apps == before.status.apps;
         self.snapshot.swap(View {
             // The time is later than any number that was given out before a restart.
             number: if is_same { before.number } else { (before.number + 1).max(milliseconds(now)) },
@@ -204,6 +213,7 @@ impl Loop {
             zone: self.world.published.clone(),
             index: self.world.index.clone(),
             templates: self.world.templates.clone(),
+            services,
             releases,
             informed: self.world.is_informed(),
         });

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -21,7 +22,8 @@ use crate::adapters::nginx::{self, ForeignNginx, Notify};
 use crate::adapters::probe::Probes;
 use crate::core::container::Owner;
 use crate::core::deploy::{Deployment, Entry};
-use crate::core::names::AppName;
+use crate::core::names::{AppName, HostName};
+use crate::core::service::Service;
 use crate::core::world::{Fact, Intent, Platform, World};
 use crate::core::zone::Zone;
 use crate::ports::engine::Engine;
@@ -67,6 +69,7 @@ pub async fn watch(
         network: settings.docker.network.as_str().into(),
         gateway: [127, 0, 0, 1].into(),
         port: 80,
+        listeners: Vec::new(),
         dns: dns_options(&settings),
         frame: frame.fingerprint(),
         follow_only: true,
@@ -123,8 +126,13 @@ pub async fn watch(
 /// Watch mode answers no names and remembers nothing.
 struct Nobody;
 
+#[async_trait::async_trait]
 impl Resolver for Nobody {
     fn publish(&self, _zone: Arc<Zone>) {}
+
+    async fn look_up(&self, _name: &HostName) -> Result<IpAddr, String> {
+        Err("names are not looked up here".into())
+    }
 }
 
 impl Ledger for Nobody {
@@ -133,6 +141,14 @@ impl Ledger for Nobody {
     }
 
     fn record(&self, _app: &AppName, _intent: &Intent, _entries: &[Entry]) -> Result<(), LedgerError> {
+        Ok(())
+    }
+
+    fn services(&self) -> Result<BTreeMap<AppName, Service>, LedgerError> {
+        Ok(BTreeMap::new())
+    }
+
+    fn keep_service(&self, _name: &AppName, _service: Option<&Service>) -> Result<(), LedgerError> {
         Ok(())
     }
 

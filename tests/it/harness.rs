@@ -178,6 +178,11 @@ impl Platform {
         std::fs::read_to_string(self.path("state/gateway")).unwrap().trim().to_owned()
     }
 
+    /// Another port that no other running test has.
+    pub fn slot_port(&self, n: u16) -> u16 {
+        self.slot.as_ref().map_or(0, |slot| slot.port(n))
+    }
+
     /// Writes a file into the repository.
     pub fn put(&self, path: &str, text: impl AsRef<[u8]>) {
         let file = self.path("repository").join(path);

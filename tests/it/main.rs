@@ -16,6 +16,7 @@ mod notify;
 mod platform;
 mod repository;
 mod secrets;
+mod services;
 mod split;
 mod startup;
 mod watch;

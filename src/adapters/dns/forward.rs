@@ -4,9 +4,11 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use hickory_server::net::runtime::TokioRuntimeProvider;
 use hickory_server::proto::rr::Name;
+use hickory_server::resolver::TokioResolver;
 use hickory_server::resolver::config::{
-    ConnectionConfig, NameServerConfig, ResolveHosts, ResolverOpts, ServerOrderingStrategy,
+    ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts, ServerOrderingStrategy,
 };
 use hickory_server::store::forwarder::{ForwardConfig, ForwardZoneHandler};
 use hickory_server::zone_handler::{Catalog, ZoneHandler};
@@ -19,12 +21,30 @@ const CACHE: u64 = 4096;
 /// No outside answer is kept longer than this, whatever its TTL says.
 const LONGEST_TTL: Duration = Duration::from_secs(3600);
 
+/// What looks names outside the domain up for ourselves; `None` where there is no upstream server.
+pub fn resolver(upstreams: &[SocketAddr]) -> Result<Option<TokioResolver>, String> {
+    if upstreams.is_empty() {
+        return Ok(None);
+    }
+    let config = ResolverConfig::from_parts(None, Vec::new(), upstreams.iter().map(name_server).collect());
+    let mut builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
+    *builder.options_mut() = options();
+    builder.build().map(Some).map_err(|error| error.to_string())
+}
+
 /// A catalog that forwards everything, or one that refuses where there is no upstream server.
 pub fn catalog(upstreams: &[SocketAddr]) -> Result<Catalog, String> {
     let mut catalog = Catalog::new();
     if upstreams.is_empty() {
         return Ok(catalog);
     }
+    let config = ForwardConfig { name_servers: upstreams.iter().map(name_server).collect(), options: Some(options()) };
+    let forwarder = ForwardZoneHandler::builder_tokio(config).with_origin(Name::root()).build()?;
+    catalog.upsert(Name::root().into(), vec![Arc::new(forwarder) as Arc<dyn ZoneHandler>]);
+    Ok(catalog)
+}
+
+fn options() -> ResolverOpts {
     let mut options = ResolverOpts::default();
     options.timeout = TIMEOUT;
     options.attempts = ATTEMPTS;
@@ -35,10 +55,7 @@ pub fn catalog(upstreams: &[SocketAddr]) -> Result<Catalog, String> {
     options.preserve_intermediates = true;
     options.try_tcp_on_error = true;
     options.server_ordering_strategy = ServerOrderingStrategy::UserProvidedOrder;
-    let config = ForwardConfig { name_servers: upstreams.iter().map(name_server).collect(), options: Some(options) };
-    let forwarder = ForwardZoneHandler::builder_tokio(config).with_origin(Name::root()).build()?;
-    catalog.upsert(Name::root().into(), vec![Arc::new(forwarder) as Arc<dyn ZoneHandler>]);
-    Ok(catalog)
+    options
 }
 
 fn name_server(address: &SocketAddr) -> NameServerConfig {

@@ -26,11 +26,41 @@ const LONGEST: Duration = Duration::from_secs(60);
 /// A refusal in plain text, made by the framework, is no longer than this.
 const REFUSAL: usize = 1 << 16;
 
+/// Whose requests need no token, though the route asks for a right.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Waiver {
+    Nobody,
+    /// This machine: older clients ask so before they send their token.
+    Loopback,
+    /// This machine, if the registry was opened to it.
+    OpenRegistry,
+    /// This machine and the containers on the platform's network.
+    Nearby,
+}
+
+impl Waiver {
+    fn covers(self, peer: IpAddr, context: &Context) -> bool {
+        let is_near = || {
+            let view = context.snapshot.view();
+            let networks = view.zone.iter().flat_map(|zone| zone.networks.iter().map(move |n| (n, zone.gateway)));
+            let own = networks.filter(|(network, gateway)| network.subnets.iter().any(|s| s.contains(*gateway)));
+            own.flat_map(|(network, _)| &network.subnets).any(|subnet| subnet.contains(peer))
+        };
+        match self {
+            Self::Nobody => false,
+            Self::Loopback => peer.is_loopback(),
+            Self::OpenRegistry => context.services_open && peer.is_loopback(),
+            Self::Nearby => peer.is_loopback() || is_near(),
+        }
+    }
+}
+
 /// What one route asks for.
 #[derive(Clone)]
 pub struct Guard {
     pub context: Context,
     pub right: Right,
+    pub waiver: Waiver,
     /// Whether its body or answer may take as long as it likes.
     pub streams: bool,
     /// Whether the token may be in the query, as Consul's clients send it.
@@ -84,10 +114,11 @@ fn admit(guard: &Guard, request: &Request, app: Option<&AppName>) -> Result<Opti
         let detail = "the request comes from a page of another origin; api.trusted_origins adds more";
         return Err(Problem::new(StatusCode::FORBIDDEN, "foreign-origin", detail));
     }
-    if guard.right == Right::Open || (guard.right == Right::Loopback && peer(request).is_loopback()) {
+    let given = bearer.or(cookie);
+    let is_free = guard.right == Right::Open || (given.is_none() && guard.waiver.covers(peer(request), context));
+    if is_free {
         return Ok(None);
     }
-    let given = bearer.or(cookie);
     let Some(caller) = given.as_deref().and_then(|text| context.keyring.caller(text, Timestamp::now())) else {
         if given.is_some() {
             context.keyring.wrong(peer(request))?;
@@ -190,14 +221,16 @@ fn is_allowed_host(headers: &HeaderMap, allowed: &[String]) -> bool {
         Some(v6) => v6.split(']').next().unwrap_or_default(),
         None => host.split(':').next().unwrap_or_default(),
     };
-    matches!(name, "localhost" | "127.0.0.1" | "::1")
+    // A page that was loaded from an address came from there: only names can be made to lead elsewhere.
+    name == "localhost"
+        || name.parse::<IpAddr>().is_ok()
         || name.ends_with(".localhost")
         || allowed.iter().any(|a| a == name)
 }
 
 /// Whoever asks for what there is not is told so only with a token.
 pub async fn nothing(State(context): State<Context>, request: Request) -> Response {
-    let guard = Guard { context, right: Right::Read, streams: false, token_in_query: false };
+    let guard = Guard { context, right: Right::Read, waiver: Waiver::Nobody, streams: false, token_in_query: false };
     match admit(&guard, &request, None) {
         Err(problem) => refuse(problem),
         Ok(_) => {

@@ -16,6 +16,7 @@ mod metrics;
 mod pages;
 mod repository;
 mod secrets;
+mod services;
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -56,6 +57,8 @@ pub struct Context {
     /// Held while a request with a key of its own is answered.
     pub once: Arc<Mutex<()>>,
     pub started_at: jiff::Timestamp,
+    /// Whether this machine uses the registry without a token.
+    pub services_open: bool,
     /// Host names besides loopback under which the API may be asked.
     pub allowed_hosts: Arc<[String]>,
     /// Origins besides our own whose pages may change things.

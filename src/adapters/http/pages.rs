@@ -44,6 +44,11 @@ pub async fn unavailable(State(context): State<Context>, Path(app): Path<String>
             let reason = instance.reason.as_deref().unwrap_or("no probe has passed yet");
             reasons.push(format!("{} ({}): {reason}.", instance.name, instance.release));
         }
+    } else if let Some(service) = app.as_ref().and_then(|name| view.services.get(name)) {
+        for endpoint in &service.endpoints {
+            let reason = endpoint.reason.as_deref().unwrap_or("no probe has passed yet");
+            reasons.push(format!("{}: {reason}.", endpoint.url));
+        }
     } else {
         reasons.push("Its last instance is gone.".into());
     }

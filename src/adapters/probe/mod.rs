@@ -79,7 +79,11 @@ async fn follow(target: ProbeTarget, inbox: Inbox) {
         let was_ready = matches!(reported, Some(Ok(())));
         let hiccup = was_ready && (1..FAILURES).contains(&failures);
         if !hiccup && reported.as_ref() != Some(&verdict) {
-            inbox.tell(Fact::Probed { id: target.id.clone(), started_at: target.started_at, verdict: verdict.clone() });
+            inbox.tell(Fact::Probed {
+                subject: target.subject.clone(),
+                started_at: target.started_at,
+                verdict: verdict.clone(),
+            });
             reported = Some(verdict.clone());
         }
         let pause = match verdict {

@@ -15,11 +15,12 @@ use rusqlite::{Connection, OptionalExtension};
 
 use crate::core::deploy::{Deployment, Entry};
 use crate::core::names::AppName;
+use crate::core::service::Service;
 use crate::core::world::Intent;
 use crate::ports::ledger::{Ledger, LedgerError};
 
 /// Raised with every change of the tables; an older file is migrated, a newer one refused.
-const SCHEMA: i64 = 3;
+const SCHEMA: i64 = 4;
 
 /// Every table; those of an older schema are there already.
 const TABLES: &str = "
@@ -27,6 +28,7 @@ const TABLES: &str = "
     CREATE TABLE IF NOT EXISTS deployments (id TEXT PRIMARY KEY, app TEXT NOT NULL, deployment TEXT NOT NULL) STRICT;
     CREATE TABLE IF NOT EXISTS history (id INTEGER PRIMARY KEY AUTOINCREMENT, app TEXT NOT NULL, entry TEXT NOT NULL) STRICT;
     CREATE INDEX IF NOT EXISTS history_of_app ON history (app, id);
+    CREATE TABLE IF NOT EXISTS services (name TEXT PRIMARY KEY, service TEXT NOT NULL) STRICT;
     CREATE TABLE IF NOT EXISTS tokens (id TEXT PRIMARY KEY, session_of TEXT, token TEXT NOT NULL) STRICT;
     CREATE TABLE IF NOT EXISTS answers (key TEXT PRIMARY KEY, at INTEGER NOT NULL, request TEXT NOT NULL, status INTEGER NOT NULL, body TEXT NOT NULL) STRICT;
 ";
@@ -47,6 +49,20 @@ impl Store {
     fn with<T>(&self, work: impl FnOnce(&Connection) -> Result<T, rusqlite::Error>) -> Result<T, LedgerError> {
         let connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
         work(&connection).map_err(|error| self.broken(error.to_string()))
+    }
+
+    /// Names with what is kept of each, as JSON.
+    fn read<T: serde::de::DeserializeOwned>(&self, query: &str) -> Result<BTreeMap<AppName, T>, LedgerError> {
+        let rows: Vec<(String, String)> = self.with(|connection| {
+            let mut statement = connection.prepare(query)?;
+            statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+        })?;
+        rows.into_iter()
+            .map(|(name, text)| {
+                let value = serde_json::from_str(&text).map_err(|e| self.broken(format!("{name}: {e}")))?;
+                Ok((AppName::parse(&name).map_err(|e| self.broken(e.to_string()))?, value))
+            })
+            .collect()
     }
 
     fn text(&self, value: &impl serde::Serialize) -> Result<String, LedgerError> {
@@ -78,17 +94,7 @@ fn connect(path: &str, schema: i64, tables: &str) -> Result<Connection, LedgerEr
 
 impl Ledger for Store {
     fn recall(&self) -> Result<BTreeMap<AppName, Intent>, LedgerError> {
-        let rows: Vec<(String, String)> = self.with(|connection| {
-            let mut statement = connection.prepare("SELECT app, intent FROM intents")?;
-            statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
-        })?;
-        rows.into_iter()
-            .map(|(app, intent)| {
-                let name = AppName::parse(&app).map_err(|e| self.broken(e.to_string()))?;
-                let intent = serde_json::from_str(&intent).map_err(|e| self.broken(format!("intent of {app}: {e}")))?;
-                Ok((name, intent))
-            })
-            .collect()
+        self.read("SELECT app, intent FROM intents")
     }
 
     fn record(&self, app: &AppName, intent: &Intent, entries: &[Entry]) -> Result<(), LedgerError> {
@@ -112,6 +118,22 @@ impl Ledger for Store {
             }
             change.commit()
         })
+    }
+
+    fn services(&self) -> Result<BTreeMap<AppName, Service>, LedgerError> {
+        self.read("SELECT name, service FROM services")
+    }
+
+    fn keep_service(&self, name: &AppName, service: Option<&Service>) -> Result<(), LedgerError> {
+        let text = service.map(|service| self.text(service)).transpose()?;
+        self.with(|connection| match &text {
+            Some(text) => {
+                let insert = "INSERT OR REPLACE INTO services (name, service) VALUES (?1, ?2)";
+                connection.execute(insert, [name.as_str(), text])
+            }
+            None => connection.execute("DELETE FROM services WHERE name = ?1", [name.as_str()]),
+        })?;
+        Ok(())
     }
 
     fn history(&self, app: &AppName, limit: usize) -> Result<Vec<Entry>, LedgerError> {

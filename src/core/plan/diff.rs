@@ -15,7 +15,7 @@ use crate::core::container::ContainerId;
 use crate::core::names::AppName;
 use crate::core::routes::Routes;
 use crate::core::templates::Templates;
-use crate::core::world::{Action, Member, Phase, ProbeTarget, Switch, World, by_app};
+use crate::core::world::{Action, Member, Phase, ProbeTarget, Subject, Switch, World, by_app};
 
 /// How long the hosts of an undeclared app answer 503 after its last container went.
 const DEPARTED: Duration = Duration::from_secs(600);
@@ -117,7 +117,7 @@ fn probes(world: &World, members: &[Member<'_>]) -> Vec<ProbeTarget> {
             let app = member.app.map(Arc::as_ref);
             let health = app.map(|a| a.health.clone()).unwrap_or_default();
             Some(ProbeTarget {
-                id: member.container.id.clone(),
+                subject: Subject::Container(member.container.id.clone()),
                 started_at: member.container.started_at,
                 address: *member.address.as_ref().ok()?,
                 kind: world.probe_kind(member.container, app)?,
@@ -126,7 +126,8 @@ fn probes(world: &World, members: &[Member<'_>]) -> Vec<ProbeTarget> {
             })
         })
         .collect();
-    targets.sort_by(|a, b| a.id.cmp(&b.id));
+    targets.extend(super::services::probes(world));
+    targets.sort_by(|a, b| a.subject.cmp(&b.subject));
     targets
 }
 

@@ -8,12 +8,14 @@ mod diff;
 mod fleet;
 mod problems;
 mod routes;
+mod services;
 mod status;
 mod why;
 mod zone;
 
 pub use diff::{Plan, plan};
 pub use problems::Problem;
+pub use services::{EndpointStatus, ServiceStatus, services};
 pub use status::{
     AppStatus, DeploymentStatus, EngineStatus, Generations, InstanceStatus, Status, SupervisorStatus, status,
 };

@@ -11,6 +11,7 @@ use crate::core::app::{App, Sticky, Strategy};
 use crate::core::deploy::Kind;
 use crate::core::names::{AppName, HostName, PathPrefix, Version};
 use crate::core::routes::{AppRoute, Routes};
+use crate::core::service::Service;
 use crate::core::split::{Percent, Split};
 use crate::core::world::{Intent, Member, World, by_app};
 
@@ -38,6 +39,7 @@ pub fn routes(world: &World, members: &[Member<'_>], problems: &mut Vec<Problem>
             apps.insert(name.clone(), route(world, name, members));
         }
     }
+    super::services::route(world, &mut apps, problems);
     keep_departed(world, &mut apps);
     grant_hosts(world, &by_app, &mut apps, problems, now);
     Routes { apps: apps.into_iter().map(|(name, route)| (name, Arc::new(route))).collect() }
@@ -89,6 +91,7 @@ fn route(world: &World, name: &AppName, members: &[&Member<'_>]) -> AppRoute {
         releases,
         stable,
         candidate,
+        outside: None,
         shared: app.is_none(),
     }
 }
@@ -134,6 +137,7 @@ fn grant_hosts(
 ) {
     let seen = |name: &AppName| match world.intents.get(name) {
         Some(intent) if world.declared.contains_key(name) => intent.first_seen,
+        _ if !by_app.contains_key(name) => world.services.get(name).map_or(now, Service::since),
         _ => by_app.get(name).into_iter().flatten().map(|m| m.container.created_at).min().unwrap_or(now),
     };
     let mut order: Vec<AppName> = apps.keys().cloned().collect();

@@ -95,6 +95,9 @@ impl Zone {
             }
             self.add_instances(name, &members);
         }
+        for name in world.services.keys() {
+            self.names.insert(name.host(&domain).to_string(), Target::Balancer);
+        }
     }
 
     fn add_instances(&mut self, app: &AppName, members: &[&Member<'_>]) {
@@ -142,7 +145,7 @@ mod tests {
 
     use crate::core::templates::Templates;
     use crate::core::testing::{at, container, platform};
-    use crate::core::world::{Fact, Platform};
+    use crate::core::world::{Fact, Platform, Subject};
     use crate::core::zone::{Answer, DnsOptions, QueryKind, Reply, Wildcard};
 
     fn ip(text: &str) -> IpAddr {
@@ -159,10 +162,10 @@ mod tests {
         let networks = vec![network("platform", "172.30.0.0/16"), network("other", "10.9.0.0/16")];
         let local = vec![Subnet { base: ip("192.0.2.7"), prefix: 24 }, Subnet { base: ip("172.30.0.1"), prefix: 16 }];
         let mut world = World::new(platform, Arc::new(Templates::built_in()), at(0));
-        let verdicts: Vec<_> = containers.iter().map(|c| (c.id.clone(), c.started_at)).collect();
+        let verdicts: Vec<_> = containers.iter().map(|c| (Subject::Container(c.id.clone()), c.started_at)).collect();
         world.apply(Fact::Listed { containers, networks, local }, at(0));
-        for (id, started_at) in verdicts {
-            world.apply(Fact::Probed { id, started_at, verdict: Ok(()) }, at(0));
+        for (subject, started_at) in verdicts {
+            world.apply(Fact::Probed { subject, started_at, verdict: Ok(()) }, at(0));
         }
         let members = world.instances();
         zone(&world, &world.claims(), &members)

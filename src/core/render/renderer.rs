@@ -45,13 +45,13 @@ mod tests {
     use crate::core::app::{Proxy, Sticky, StickyMode};
     use crate::core::names::{AppName, Domain, HostName, PathPrefix, Version};
     use crate::core::render::{Features, Listeners};
-    use crate::core::routes::AppRoute;
+    use crate::core::routes::{AppRoute, Outside};
     use crate::core::split::{Percent, Split};
 
     fn frame() -> Frame {
         Frame {
             domain: Domain::platform(),
-            listen: Listeners { http: vec!["0.0.0.0:80".parse().unwrap()] },
+            listen: Listeners { http: vec!["0.0.0.0:80".parse().unwrap()], services: None },
             supervisor: Some("/s/supervisor.sock".into()),
             status: Some("/s/nginx/status.sock".into()),
             features: Features { keepalive_min_timeout: true },
@@ -79,6 +79,7 @@ mod tests {
             sticky: Sticky::default(),
             preview: None,
             maintenance: false,
+            outside: None,
             releases,
             shared: false,
         })
@@ -100,6 +101,29 @@ mod tests {
     fn render(frame: &Frame, route: Arc<AppRoute>) -> Rendered {
         let routes = Routes { apps: [(AppName::parse("shop").unwrap(), route)].into() };
         Renderer::new(&Templates::built_in()).unwrap().render(7, frame, &routes).unwrap()
+    }
+
+    #[test]
+    fn a_registered_service_is_asked_for_its_own_host() {
+        let service = Arc::new(AppRoute {
+            paths: vec![PathPrefix::root()],
+            strip_prefix: false,
+            stable: None,
+            split: Split::default(),
+            outside: Some(Outside {
+                https: true,
+                tls_name: Some("legacy.corp".into()),
+                host: Some("legacy.corp:8443".into()),
+                prefix: PathPrefix::parse("/shop").unwrap(),
+            }),
+            shared: true,
+            ..(*route(&[("latest", &["192.0.2.9:8443"])], &["/"])).clone()
+        });
+        let services = Some("127.0.0.1:8000".parse().unwrap());
+        let frame = Frame { listen: Listeners { services, ..frame().listen }, ..frame() };
+        let text = render(&frame, service).http;
+        let from = text.find("# app shop").unwrap();
+        insta::assert_snapshot!("service", &text[from..]);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::split::Split;
 use crate::core::app::StickyMode;
 use crate::core::names::{AppName, Domain, HostName, PathPrefix, Version};
-use crate::core::routes::{AppRoute, Routes};
+use crate::core::routes::{AppRoute, Outside, Routes};
 
 /// What a generation stands in: the same for all generations of one supervisor.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -42,6 +42,8 @@ impl Frame {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Listeners {
     pub http: Vec<SocketAddr>,
+    /// Where registered services are found without the name of their host.
+    pub services: Option<SocketAddr>,
 }
 
 /// What the nginx at hand understands.
@@ -77,6 +79,8 @@ struct Upstream<'a> {
 struct Server<'a> {
     hosts: Vec<String>,
     locations: Vec<Location<'a>>,
+    /// The host of the registry, with a location per service.
+    is_registry: bool,
     /// No location covers `/`: what is left over is a 404.
     needs_root: bool,
 }
@@ -103,6 +107,8 @@ struct Location<'a> {
     connect_timeout_ms: u128,
     read_timeout_ms: u128,
     buffering: bool,
+    /// A registered service is asked for its own host, perhaps over TLS.
+    outside: Option<&'a Outside>,
 }
 
 impl<'a> View<'a> {
@@ -196,10 +202,17 @@ fn servers<'a>(routes: &'a Routes, frame: &Frame) -> Vec<Server<'a>> {
                 connect_timeout_ms: route.proxy.connect_timeout.as_millis(),
                 read_timeout_ms: route.proxy.read_timeout.as_millis(),
                 buffering: route.proxy.buffering,
+                outside: route.outside.as_ref(),
             });
             by_host.entry(host).or_default().extend(locations);
         }
     }
+    if frame.supervisor.is_some() {
+        let below = of_registry(routes);
+        let hosts = [format!("services.{}", frame.domain), "services.localhost".to_owned()];
+        by_host.extend(hosts.iter().filter_map(|host| Some((HostName::parse(host).ok()?, below.clone()))));
+    }
+    let registry = format!("services.{}", frame.domain);
     let mut servers: Vec<Server<'a>> = Vec::new();
     let mut index: BTreeMap<String, usize> = BTreeMap::new();
     for (host, locations) in by_host {
@@ -212,12 +225,37 @@ fn servers<'a>(routes: &'a Routes, frame: &Frame) -> Vec<Server<'a>> {
             Some(at) => servers[*at].hosts.push(host.to_string()),
             None => {
                 index.insert(key, servers.len());
-                let needs_root = !locations.iter().any(|l| l.path.is_root());
-                servers.push(Server { hosts: vec![host.to_string()], locations, needs_root });
+                let is_registry = host.as_str() == registry || host.as_str() == "services.localhost";
+                let needs_root = !is_registry && !locations.iter().any(|l| l.path.is_root());
+                servers.push(Server { hosts: vec![host.to_string()], locations, is_registry, needs_root });
             }
         }
     }
     servers
+}
+
+/// Every registered service below its own prefix.
+fn of_registry(routes: &Routes) -> Vec<Location<'_>> {
+    let services = routes.apps.iter().filter_map(|(name, route)| Some((name, route, route.outside.as_ref()?)));
+    services
+        .map(|(app, route, outside)| Location {
+            app,
+            path: &outside.prefix,
+            matches: vec![format!("= {}", outside.prefix), format!("{}/", outside.prefix)],
+            strip: true,
+            rest: None,
+            upstream: (!route.releases.is_empty()).then(|| shared_name(app)),
+            cookie: None,
+            maintenance: false,
+            counted: false,
+            no_candidate: false,
+            max_body: route.proxy.max_body.as_str(),
+            connect_timeout_ms: route.proxy.connect_timeout.as_millis(),
+            read_timeout_ms: route.proxy.read_timeout.as_millis(),
+            buffering: route.proxy.buffering,
+            outside: Some(outside),
+        })
+        .collect()
 }
 
 /// Every host of an app with the upstream behind it: its own hosts, and the addresses of single releases.
@@ -231,7 +269,9 @@ fn addresses(app: &AppName, route: &AppRoute, frame: &Frame) -> Vec<(HostName, O
         false => route.split.carriers().find_map(|(version, _)| of(&Some(version.clone()))),
     };
     let mut hosts: Vec<_> = route.hosts.iter().map(|host| (host.clone(), main.clone(), false)).collect();
-    for own in [app.host(&frame.domain), app.localhost()] {
+    // A registered service has no releases to tell apart.
+    let own = [app.host(&frame.domain), app.localhost()];
+    for own in own.iter().filter(|_| route.outside.is_none()) {
         hosts.extend(own.child("stable").ok().map(|host| (host, of(&route.stable), false)));
         hosts.extend(own.child("candidate").ok().map(|host| (host, of(&route.candidate), route.candidate.is_none())));
     }

@@ -6,8 +6,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::{
-    Action, Backoff, Claim, EngineState, Fact, Health, Intent, Phase, Refused, Retiring, SwitchError, Switching,
-    Undone, Unprepared, World,
+    Action, Backoff, Claim, EngineState, Fact, Health, Intent, Phase, Refused, Retiring, Subject, SwitchError,
+    Switching, Undone, Unprepared, World,
 };
 use crate::core::container::{Container, ContainerId, RunState};
 use crate::core::names::{AppName, Version};
@@ -25,10 +25,15 @@ impl World {
     /// only find what the one before found.
     pub fn is_news(&self, fact: &Fact) -> bool {
         match fact {
-            Fact::Probed { id, started_at, verdict } => {
-                self.containers.get(id).is_some_and(|c| c.started_at == *started_at)
-                    && self.health.get(id).is_none_or(|h| (&h.started_at, &h.verdict) != (started_at, verdict))
+            Fact::Probed { subject, started_at, verdict } => {
+                let known = match subject {
+                    Subject::Container(id) => self.health.get(id),
+                    Subject::Endpoint(name, id) => self.endpoint_health.get(&(name.clone(), id.clone())),
+                };
+                self.run_of(subject) == Some(*started_at)
+                    && known.is_none_or(|h| (&h.started_at, &h.verdict) != (started_at, verdict))
             }
+            Fact::LookedUp(found) => *found != self.looked_up,
             Fact::Counted(counts) => counts
                 .iter()
                 .any(|(app, ..)| self.intents.get(app).is_some_and(|i| i.active().is_some() || i.split.is_some())),
@@ -73,7 +78,9 @@ impl World {
             Fact::Indexed(index) => self.indexed(index, now),
             Fact::TemplatesLoaded(templates) => self.templates = templates,
             Fact::Recalled(intents) => self.intents = intents,
-            Fact::Probed { id, started_at, verdict } => self.probed(&id, started_at, verdict, now),
+            Fact::Registered(services) => self.services = services,
+            Fact::LookedUp(found) => self.looked_up = found,
+            Fact::Probed { subject, started_at, verdict } => self.probed(subject, started_at, verdict, now),
             Fact::Adopted(found) => self.balancer.adopt(found),
             Fact::Reached(generation) => self.balancer.reached(generation),
             Fact::Settled(generation) => {
@@ -130,6 +137,15 @@ impl World {
     pub fn begin(&mut self, action: &Action, now: Timestamp) {
         match action {
             Action::Record { app, intent, .. } => self.decided(app, intent),
+            Action::KeepService { name, service, .. } => {
+                match service {
+                    Some(service) => _ = self.services.insert(name.clone(), service.clone()),
+                    None => _ = self.services.remove(name),
+                }
+                let services = &self.services;
+                self.endpoint_health
+                    .retain(|(name, id), _| services.get(name).is_some_and(|s| s.endpoints.contains_key(id)));
+            }
             Action::Prepare { app, release } => {
                 self.preparing.insert((app.clone(), release.version.clone()));
             }
@@ -219,14 +235,36 @@ impl World {
         self.index = Some(index);
     }
 
-    fn probed(&mut self, id: &ContainerId, started_at: Option<Timestamp>, verdict: Result<(), String>, now: Timestamp) {
-        let Some(container) = self.containers.get(id).filter(|c| c.started_at == started_at) else {
+    fn probed(&mut self, subject: Subject, started_at: Option<Timestamp>, verdict: Result<(), String>, now: Timestamp) {
+        if self.run_of(&subject) != Some(started_at) {
             return;
+        }
+        let health = |before: Option<&Health>, presumed: bool| {
+            let before = before.filter(|h| h.started_at == started_at);
+            let since = before.filter(|h| h.verdict.is_ok() == verdict.is_ok()).map_or(now, |h| h.since);
+            let was_ready = verdict.is_ok() || before.is_some_and(|h| h.was_ready) || presumed;
+            Health { started_at, verdict: verdict.clone(), since, was_ready }
         };
-        let (id, before) = (container.id.clone(), self.health.get(id).filter(|h| h.started_at == started_at));
-        let since = before.filter(|h| h.verdict.is_ok() == verdict.is_ok()).map_or(now, |h| h.since);
-        let was_ready = verdict.is_ok() || before.is_some_and(|h| h.was_ready) || self.is_presumed_ready(container);
-        self.health.insert(id, Health { started_at, verdict, since, was_ready });
+        match subject {
+            Subject::Container(id) => {
+                let presumed = self.containers.get(&id).is_some_and(|container| self.is_presumed_ready(container));
+                let health = health(self.health.get(&id), presumed);
+                self.health.insert(id, health);
+            }
+            Subject::Endpoint(name, id) => {
+                let key = (name, id);
+                let health = health(self.endpoint_health.get(&key), false);
+                self.endpoint_health.insert(key, health);
+            }
+        }
+    }
+
+    /// The run of a container, or the registration of an endpoint, that verdicts are about now.
+    fn run_of(&self, subject: &Subject) -> Option<Option<Timestamp>> {
+        match subject {
+            Subject::Container(id) => Some(self.containers.get(id)?.started_at),
+            Subject::Endpoint(name, id) => Some(Some(self.services.get(name)?.endpoints.get(id)?.at)),
+        }
     }
 
     fn is_presumed_ready(&self, container: &Container) -> bool {

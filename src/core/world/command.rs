@@ -6,6 +6,7 @@ use super::steer::{Decider, Steer, note};
 use super::{Action, Closing, Intent, World};
 use crate::core::deploy::Deployment;
 use crate::core::names::AppName;
+use crate::core::service::{Endpoint, EndpointId};
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum Command {
@@ -22,6 +23,19 @@ pub enum Command {
     Steer {
         app: AppName,
         steer: Steer,
+    },
+    /// Make a service known, or one more of its addresses.
+    Register {
+        name: AppName,
+        id: EndpointId,
+        endpoint: Box<Endpoint>,
+        /// In place of every other address under the name.
+        alone: bool,
+    },
+    Deregister {
+        name: AppName,
+        /// Without one every address.
+        id: Option<EndpointId>,
     },
     Close {
         keep_apps: bool,
@@ -50,6 +64,10 @@ pub enum Refusal {
     State { app: AppName, reason: String },
     #[error("{app}: deployment {id} is under way ({state}); abort it, or take its place with --replace")]
     Busy { app: AppName, id: Arc<str>, state: &'static str },
+    #[error("service {name}: {reason}")]
+    Service { name: AppName, reason: String },
+    #[error("there is no service {0}; `platformer services list` lists those there are")]
+    NoService(String),
     #[error("the platform is going down")]
     Closing,
 }
@@ -88,6 +106,8 @@ impl World {
                 })
             }
             Command::Steer { app, steer } => self.steer(app, steer, who),
+            Command::Register { name, id, endpoint, alone } => self.register(name, id, endpoint, *alone, who),
+            Command::Deregister { name, id } => self.deregister(name, id.as_ref(), who),
             Command::Close { keep_apps } => {
                 self.closing = Some(Closing { keep_apps: *keep_apps });
                 Ok((Vec::new(), Done { said: "the platform is going down".into(), deployment: None }))

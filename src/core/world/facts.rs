@@ -1,20 +1,21 @@
 //! What the core is told, and what it answers with.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{Intent, ProbeTarget};
+use super::{Intent, ProbeTarget, Subject};
 use crate::core::app::{Limits, Volume};
 use crate::core::container::{Container, ContainerId, Network, Subnet};
 use crate::core::deploy::{Entry, GateResult, Tally};
-use crate::core::names::{AppName, ImageRef, Version};
+use crate::core::names::{AppName, HostName, ImageRef, Version};
 use crate::core::release::Release;
 use crate::core::repository::Index;
 use crate::core::routes::Routes;
+use crate::core::service::Service;
 use crate::core::templates::Templates;
 use crate::core::zone::Zone;
 
@@ -41,9 +42,13 @@ pub enum Fact {
     TemplatesLoaded(Arc<Templates>),
     /// What the ledger kept from earlier runs.
     Recalled(BTreeMap<AppName, Intent>),
-    /// The verdict of a probe on one run of a container: `Err` says why it is not ready.
+    /// What the ledger kept of registered services.
+    Registered(BTreeMap<AppName, Service>),
+    /// Where the hosts of registered services are, or why that is not known.
+    LookedUp(BTreeMap<HostName, Result<IpAddr, String>>),
+    /// The verdict of a probe on one run of a container, or on an endpoint: `Err` says why it is not ready.
     Probed {
-        id: ContainerId,
+        subject: Subject,
         started_at: Option<Timestamp>,
         verdict: Result<(), String>,
     },
@@ -149,6 +154,13 @@ pub enum Action {
         app: AppName,
         intent: Box<Intent>,
         entries: Vec<Entry>,
+    },
+    /// Remember a registered service, or that it is one no more, before it is routed.
+    KeepService {
+        name: AppName,
+        service: Option<Service>,
+        /// What to say of it.
+        message: String,
     },
     /// Secure what a release is made of: image, artefact, config.
     Prepare {

@@ -9,8 +9,10 @@ use serde::Serialize;
 use super::World;
 use crate::core::app::{App, HealthPath};
 use crate::core::container::{Container, ContainerId, DockerHealth, RunState};
+use crate::core::names::AppName;
+use crate::core::service::EndpointId;
 
-/// What probes said of one run of a container.
+/// What probes said of one run of a container, or of an endpoint as it was registered.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Health {
     /// The run it is about; a restart makes it void.
@@ -39,10 +41,18 @@ pub enum ProbeKind {
     Tcp,
 }
 
-/// One container to be probed until it is taken off the list.
+/// What is probed.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Subject {
+    Container(ContainerId),
+    Endpoint(AppName, EndpointId),
+}
+
+/// One address to be probed until it is taken off the list.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ProbeTarget {
-    pub id: ContainerId,
+    pub subject: Subject,
+    /// The run of the container, or the registration, that the verdict is about.
     pub started_at: Option<Timestamp>,
     pub address: SocketAddr,
     pub kind: ProbeKind,

@@ -12,21 +12,23 @@ mod health;
 mod intent;
 mod members;
 mod retire;
+mod services;
 mod steer;
 mod traffic;
 
 pub use balancer::{Balancer, Refused, Switching};
 pub use command::{Command, Done, Refusal};
 pub use facts::{Action, Fact, Found, InstanceSpec, JobSpec, Switch, SwitchError, Undone, Unprepared};
-pub use health::{Condition, Health, ProbeKind, ProbeTarget};
+pub use health::{Condition, Health, ProbeKind, ProbeTarget, Subject};
 pub use intent::Intent;
 pub use members::{Claimed, Member, by_app};
 pub use retire::{Phase, Retiring};
+pub use services::Reached;
 pub use steer::{Decider, DeployRequest, GateChoice, Steer};
 pub use traffic::Traffic;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -36,8 +38,9 @@ use super::app::App;
 use super::claim::{self, Claim};
 use super::container::{Container, ContainerId, Network, Owner};
 use super::deploy::GateResult;
-use super::names::{AppName, Domain, Version};
+use super::names::{AppName, Domain, HostName, Version};
 use super::repository::Index;
+use super::service::{EndpointId, Service};
 use super::templates::Templates;
 use super::zone::{DnsOptions, Zone};
 
@@ -52,6 +55,8 @@ pub struct Platform {
     pub gateway: IpAddr,
     /// The port on which containers reach the balancer at the gateway.
     pub port: u16,
+    /// Every address that we listen on: what leads there would go round in circles.
+    pub listeners: Vec<SocketAddr>,
     pub dns: DnsOptions,
     /// Identifies the frame that routes are rendered in: another one makes another text.
     pub frame: u64,
@@ -103,6 +108,10 @@ pub struct World {
     pub declared: BTreeMap<AppName, Arc<App>>,
     pub intents: BTreeMap<AppName, Intent>,
     pub health: BTreeMap<ContainerId, Health>,
+    /// Registered services, what probes said of their endpoints, and where their hosts are.
+    pub services: BTreeMap<AppName, Service>,
+    pub endpoint_health: BTreeMap<(AppName, EndpointId), Health>,
+    pub looked_up: BTreeMap<HostName, Result<IpAddr, String>>,
     pub retiring: BTreeMap<ContainerId, Retiring>,
     pub backoff: BTreeMap<(AppName, Version), Backoff>,
     /// Acts that were begun and have not come back.
@@ -147,6 +156,9 @@ impl World {
             declared: BTreeMap::new(),
             intents: BTreeMap::new(),
             health: BTreeMap::new(),
+            services: BTreeMap::new(),
+            endpoint_health: BTreeMap::new(),
+            looked_up: BTreeMap::new(),
             retiring: BTreeMap::new(),
             backoff: BTreeMap::new(),
             starting: BTreeMap::new(),

@@ -18,9 +18,10 @@ use axum::http::Method;
 use axum::{Json, Router, middleware};
 use serde_json::Value;
 
-use super::consul::{self, catalog, kv, txn};
-use super::{Context, access, config, events, linger, logs, metrics};
-use crate::core::access::Right::{Admin, Change, Deploy, Loopback, Open, Read};
+use super::access::Waiver;
+use super::consul::{self, agent, catalog, kv, txn};
+use super::{Context, access, config, events, linger, logs, metrics, services};
+use crate::core::access::Right::{Admin, Change, Deploy, Open, Read};
 pub use by::By;
 pub use sent::Sent;
 use table::{Row, delete, get, post, put};
@@ -76,21 +77,44 @@ fn rows() -> Vec<Row> {
             .asks::<tokens::TokenRequest>(),
         delete("/v1/tokens/{id}", Admin, "Revokes a token and the sessions opened with it", tokens::revoke),
     ];
+    rows.extend(registry(Waiver::OpenRegistry));
     rows.extend(of_consul());
     rows
+}
+
+/// The small registry. Whoever may look without a token depends on where it is asked.
+fn registry(lookers: Waiver) -> Vec<Row> {
+    vec![
+        get("/services", Read, "Every registered service", services::list).waived(lookers),
+        get("/services/{app}", Read, "Where a service is", services::show).waived(lookers),
+        put("/services/{app}", Deploy, "Registers a service", services::put)
+            .asks::<services::ServiceRequest>()
+            .waived(Waiver::OpenRegistry),
+        post("/services/{app}/{*url}", Deploy, "Registers a service at an URL-encoded address", services::post)
+            .waived(Waiver::OpenRegistry),
+        delete("/services/{app}", Deploy, "Takes a service away", services::remove).waived(Waiver::OpenRegistry),
+    ]
+}
+
+/// The registry for the listener that containers reach.
+pub fn near_registry(context: &Context) -> Router<Context> {
+    table::router(registry(Waiver::Nearby), context)
 }
 
 /// Consul's wire format, for its clients.
 fn of_consul() -> Vec<Row> {
     let mut rows = vec![
         put("/v1/txn", Change, "Several operations on keys, all or none", txn::commit),
-        get("/v1/catalog/datacenters", Loopback, "The one datacenter", catalog::datacenters),
+        get("/v1/catalog/datacenters", Read, "The one datacenter", catalog::datacenters).waived(Waiver::Loopback),
         get("/v1/catalog/nodes", Read, "The one node", catalog::nodes),
         get("/v1/catalog/services", Read, "Every service with its tags", catalog::services),
         get("/v1/catalog/service/{name}", Read, "The instances of a service", catalog::service),
         get("/v1/health/service/{name}", Read, "The same with their health; ?passing", catalog::health),
-        get("/v1/status/leader", Loopback, "Who leads: this node", catalog::leader),
-        get("/v1/agent/self", Loopback, "This node", catalog::this_agent),
+        get("/v1/status/leader", Read, "Who leads: this node", catalog::leader).waived(Waiver::Loopback),
+        get("/v1/agent/self", Read, "This node", catalog::this_agent).waived(Waiver::Loopback),
+        get("/v1/agent/services", Read, "The registered services", agent::services),
+        put("/v1/agent/service/register", Change, "Registers a service", agent::add).asks::<agent::Registration>(),
+        put("/v1/agent/service/deregister/{id}", Change, "Takes a service away", agent::remove),
     ];
     for (all, one) in [("/v1/kv/", "/v1/kv/{*key}"), ("/api/kv/", "/api/kv/{*key}")] {
         rows.extend([
@@ -136,7 +160,7 @@ mod tests {
     fn whoever_may_look_changes_nothing_and_little_is_open() {
         let open: Vec<&str> = rows().iter().filter(|row| row.right == Right::Open).map(|row| row.path).collect();
         assert_eq!(open, ["/", "/healthz", "/login", "/logout"]);
-        for row in rows().iter().filter(|row| matches!(row.right, Right::Read | Right::Loopback)) {
+        for row in rows().iter().filter(|row| row.right == Right::Read) {
             assert_eq!(row.method, axum::http::Method::GET, "{}", row.path);
         }
         for row in rows().iter().filter(|row| row.right == Right::Deploy) {

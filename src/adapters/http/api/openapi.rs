@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
+use super::super::access::Waiver;
 use super::table::Row;
 use crate::core::access::Right;
 
@@ -40,7 +41,6 @@ fn operation(row: &Row) -> Value {
         .collect();
     let (scopes, security) = match row.right {
         Right::Open => ("nobody needs a token", json!([])),
-        Right::Loopback => ("scope read, and none from this machine", json!([])),
         Right::Change => (
             "scope deploy:APP or admin, by what is changed",
             json!([{ "token": ["deploy:APP"] }, { "token": ["admin"] }]),
@@ -49,11 +49,18 @@ fn operation(row: &Row) -> Value {
         Right::Deploy => ("scope deploy:APP", json!([{ "token": ["deploy:APP"] }])),
         Right::Admin => ("scope admin", json!([{ "token": ["admin"] }])),
     };
+    let security = if row.waiver == Waiver::Loopback { json!([]) } else { security };
+    let waived = match row.waiver {
+        Waiver::Nobody => "",
+        Waiver::Loopback => "; none from this machine",
+        Waiver::OpenRegistry => "; none from this machine where services.open is set",
+        Waiver::Nearby => "; none from this machine and the platform's network",
+    };
     let refused = json!({ "application/problem+json": { "schema": { "$ref": "#/components/schemas/Problem" } } });
     let mut operation = json!({
         "operationId": format!("{} {}", row.method.as_str().to_lowercase(), row.path),
         "summary": row.summary,
-        "description": scopes,
+        "description": format!("{scopes}{waived}"),
         "parameters": parameters,
         "security": security,
         "responses": {

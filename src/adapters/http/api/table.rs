@@ -12,7 +12,7 @@ use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
 use super::super::Context;
-use super::super::access::{self, Guard};
+use super::super::access::{self, Guard, Waiver};
 use crate::core::access::Right;
 
 /// The largest JSON or TOML body; uploads have no limit but the disk.
@@ -30,6 +30,7 @@ pub struct Row {
     streams: bool,
     uploads: bool,
     token_in_query: bool,
+    pub waiver: Waiver,
     handler: MethodRouter<Context>,
 }
 
@@ -69,6 +70,7 @@ impl Row {
             streams: false,
             uploads: false,
             token_in_query: false,
+            waiver: Waiver::Nobody,
             handler,
         }
     }
@@ -92,6 +94,11 @@ impl Row {
         Self { token_in_query: true, ..self }
     }
 
+    /// Some need no token, though the route asks for a right.
+    pub fn waived(self, waiver: Waiver) -> Self {
+        Self { waiver, ..self }
+    }
+
     /// The name of each part of the path that varies.
     pub fn variables(&self) -> impl Iterator<Item = &'static str> {
         self.path.split('{').skip(1).filter_map(|rest| rest.split('}').next()).map(|name| name.trim_start_matches('*'))
@@ -104,6 +111,7 @@ pub fn router(rows: Vec<Row>, context: &Context) -> Router<Context> {
         let guard = Guard {
             context: context.clone(),
             right: row.right,
+            waiver: row.waiver,
             streams: row.streams,
             token_in_query: row.token_in_query,
         };

@@ -1,15 +1,19 @@
 //! What runs, as Consul's catalogue and health checks tell it: a service per app, an instance of it per container.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::response::Response;
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::super::Context;
 use super::super::error::Problem;
 use super::DATACENTER;
 use super::wait::wait;
+use crate::core::names::{AppName, Version};
 use crate::core::plan::{AppStatus, InstanceStatus};
 use crate::core::world::Condition;
 use crate::ports::snapshot::View;
@@ -48,13 +52,12 @@ pub async fn nodes(State(context): State<Context>, Query(asked): Query<Asked>) -
 /// Every service with its tags.
 pub async fn services(State(context): State<Context>, Query(asked): Query<Asked>) -> Result<Response, Problem> {
     let all = |view: &View| {
-        let services = view.status.apps.iter().map(|app| {
-            let mut tags: Vec<String> = app.instances.iter().flat_map(|i| tags(app, i)).collect();
-            tags.sort();
-            tags.dedup();
-            (app.name.to_string(), json!(tags))
-        });
-        Value::Object(Map::from_iter(services))
+        let mut services: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
+        view.status.apps.iter().for_each(|app| _ = services.entry(app.name.as_str()).or_default());
+        for entry in entries(view) {
+            services.entry(entry.service.as_str()).or_default().extend(entry.tags);
+        }
+        json!(services)
     };
     of_view(&context, &asked, all).await
 }
@@ -65,15 +68,15 @@ pub async fn service(
     Query(asked): Query<Asked>,
 ) -> Result<Response, Problem> {
     let all = |view: &View| {
-        let found = instances(view, &name, &asked).map(|(app, instance)| {
-            let (host, port) = place(instance);
+        let found = named(view, &name, &asked).map(|entry| {
+            let (host, port) = place(Some(entry.address));
             let mut value = node(view);
-            value["ServiceID"] = json!(instance.name);
-            value["ServiceName"] = json!(app.name);
+            value["ServiceID"] = json!(entry.id);
+            value["ServiceName"] = json!(entry.service);
             value["ServiceAddress"] = json!(host);
             value["ServicePort"] = json!(port);
-            value["ServiceTags"] = json!(tags(app, instance));
-            value["ServiceMeta"] = json!({ "release": instance.release });
+            value["ServiceTags"] = json!(entry.tags);
+            value["ServiceMeta"] = entry.meta();
             value
         });
         Value::Array(found.collect())
@@ -87,26 +90,76 @@ pub async fn health(
     Query(asked): Query<Asked>,
 ) -> Result<Response, Problem> {
     let all = |view: &View| {
-        let found = instances(view, &name, &asked)
-            .filter(|(_, instance)| asked.passing.is_none() || instance.state == Condition::Ready)
-            .map(|(app, instance)| {
-                let (host, port) = place(instance);
+        let found = named(view, &name, &asked)
+            .filter(|entry| asked.passing.is_none() || entry.state == Condition::Ready)
+            .map(|entry| {
+                let (host, port) = place(Some(entry.address));
                 json!({
                     "Node": node(view),
                     "Service": {
-                        "ID": instance.name, "Service": app.name, "Tags": tags(app, instance), "Address": host,
-                        "Port": port, "Meta": { "release": instance.release },
+                        "ID": entry.id, "Service": entry.service, "Tags": entry.tags, "Address": host,
+                        "Port": port, "Meta": entry.meta(),
                     },
                     "Checks": [{
-                        "Node": NODE, "CheckID": format!("service:{}", instance.name), "Name": "ready",
-                        "Status": status(instance.state), "Output": instance.reason.as_deref().unwrap_or_default(),
-                        "ServiceID": instance.name, "ServiceName": app.name,
+                        "Node": NODE, "CheckID": format!("service:{}", entry.id), "Name": "ready",
+                        "Status": status(entry.state), "Output": entry.reason.unwrap_or_default(),
+                        "ServiceID": entry.id, "ServiceName": entry.service,
                     }],
                 })
             });
         Value::Array(found.collect())
     };
     of_view(&context, &asked, all).await
+}
+
+/// An instance of an app, or an endpoint of a registered service.
+struct Entry<'v> {
+    service: &'v AppName,
+    id: &'v str,
+    address: SocketAddr,
+    tags: Vec<String>,
+    state: Condition,
+    reason: Option<&'v str>,
+    release: Option<&'v Version>,
+}
+
+impl Entry<'_> {
+    fn meta(&self) -> Value {
+        self.release.map_or_else(|| json!({}), |release| json!({ "release": release }))
+    }
+}
+
+fn entries(view: &View) -> impl Iterator<Item = Entry<'_>> {
+    let instances = view.status.apps.iter().flat_map(|app| app.instances.iter().map(move |i| (app, i)));
+    let of_apps = instances.filter(|(_, i)| i.state != Condition::Stopped).filter_map(|(app, instance)| {
+        Some(Entry {
+            service: &app.name,
+            id: &instance.name,
+            address: instance.address?,
+            tags: tags(app, instance),
+            state: instance.state,
+            reason: instance.reason.as_deref(),
+            release: Some(&instance.release),
+        })
+    });
+    let endpoints = view.services.values().flat_map(|s| s.endpoints.iter().map(move |e| (&s.name, e)));
+    let registered = endpoints.filter_map(|(service, endpoint)| {
+        Some(Entry {
+            service,
+            id: endpoint.id.as_str(),
+            address: endpoint.address?,
+            tags: endpoint.tags.clone(),
+            state: endpoint.state,
+            reason: endpoint.reason.as_deref(),
+            release: None,
+        })
+    });
+    of_apps.chain(registered)
+}
+
+fn named<'v>(view: &'v View, name: &'v str, asked: &'v Asked) -> impl Iterator<Item = Entry<'v>> {
+    let of = entries(view).filter(move |entry| entry.service.as_str() == name);
+    of.filter(|entry| asked.tag.as_ref().is_none_or(|tag| entry.tags.contains(tag)))
 }
 
 async fn of_view(context: &Context, asked: &Asked, look: impl Fn(&View) -> Value) -> Result<Response, Problem> {
@@ -116,17 +169,6 @@ async fn of_view(context: &Context, asked: &Asked, look: impl Fn(&View) -> Value
     };
     let (index, found) = wait(context, asked.index, asked.wait.as_deref(), now).await?;
     Ok(super::json_answer(index, found))
-}
-
-fn instances<'v>(
-    view: &'v View,
-    name: &'v str,
-    asked: &'v Asked,
-) -> impl Iterator<Item = (&'v AppStatus, &'v InstanceStatus)> {
-    let of = view.status.apps.iter().filter(move |app| app.name.as_str() == name);
-    let all = of.flat_map(|app| app.instances.iter().map(move |instance| (app, instance)));
-    all.filter(|(_, instance)| instance.address.is_some() && instance.state != Condition::Stopped)
-        .filter(|(app, i)| asked.tag.as_ref().is_none_or(|tag| tags(app, i).contains(tag)))
 }
 
 /// The release, and the role that it has.
@@ -147,8 +189,8 @@ fn status(condition: Condition) -> &'static str {
     }
 }
 
-fn place(instance: &InstanceStatus) -> (String, u16) {
-    instance.address.map_or((String::new(), 0), |address| (address.ip().to_string(), address.port()))
+pub fn place(address: Option<SocketAddr>) -> (String, u16) {
+    address.map_or((String::new(), 0), |address| (address.ip().to_string(), address.port()))
 }
 
 fn address(view: &View) -> String {

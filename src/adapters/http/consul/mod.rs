@@ -3,6 +3,7 @@
 //! Shapes and headers are those of developer.hashicorp.com/consul/api-docs. What is not offered (sessions, locks,
 //! access control) says so.
 
+pub mod agent;
 pub mod catalog;
 mod keys;
 pub mod kv;

@@ -1,0 +1,135 @@
+//! Consul's agent: services that register themselves, and their list.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::{Extension, Json};
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use url::Url;
+use utoipa::ToSchema;
+
+use super::super::Context;
+use super::super::api::{By, Sent};
+use super::super::error::Problem;
+use super::super::keyring::Caller;
+use super::super::services::register;
+use crate::core::access::Right;
+use crate::core::app::HealthPath;
+use crate::core::names::AppName;
+use crate::core::service::{Endpoint, EndpointId, ServiceUrl};
+use crate::core::world::Command;
+
+/// A service as Consul's clients register it. What we have no use for is left unread.
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "PascalCase")]
+pub struct Registration {
+    name: String,
+    #[serde(rename = "ID")]
+    #[schema(rename = "ID")]
+    id: Option<String>,
+    /// Without one it is this machine
+    address: Option<String>,
+    port: u16,
+    #[serde(default)]
+    tags: Vec<String>,
+    check: Option<Check>,
+    #[serde(default)]
+    checks: Vec<Check>,
+}
+
+/// How Consul would look after a service. Ours are HTTP and TCP.
+#[derive(Deserialize, ToSchema)]
+pub struct Check {
+    #[serde(rename = "HTTP")]
+    http: Option<String>,
+    #[serde(flatten)]
+    #[schema(value_type = Object)]
+    others: BTreeMap<String, Value>,
+}
+
+pub async fn add(
+    State(context): State<Context>,
+    Extension(caller): Extension<Caller>,
+    by: By,
+    Sent(asked): Sent<Registration>,
+) -> Result<(), Problem> {
+    let name = AppName::parse(&asked.name)?;
+    caller.may(Right::Deploy, Some(&name))?;
+    let id = EndpointId::parse(asked.id.as_deref().filter(|id| !id.is_empty()).unwrap_or(name.as_str()))?;
+    let host = asked.address.as_deref().filter(|address| !address.is_empty()).unwrap_or("127.0.0.1");
+    let host = match host.parse::<IpAddr>() {
+        Ok(IpAddr::V6(ip)) => format!("[{ip}]"),
+        _ => host.to_owned(),
+    };
+    let url = ServiceUrl::parse(&format!("http://{host}:{}", asked.port))?;
+    let health = health(asked.check.iter().chain(&asked.checks))?;
+    let endpoint = Endpoint { url, health, tags: asked.tags, at: Timestamp::now(), by: by.0.as_str().into() };
+    // Ids are an agent's own: under another name the same one moves.
+    let elsewhere = place(&context, &id).filter(|(other, _)| *other != name);
+    let command = Command::Register { name: name.clone(), id: id.clone(), endpoint: Box::new(endpoint), alone: false };
+    register(&context, &by, command, &name, &id).await?;
+    if let Some((other, id)) = elsewhere {
+        caller.may(Right::Deploy, Some(&other))?;
+        context.inbox.ask(Command::Deregister { name: other, id: Some(id) }, &by.0).await?;
+    }
+    Ok(())
+}
+
+/// The path of the check that asks one; whoever would have to call us to stay well is told that we do not wait.
+fn health<'c>(checks: impl Iterator<Item = &'c Check>) -> Result<Option<HealthPath>, Problem> {
+    let mut found = None;
+    for check in checks {
+        if let Some(kind) = ["TTL", "GRPC", "Args", "Script", "DockerContainerID", "AliasService"]
+            .into_iter()
+            .find(|kind| check.others.contains_key(*kind))
+        {
+            let detail = format!("checks by {kind} are not offered; HTTP and TCP are, and without a check TCP is used");
+            return Err(Problem::new(StatusCode::NOT_IMPLEMENTED, "not-offered", detail));
+        }
+        if let Some(text) = &check.http {
+            let url = Url::parse(text).map_err(|e| Problem::bad(format!("check {text:?}: {e}")))?;
+            let query = url.query().map(|query| format!("?{query}")).unwrap_or_default();
+            found = Some(HealthPath::parse(&format!("{}{query}", url.path()))?);
+        }
+    }
+    Ok(found)
+}
+
+pub async fn remove(
+    State(context): State<Context>,
+    Extension(caller): Extension<Caller>,
+    by: By,
+    Path(id): Path<String>,
+) -> Result<(), Problem> {
+    let missing = || Problem::new(StatusCode::NOT_FOUND, "unknown-service", format!("there is no service id {id:?}"));
+    let (name, id) = EndpointId::parse(&id).ok().and_then(|id| place(&context, &id)).ok_or_else(missing)?;
+    caller.may(Right::Deploy, Some(&name))?;
+    context.inbox.ask(Command::Deregister { name, id: Some(id) }, &by.0).await?;
+    Ok(())
+}
+
+/// The service that an id belongs to.
+fn place(context: &Context, id: &EndpointId) -> Option<(AppName, EndpointId)> {
+    let view = context.snapshot.view();
+    let found = view.services.values().find(|service| service.endpoints.iter().any(|e| e.id == *id))?;
+    Some((found.name.clone(), id.clone()))
+}
+
+pub async fn services(State(context): State<Context>) -> Json<Value> {
+    let view = context.snapshot.view();
+    let all = view.services.values().flat_map(|service| {
+        service.endpoints.iter().map(|endpoint| {
+            let (host, port) = super::catalog::place(endpoint.address);
+            let value = json!({
+                "ID": endpoint.id, "Service": service.name, "Tags": endpoint.tags, "Address": host, "Port": port,
+                "Meta": {}, "Weights": { "Passing": 1, "Warning": 1 }, "EnableTagOverride": false,
+            });
+            (endpoint.id.to_string(), value)
+        })
+    });
+    Json(Value::Object(Map::from_iter(all)))
+}

@@ -1,0 +1,125 @@
+//! World → what registered services need: routes, probes, and how each is shown.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::problems::Problem;
+use crate::core::app::{Health, Proxy, Sticky};
+use crate::core::names::{AppName, PathPrefix, Version};
+use crate::core::routes::{AppRoute, Outside};
+use crate::core::service::{EndpointId, ServiceUrl};
+use crate::core::split::Split;
+use crate::core::world::{Condition, ProbeKind, ProbeTarget, Reached, Subject, World};
+
+/// A registered service, for people and clients.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ServiceStatus {
+    pub name: AppName,
+    pub endpoints: Vec<EndpointStatus>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct EndpointStatus {
+    pub id: EndpointId,
+    pub url: ServiceUrl,
+    pub address: Option<std::net::SocketAddr>,
+    pub state: Condition,
+    pub since: Timestamp,
+    pub reason: Option<String>,
+    pub tags: Vec<String>,
+    pub registered_at: Timestamp,
+    pub by: Arc<str>,
+}
+
+/// Every registered service as it is now.
+pub fn services(world: &World) -> BTreeMap<AppName, ServiceStatus> {
+    let mut services: BTreeMap<AppName, ServiceStatus> = BTreeMap::new();
+    for reached in world.endpoints() {
+        let name = reached.service;
+        let empty = || ServiceStatus { name: name.clone(), endpoints: Vec::new() };
+        services.entry(name.clone()).or_insert_with(empty).endpoints.push(EndpointStatus {
+            id: reached.id.clone(),
+            url: reached.endpoint.url.clone(),
+            address: reached.address.ok(),
+            state: reached.condition,
+            since: reached.since,
+            reason: reached.reason,
+            tags: reached.endpoint.tags.clone(),
+            registered_at: reached.endpoint.at,
+            by: reached.endpoint.by.clone(),
+        });
+    }
+    services
+}
+
+/// Adds a route for each service, unless an app has its name by now, and reports what is wrong.
+pub(super) fn route(world: &World, apps: &mut BTreeMap<AppName, AppRoute>, problems: &mut Vec<Problem>) {
+    let endpoints = world.endpoints();
+    for of_one in endpoints.chunk_by(|a, b| a.service == b.service) {
+        let Some(first) = of_one.first() else { continue };
+        let name = first.service;
+        let subject = || format!("service {name}");
+        if apps.contains_key(name) {
+            let reason = "an app has this name, which comes first";
+            let remedy = format!("platformer services remove {name}, and register it under another name");
+            problems.push(Problem::new(subject(), reason, remedy, first.endpoint.at));
+            continue;
+        }
+        for broken in of_one.iter().filter(|e| e.condition == Condition::Unhealthy) {
+            let reason = format!("{}: {}", broken.endpoint.url, broken.reason.as_deref().unwrap_or("no answer"));
+            let remedy = format!("start it, or platformer services set {name} URL, or remove {name}");
+            problems.push(Problem::new(subject(), reason, remedy, broken.since));
+        }
+        if let Ok(prefix) = PathPrefix::parse(&format!("/{name}")) {
+            apps.insert(name.clone(), of_service(world, name, of_one, prefix));
+        }
+    }
+}
+
+fn of_service(world: &World, name: &AppName, endpoints: &[Reached<'_>], prefix: PathPrefix) -> AppRoute {
+    let mut ready: Vec<_> =
+        endpoints.iter().filter(|e| e.is_ready()).filter_map(|e| e.address.as_ref().ok().copied()).collect();
+    ready.sort_unstable();
+    ready.dedup();
+    let only = match endpoints {
+        [only] => Some(&only.endpoint.url),
+        _ => None,
+    };
+    let https = endpoints.iter().any(|e| e.endpoint.url.https);
+    let tls_name = endpoints.iter().filter(|_| https).find_map(|e| e.endpoint.url.name()).map(ToString::to_string);
+    let releases = if ready.is_empty() { BTreeMap::new() } else { [(Version::latest(), ready)].into() };
+    AppRoute {
+        hosts: vec![name.host(&world.platform.domain), name.localhost()],
+        paths: vec![PathPrefix::root()],
+        strip_prefix: false,
+        proxy: Proxy::default(),
+        stable: releases.keys().next().cloned(),
+        releases,
+        candidate: None,
+        split: Split::default(),
+        sticky: Sticky::default(),
+        preview: None,
+        maintenance: false,
+        outside: Some(Outside { https, tls_name, host: only.map(ServiceUrl::authority), prefix }),
+        shared: true,
+    }
+}
+
+/// Every endpoint whose address is known.
+pub(super) fn probes(world: &World) -> Vec<ProbeTarget> {
+    let usual = Health::default();
+    let target = |reached: Reached<'_>| {
+        Some(ProbeTarget {
+            subject: Subject::Endpoint(reached.service.clone(), reached.id.clone()),
+            started_at: Some(reached.endpoint.at),
+            address: reached.address.ok()?,
+            kind: reached.endpoint.health.clone().map_or(ProbeKind::Tcp, ProbeKind::Http),
+            interval: usual.interval.get(),
+            timeout: usual.timeout.get(),
+        })
+    };
+    world.endpoints().into_iter().filter_map(target).collect()
+}

@@ -1,0 +1,164 @@
+//! Registered services in the world: registering, removing, where each endpoint is reached and how it is.
+
+use std::net::{IpAddr, SocketAddr};
+
+use jiff::Timestamp;
+
+use super::steer::Decider;
+use super::{Action, Condition, Done, Health, Refusal, World};
+use crate::core::names::{AppName, HostName};
+use crate::core::service::{Endpoint, EndpointId, MOST_ENDPOINTS, Service, ServiceHost, ServiceUrl, is_ours};
+use crate::core::zone::{Answer, QueryKind, Reply};
+
+/// An endpoint of a registered service as it is now.
+#[derive(Debug, Clone)]
+pub struct Reached<'w> {
+    pub service: &'w AppName,
+    pub id: &'w EndpointId,
+    pub endpoint: &'w Endpoint,
+    /// Where the balancer reaches it, or why nowhere.
+    pub address: Result<SocketAddr, String>,
+    pub condition: Condition,
+    pub since: Timestamp,
+    /// Why it is not ready.
+    pub reason: Option<String>,
+}
+
+impl Reached<'_> {
+    pub fn is_ready(&self) -> bool {
+        self.condition == Condition::Ready && self.address.is_ok()
+    }
+}
+
+type Decision = Result<(Vec<Action>, Done), Refusal>;
+
+impl World {
+    /// Every endpoint, ordered by service, then id.
+    pub fn endpoints(&self) -> Vec<Reached<'_>> {
+        let all = self.services.iter().flat_map(|(name, service)| service.endpoints.iter().map(move |e| (name, e)));
+        all.map(|(service, (id, endpoint))| self.reached(service, id, endpoint)).collect()
+    }
+
+    fn reached<'w>(&'w self, service: &'w AppName, id: &'w EndpointId, endpoint: &'w Endpoint) -> Reached<'w> {
+        let address = self.place_of(&endpoint.url);
+        let health = self.endpoint_health.get(&(service.clone(), id.clone()));
+        let health = health.filter(|health| health.started_at == Some(endpoint.at));
+        let (condition, since, reason) = match (&address, health) {
+            (Err(reason), _) => (Condition::Unhealthy, endpoint.at, Some(reason.clone())),
+            (Ok(_), Some(Health { verdict: Ok(()), since, .. })) => (Condition::Ready, *since, None),
+            (Ok(_), Some(Health { verdict: Err(reason), since, .. })) => {
+                (Condition::Unhealthy, *since, Some(reason.clone()))
+            }
+            (Ok(address), None) if self.balancer.adopted_names(*address) => (Condition::Ready, endpoint.at, None),
+            (Ok(_), None) => (Condition::Starting, endpoint.at, None),
+        };
+        Reached { service, id, endpoint, address, condition, since, reason }
+    }
+
+    fn place_of(&self, url: &ServiceUrl) -> Result<SocketAddr, String> {
+        let ip = match &url.host {
+            ServiceHost::Address(ip) => *ip,
+            ServiceHost::Name(name) => match self.looked_up.get(name) {
+                None => return Err(format!("{name} has not been looked up yet")),
+                Some(Err(reason)) => return Err(format!("{name}: {reason}")),
+                Some(Ok(ip)) => *ip,
+            },
+        };
+        let address = SocketAddr::new(ip, url.port.get());
+        match self.is_ours(address) {
+            true => Err(format!("{address} is the platform itself")),
+            false => Ok(address),
+        }
+    }
+
+    fn is_ours(&self, address: SocketAddr) -> bool {
+        let local = |ip| ip == self.platform.gateway || self.local_addresses.iter().any(|subnet| subnet.base == ip);
+        is_ours(address, &self.platform.listeners, local)
+    }
+
+    /// Adds an endpoint to a service, or puts it in the place of all others.
+    pub(super) fn register(
+        &self,
+        name: &AppName,
+        id: &EndpointId,
+        endpoint: &Endpoint,
+        alone: bool,
+        who: Decider<'_>,
+    ) -> Decision {
+        let refuse = |reason: String| Err(Refusal::Service { name: name.clone(), reason });
+        if self.is_app(name) {
+            return Err(Refusal::State { app: name.clone(), reason: "an app has this name; choose another".into() });
+        }
+        let url = &endpoint.url;
+        if self.leads_back(url) {
+            return refuse(format!("{url} is the platform itself, requests would go round in circles"));
+        }
+        if endpoint.health.is_some() && url.https {
+            return refuse("a health path is asked over http only; leave it out for an https address".into());
+        }
+        let mut service = self.services.get(name).cloned().unwrap_or_default();
+        if alone {
+            service.endpoints.clear();
+        }
+        if let Some((_, other)) = service.endpoints.iter().find(|(other, e)| *other != id && e.url.https != url.https) {
+            return refuse(format!("{} and {url}: one service speaks either http or https", other.url));
+        }
+        service.endpoints.insert(id.clone(), endpoint.clone());
+        if service.endpoints.len() > MOST_ENDPOINTS {
+            return refuse(format!("it has {MOST_ENDPOINTS} addresses, more are not allowed"));
+        }
+        let said = format!("{name} is at {url}");
+        Ok(self.keep(name, Some(service), said, who))
+    }
+
+    /// Takes one endpoint of a service away, or all.
+    pub(super) fn deregister(&self, name: &AppName, id: Option<&EndpointId>, who: Decider<'_>) -> Decision {
+        let missing = || Refusal::NoService(id.map_or_else(|| name.to_string(), |id| format!("{name} with id {id}")));
+        let mut service = self.services.get(name).cloned().ok_or_else(missing)?;
+        match id {
+            Some(id) => _ = service.endpoints.remove(id).ok_or_else(missing)?,
+            None => service.endpoints.clear(),
+        }
+        let left = Some(service).filter(|service| !service.endpoints.is_empty());
+        Ok(self.keep(name, left, format!("{name} is registered no more"), who))
+    }
+
+    fn keep(&self, name: &AppName, service: Option<Service>, said: String, who: Decider<'_>) -> (Vec<Action>, Done) {
+        let message = format!("{said} (by {})", who.by);
+        (vec![Action::KeepService { name: name.clone(), service, message }], Done { said, deployment: None })
+    }
+
+    /// Whether an app, declared or not, goes by this name.
+    pub fn is_app(&self, name: &AppName) -> bool {
+        self.declared_app(name).is_some() || self.instances().iter().any(|member| member.claim.app == *name)
+    }
+
+    /// Whether a URL is one of our own listeners, as far as its name can be told without asking anybody else.
+    fn leads_back(&self, url: &ServiceUrl) -> bool {
+        let port = url.port.get();
+        match &url.host {
+            ServiceHost::Address(ip) => self.is_ours(SocketAddr::new(*ip, port)),
+            ServiceHost::Name(name) => {
+                self.addresses_of(name).into_iter().any(|ip| self.is_ours(SocketAddr::new(ip, port)))
+            }
+        }
+    }
+
+    /// The addresses that we ourselves give a name of ours.
+    fn addresses_of(&self, name: &HostName) -> Vec<IpAddr> {
+        let loopback = IpAddr::from([127, 0, 0, 1]);
+        if name.below("localhost").is_some() {
+            return vec![loopback];
+        }
+        match self.published.as_ref().map(|zone| zone.lookup(name.as_str(), QueryKind::A, loopback)) {
+            Some(Reply::Answers { answers, .. }) => answers
+                .into_iter()
+                .filter_map(|answer| match answer {
+                    Answer::Address(ip) => Some(ip),
+                    Answer::Pointer(_) | Answer::Service { .. } | Answer::Soa | Answer::NameServer(_) => None,
+                })
+                .collect(),
+            Some(Reply::NotOurs | Reply::NoData | Reply::NoName) | None => Vec::new(),
+        }
+    }
+}
