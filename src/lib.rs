@@ -5,7 +5,7 @@
 //! ```text
 //! cli         talks    one file per verb, and the API client
 //! supervisor  moves    boot · reconcile, the one loop that owns the world · execute · tasks · init
-//! adapters    touch    engine/docker · nginx · dns · http · files · store · probe · host
+//! adapters    touch    engine/docker · nginx · dns · http · files · sources · store · probe · host
 //! ports       name     the traits between supervisor and adapters; inbox and snapshot
 //! core        thinks   names · app · claim · config · world (facts) · plan (actions) · render (text)
 //! ```

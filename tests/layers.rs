@@ -16,7 +16,7 @@ const LONGEST: usize = 400;
 const TESTS: [&str; 3] = ["core/testing.rs", "core/simulation.rs", "supervisor/fakes.rs"];
 
 /// Crates that may be named only below the given folders.
-const CRATES: [(&str, &[&str]); 22] = [
+const CRATES: [(&str, &[&str]); 24] = [
     ("tokio", &["ports", "adapters", "supervisor", "cli"]),
     ("tera", &["core/render"]),
     ("bollard", &["adapters/engine/docker"]),
@@ -31,6 +31,8 @@ const CRATES: [(&str, &[&str]); 22] = [
     ("rusqlite", &["adapters/store"]),
     ("notify", &["adapters/files"]),
     ("walkdir", &["adapters/files"]),
+    ("oci_client", &["adapters/sources"]),
+    ("docker_credential", &["adapters/sources", "adapters/engine/docker"]),
     ("url", &["core/service.rs", "adapters/http/consul"]),
     ("reqwest", &["adapters/notices.rs", "cli"]),
     ("rustls", &["cli/mod.rs"]),

@@ -11,4 +11,5 @@ pub mod nginx;
 pub mod notices;
 pub mod probe;
 pub mod seal;
+pub mod sources;
 pub mod store;

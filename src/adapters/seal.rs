@@ -17,10 +17,11 @@ const BOOT: &str = "boot.";
 pub struct KeptSeal {
     key: LessSafeKey,
     sign: hmac::Key,
+    hooks: hmac::Key,
 }
 
 impl KeptSeal {
-    /// `secret` is the text that the state folder keeps; two keys are made from it.
+    /// `secret` is the text that the state folder keeps; three keys are made from it.
     ///
     /// # Errors
     /// ring takes no such key.
@@ -28,12 +29,20 @@ impl KeptSeal {
         let derived = |purpose: &str| digest::digest(&digest::SHA256, format!("{purpose} {secret}").as_bytes());
         let key = UnboundKey::new(&CHACHA20_POLY1305, derived("seal").as_ref()).map_err(|e| e.to_string())?;
         let sign = hmac::Key::new(hmac::HMAC_SHA256, derived("boot").as_ref());
-        Ok(Self { key: LessSafeKey::new(key), sign })
+        let hooks = hmac::Key::new(hmac::HMAC_SHA256, derived("webhook").as_ref());
+        Ok(Self { key: LessSafeKey::new(key), sign, hooks })
     }
 
     fn signature(&self, release: &str) -> String {
         hex(hmac::sign(&self.sign, release.as_bytes()).as_ref())
     }
+}
+
+/// Compared in the same time whatever a guess has in common with it.
+fn is_signature(key: &hmac::Key, bytes: &[u8], hex: &str) -> bool {
+    let digit = |n: usize| hex.get(n * 2..n * 2 + 2).and_then(|two| u8::from_str_radix(two, 16).ok());
+    let given: Option<Vec<u8>> = (0..hex.len() / 2).map(digit).collect();
+    hex.len() == 2 * digest::SHA256_OUTPUT_LEN && given.is_some_and(|given| hmac::verify(key, bytes, &given).is_ok())
 }
 
 /// A value moved to another place does not open there.
@@ -65,16 +74,20 @@ impl Seal for KeptSeal {
         format!("{BOOT}{release}.{}", self.signature(&release))
     }
 
+    fn webhook_secret(&self, app: &AppName) -> String {
+        hex(hmac::sign(&self.hooks, app.as_str().as_bytes()).as_ref())
+    }
+
+    fn has_signed(&self, app: &AppName, bytes: &[u8], signature: &str) -> bool {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, self.webhook_secret(app).as_bytes());
+        is_signature(&key, bytes, signature)
+    }
+
     fn booted(&self, token: &str) -> Option<(AppName, Version)> {
         let (release, signature) = token.strip_prefix(BOOT)?.rsplit_once('.')?;
-        if signature.len() != 2 * digest::SHA256_OUTPUT_LEN {
+        if !is_signature(&self.sign, release.as_bytes(), signature) {
             return None;
         }
-        let given: Vec<u8> = (0..signature.len() / 2)
-            .map(|n| signature.get(n * 2..n * 2 + 2).and_then(|hex| u8::from_str_radix(hex, 16).ok()))
-            .collect::<Option<_>>()?;
-        // In the same time whatever the guess has in common with it.
-        hmac::verify(&self.sign, release.as_bytes(), &given).ok()?;
         let (app, version) = release.split_once('@')?;
         Some((AppName::parse(app).ok()?, Version::parse(version).ok()?))
     }

@@ -90,6 +90,10 @@ enum Verb {
     Rollback(deploy::Rollback),
     /// Swap the two sides of a blue-green pair
     Swap(apps::Named),
+    /// Hold an app at a version, whatever is newer
+    Pin(steer::Pin),
+    /// Let a held app follow its newest version again
+    Unpin(steer::Unpin),
     /// Set the share of each release by hand
     Split(steer::Split),
     /// Answer everything with a page, or stop doing so
@@ -188,6 +192,8 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
         Verb::Abort(verb) => verb.run("abort", &client()?, &globals).await,
         Verb::Rollback(verb) => verb.run(&client()?, &globals).await,
         Verb::Swap(verb) => verb.run("swap", &client()?, &globals).await,
+        Verb::Pin(verb) => verb.run(&client()?, &globals).await,
+        Verb::Unpin(verb) => verb.run(&client()?, &globals).await,
         Verb::Split(verb) => verb.run(&client()?, &globals).await,
         Verb::Maintenance(verb) => verb.run(&client()?, &globals).await,
         Verb::History(verb) => verb.run(&client()?, &globals).await,

@@ -62,6 +62,13 @@ fn all(status: &Value) -> Result<(), Failure> {
 
 fn one(app: &Value) -> Result<(), Failure> {
     output::table(&["APP", "STABLE", "CANDIDATE", "SPLIT", "MEASURED", "READY", "DEPLOYMENT", "HOSTS"], &[row(app)])?;
+    output::line(&format!("\n{}", cell(&app["summary"])))?;
+    if !app["pin"].is_null() {
+        output::line(&format!("held at {}; `platformer unpin` lets it go", cell(&app["pin"])))?;
+    }
+    let source = &app["source"];
+    let said = source["notes"].as_array().into_iter().chain(source["errors"].as_array()).flatten();
+    said.map(cell).try_for_each(|note| output::line(&note))?;
     let instances = app["instances"].as_array().map(Vec::as_slice).unwrap_or_default();
     let rows: Vec<Vec<String>> = instances
         .iter()

@@ -28,6 +28,32 @@ impl Split {
     }
 }
 
+#[derive(Debug, Args)]
+pub struct Pin {
+    app: String,
+    /// The version; without one the stable release
+    version: Option<String>,
+}
+
+impl Pin {
+    pub async fn run(self, client: &Client, globals: &Globals) -> Result<(), Failure> {
+        let request = client.request(Method::PUT, &format!("/v1/apps/{}/pin", segment(&self.app)));
+        done(client.json(request.json(&json!({ "version": self.version }))).await?, globals)
+    }
+}
+
+#[derive(Debug, Args)]
+pub struct Unpin {
+    app: String,
+}
+
+impl Unpin {
+    pub async fn run(self, client: &Client, globals: &Globals) -> Result<(), Failure> {
+        let request = client.request(Method::DELETE, &format!("/v1/apps/{}/pin", segment(&self.app)));
+        done(client.json(request).await?, globals)
+    }
+}
+
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Switch {
     On,

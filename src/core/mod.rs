@@ -21,6 +21,7 @@ pub mod routes;
 pub mod service;
 #[cfg(test)]
 mod simulation;
+pub mod source;
 pub mod split;
 pub mod templates;
 #[cfg(test)]

@@ -25,6 +25,9 @@ pub struct Release {
     pub image: ImageRef,
     /// What the engine had under that name when the release was made, `sha256:…`; instances run this.
     pub image_digest: Option<Arc<str>>,
+    /// What its registry had under that name when it was deployed from there, `sha256:…` of the manifest.
+    #[serde(default)]
+    pub source_digest: Option<Arc<str>>,
     pub artefact: Option<Blob>,
     /// The app's config as it was then.
     pub config: Option<Blob>,
@@ -46,8 +49,9 @@ impl Release {
         let blob = |file: &super::repository::File| Blob { path: file.path.clone(), sha256: file.sha256.clone() };
         let artefact = index.versions(&app.name).get(&base).map(|file| blob(file));
         Self {
-            image: image.unwrap_or_else(|| app.image.clone()),
+            image: image.or_else(|| app.source.as_ref()?.image_of(&version)).unwrap_or_else(|| app.image.clone()),
             image_digest: None,
+            source_digest: None,
             artefact,
             config: index.config(&app.name).map(blob),
             app: app.clone(),

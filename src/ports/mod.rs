@@ -15,4 +15,5 @@ pub mod prober;
 pub mod resolver;
 pub mod seal;
 pub mod snapshot;
+pub mod sources;
 pub mod tokens;

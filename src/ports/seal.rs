@@ -12,6 +12,10 @@ pub trait Seal: Send + Sync {
     fn open(&self, app: &AppName, key: &EnvName, sealed: &str) -> Option<String>;
     /// What an instance of a release shows to be given its secrets.
     fn boot_token(&self, app: &AppName, version: &Version) -> String;
+    /// What webhooks for an app prove themselves with.
+    fn webhook_secret(&self, app: &AppName) -> String;
+    /// Whether these bytes were signed with that secret: HMAC-SHA-256, in hex.
+    fn has_signed(&self, app: &AppName, bytes: &[u8], signature: &str) -> bool;
     /// The release whose instances were given this token.
     fn booted(&self, token: &str) -> Option<(AppName, Version)>;
 }

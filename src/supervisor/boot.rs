@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
 use tokio::time::{Instant, timeout};
 
 use super::execute::Hands;
@@ -20,12 +20,13 @@ use super::places::{
 };
 use super::reconcile::{CLOSED, Loop};
 use super::tasks::Tasks;
-use super::{follow, frame};
+use super::{follow, frame, sources};
 use crate::adapters::engine::docker::DockerEngine;
 use crate::adapters::files::{self, Tree};
 use crate::adapters::nginx::{self, Nginx};
 use crate::adapters::probe::Probes;
 use crate::adapters::seal::KeptSeal;
+use crate::adapters::sources::Remote;
 use crate::adapters::store::{Events, Keys, Store};
 use crate::adapters::{dns, http, notices};
 use crate::core::plan::{Plan, status};
@@ -39,6 +40,7 @@ use crate::ports::meters::Meters;
 use crate::ports::resolver::Resolver;
 use crate::ports::seal::Seal;
 use crate::ports::snapshot::{Snapshot, View};
+use crate::ports::sources::{Nudges, Sources};
 use crate::settings::Settings;
 
 /// Requests under way when the balancer is stopped may take this long.
@@ -148,6 +150,8 @@ pub async fn up(settings: Settings, progress: &dyn Progress, stop: impl Future<O
     let world = World::new(platform, templates.clone(), Timestamp::now());
     let (events, kept) = Events::open(&settings.state)?;
     let snapshot = Snapshot::keeping(first_view(&world, &templates), kept, Arc::new(events));
+    let remote: Arc<dyn Sources> = Arc::new(Remote::new(settings.state.join("git")).map_err(BootError::Other)?);
+    let (nudges, nudged) = Nudges::new();
     let context = http::Context {
         snapshot: snapshot.clone(),
         inbox: inbox.clone(),
@@ -161,6 +165,7 @@ pub async fn up(settings: Settings, progress: &dyn Progress, stop: impl Future<O
         frame: frame.clone(),
         tokens: store.clone(),
         once: Arc::default(),
+        nudges,
         keyring: Arc::new(http::Keyring::open(store.clone(), &token, lock::secret)?),
         started_at: Timestamp::now(),
         services_open: settings.services.open,
@@ -192,6 +197,12 @@ pub async fn up(settings: Settings, progress: &dyn Progress, stop: impl Future<O
     {
         let (snapshot, inbox) = (snapshot.clone(), inbox.clone());
         tasks.renewed("look names up", move || follow::names(names.clone(), snapshot.clone(), inbox.clone()));
+    }
+    {
+        let (nudged, snapshot, inbox) = (Arc::new(Mutex::new(nudged)), snapshot.clone(), inbox.clone());
+        tasks.renewed("look at sources", move || {
+            sources::follow(remote.clone(), nudged.clone(), snapshot.clone(), inbox.clone())
+        });
     }
     for target in targets {
         let (platform, snapshot) = (settings.domain.to_string(), snapshot.clone());

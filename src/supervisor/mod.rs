@@ -11,6 +11,7 @@ pub mod init;
 mod lock;
 mod places;
 mod reconcile;
+mod sources;
 mod tasks;
 pub mod watch;
 

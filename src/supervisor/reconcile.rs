@@ -18,6 +18,7 @@ use crate::core::app::StickyMode;
 use crate::core::names::AppName;
 use crate::core::plan::{Plan, Problem, Status, plan, services, status};
 use crate::core::router_keys::Keys;
+use crate::core::source::Wanted;
 use crate::core::world::{Action, Command, Condition, Decider, DeployRequest, Done, Intent, Steer, World};
 use crate::ports::inbox::{CommandError, Message};
 use crate::ports::ledger::Ledger;
@@ -138,14 +139,16 @@ impl Loop {
             self.world.begin(&action, now);
             self.hands.run(action);
         }
-        for app in std::mem::take(&mut plan.due) {
-            decided |= self.deploy_by_itself(app, plan, now);
+        for (app, wanted) in std::mem::take(&mut plan.due) {
+            decided |= self.deploy_by_itself(app, wanted, plan, now);
         }
         decided && !failed
     }
 
-    fn deploy_by_itself(&mut self, app: AppName, plan: &mut Plan, now: Timestamp) -> bool {
-        let request = DeployRequest { automatic: true, ..DeployRequest::default() };
+    fn deploy_by_itself(&mut self, app: AppName, wanted: Wanted, plan: &mut Plan, now: Timestamp) -> bool {
+        let digest = Some(wanted.digest).filter(|digest| digest.starts_with("sha256:")).map(Arc::from);
+        let request =
+            DeployRequest { automatic: true, version: Some(wanted.version), digest, ..DeployRequest::default() };
         let command = Command::Steer { app: app.clone(), steer: Steer::Deploy(Box::new(request)) };
         match self.command(&command, "auto", now) {
             Ok(_) => true,

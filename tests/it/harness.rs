@@ -60,7 +60,7 @@ impl Slot {
             let file = std::fs::File::create(folder.join(number.to_string())).unwrap();
             if let Ok(lock) = nix::fcntl::Flock::lock(file, nix::fcntl::FlockArg::LockExclusiveNonblock) {
                 let slot = Self { number, _lock: lock };
-                if (0..4).any(|n| TcpListener::bind(("127.0.0.1", slot.port(n))).is_err()) {
+                if (0..8).any(|n| TcpListener::bind(("127.0.0.1", slot.port(n))).is_err()) {
                     continue;
                 }
                 // A test that was killed could not clean up.

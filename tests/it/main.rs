@@ -17,6 +17,7 @@ mod platform;
 mod repository;
 mod secrets;
 mod services;
+mod sources;
 mod split;
 mod startup;
 mod watch;

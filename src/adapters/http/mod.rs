@@ -17,6 +17,7 @@ mod pages;
 mod repository;
 mod secrets;
 mod services;
+mod webhooks;
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -37,6 +38,7 @@ use crate::ports::library::Library;
 use crate::ports::meters::Meters;
 use crate::ports::seal::Seal;
 use crate::ports::snapshot::Snapshot;
+use crate::ports::sources::Nudges;
 use crate::ports::tokens::Tokens;
 
 /// What handlers work with.
@@ -53,6 +55,7 @@ pub struct Context {
     pub meters: Meters,
     pub frame: Arc<Frame>,
     pub keyring: Arc<Keyring>,
+    pub nudges: Nudges,
     pub tokens: Arc<dyn Tokens>,
     /// Held while a request with a key of its own is answered.
     pub once: Arc<Mutex<()>>,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::{App, Canary, Deploy, Gate, Health, Limits, Proxy, Sticky, Volume};
+use super::{App, Canary, Deploy, Gate, Health, Limits, Proxy, Source, Sticky, Volume};
 use crate::core::names::{AppName, EnvName, HostName, ImageRef, PathPrefix, Port};
 use crate::core::split::Percent;
 use crate::core::toml_error;
@@ -28,6 +28,7 @@ pub(super) struct AppFile {
     port: Port,
     replicas: u16,
     command: Vec<String>,
+    source: Option<Source>,
     deploy: Deploy,
     health: Health,
     gate: Option<Gate>,
@@ -49,6 +50,7 @@ impl Default for AppFile {
             port: Port::APP,
             replicas: 1,
             command: Vec::new(),
+            source: None,
             deploy: Deploy::default(),
             health: Health::default(),
             gate: None,
@@ -67,13 +69,17 @@ impl AppFile {
         let paths = if self.paths.is_empty() { vec![PathPrefix::root()] } else { self.paths };
         App {
             name,
-            image: self.image,
+            image: match (&self.image, self.source.as_ref().and_then(|s| s.image.clone())) {
+                (image, Some(of_source)) if *image == ImageRef::base() => of_source,
+                (image, _) => image.clone(),
+            },
             hosts: self.hosts,
             paths,
             strip_prefix: self.strip_prefix,
             port: self.port,
             replicas: self.replicas,
             command: self.command,
+            source: self.source,
             deploy: self.deploy,
             health: self.health,
             gate: self.gate,
@@ -91,6 +97,7 @@ impl AppFile {
         if self.replicas > 100 {
             return Err(format!("replicas = {}: 100 is the most", self.replicas));
         }
+        self.source.as_ref().map_or(Ok(()), Source::check)?;
         if self.deploy.surge == 0 {
             return Err("deploy.surge = 0: at least 1, or strategy = \"recreate\"".into());
         }

@@ -5,11 +5,14 @@
 
 mod file;
 mod options;
+mod source;
 
 pub use file::{AppFileError, parse_file};
 pub use options::{
     Canary, Deploy, Gate, Health, HealthPath, Limits, Period, Proxy, Size, Sticky, StickyMode, Strategy, Volume,
 };
+
+pub use source::{Auto, GitUrl, Source};
 
 use std::collections::BTreeMap;
 
@@ -31,6 +34,8 @@ pub struct App {
     pub replicas: u16,
     /// The container's command; empty leaves the image's own (for the base image: app and repository).
     pub command: Vec<String>,
+    /// Where new versions come from besides the repository.
+    pub source: Option<Source>,
     pub deploy: Deploy,
     pub health: Health,
     pub gate: Option<Gate>,

@@ -40,6 +40,11 @@ impl Version {
         number(parts.next()) && number(parts.next()) && check(text).is_ok()
     }
 
+    /// Whether it is meant for everyone: a semver version without a pre-release part.
+    pub fn is_release(&self) -> bool {
+        Self::semver(self.base().as_str()).is_some_and(|version| version.pre.is_empty())
+    }
+
     /// The version without its revision: what the artefact's folder is called.
     pub fn base(&self) -> Self {
         match self.split_revision() {

@@ -7,12 +7,13 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::diff::Plan;
-use crate::core::app::App;
+use crate::core::app::{App, Auto, Source};
 use crate::core::container::label;
 use crate::core::deploy::{Crash, Deployment, Entry, Observed, Stage, advance, wake_at};
 use crate::core::names::{AppName, Version};
 use crate::core::release::Release;
 use crate::core::repository::Index;
+use crate::core::source::Wanted;
 use crate::core::split::Percent;
 use crate::core::world::{Action, Condition, EngineState, Intent, JobSpec, Member, Unprepared, World, by_app};
 
@@ -73,7 +74,7 @@ impl Around<'_> {
         }
         match &intent.stable {
             None => {
-                let version = self.app.newest_version(self.index.versions(&self.app.name))?;
+                let version = self.first_version()?;
                 let entry = self.entry("release", &version, "the first release of the app");
                 let mut first = Intent { stable: Some(version.clone()), ..intent.clone() };
                 first.releases.entry(version).or_insert_with_key(draft);
@@ -100,6 +101,14 @@ impl Around<'_> {
                 Some((changed, vec![entry]))
             }
         }
+    }
+
+    fn first_version(&self) -> Option<Version> {
+        if self.app.source.as_ref().is_some_and(Source::is_remote) {
+            let wanted = self.world.wanted_version(self.app)?;
+            return Some(wanted.version).filter(|_| wanted.waits_for.is_none());
+        }
+        self.app.newest_version(self.index.versions(&self.app.name))
     }
 
     fn entry(&self, action: &str, version: &Version, reason: &str) -> Entry {
@@ -269,18 +278,27 @@ impl Around<'_> {
     /// A new version of an app that wants such deployed by themselves.
     fn due(&self, plan: &mut Plan) {
         let intent = self.intent;
-        if !self.app.deploy.auto || intent.pinned || intent.stopped {
+        let source = self.app.source.as_ref();
+        let is_automatic = self.app.deploy.auto || source.is_some_and(|source| source.auto == Auto::Newest);
+        if !is_automatic || intent.stopped {
             return;
         }
-        let versions = self.index.versions(&self.app.name);
-        let tag = || if self.app.boots_from_repository() { None } else { self.app.image.version() };
-        let Some(newest) = versions.keys().next_back().cloned().or_else(tag) else { return };
-        let current = intent.candidate().or(intent.stable.as_ref());
-        let digest = versions.get(&newest).map_or(String::new(), |file| file.sha256.to_string());
-        let is_rejected = intent.rejected.get(&newest).is_some_and(|rejected| *rejected == digest);
+        let pin = self.world.pin(self.app);
+        let is_remote = source.is_some_and(Source::is_remote);
+        let own_image = || {
+            let version = self.app.image_version().filter(|_| !is_remote && pin.is_none())?;
+            Some(Wanted { version, digest: String::new(), waits_for: None })
+        };
+        let Some(wanted) = self.world.wanted_version(self.app).or_else(own_image) else { return };
+        let current = intent.candidate().or(intent.stable.as_ref()).map(Version::base);
+        let is_other = current.is_some_and(|current| match pin {
+            Some(_) => wanted.version.base() != current,
+            None => wanted.version.base() > current,
+        });
+        let is_rejected = intent.rejected.get(&wanted.version).is_some_and(|rejected| *rejected == wanted.digest);
         let is_ending = intent.active().is_some_and(|d| !d.is_candidate());
-        if current.is_some_and(|current| newest.base() > current.base()) && !is_rejected && !is_ending {
-            plan.due.push(self.app.name.clone());
+        if is_other && wanted.waits_for.is_none() && !is_rejected && !is_ending {
+            plan.due.push((self.app.name.clone(), wanted));
         }
     }
 }

@@ -14,6 +14,7 @@ use super::zone::zone;
 use crate::core::container::ContainerId;
 use crate::core::names::AppName;
 use crate::core::routes::Routes;
+use crate::core::source::Wanted;
 use crate::core::templates::Templates;
 use crate::core::world::{Action, Member, Phase, ProbeTarget, Subject, Switch, World, by_app};
 
@@ -27,8 +28,8 @@ pub struct Plan {
     pub routes: Arc<Routes>,
     /// The number under which these routes are live, on their way, or to go live.
     pub generation: u64,
-    /// Apps of which a new version is to be deployed by itself.
-    pub due: Vec<AppName>,
+    /// Apps of which a version is to be deployed by itself.
+    pub due: Vec<(AppName, Wanted)>,
     /// Look again then, even if no fact comes.
     pub wake_at: Option<Timestamp>,
 }

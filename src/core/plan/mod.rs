@@ -10,6 +10,7 @@ mod problems;
 mod routes;
 mod services;
 mod status;
+mod summary;
 mod why;
 mod zone;
 
@@ -17,6 +18,7 @@ pub use diff::{Plan, plan};
 pub use problems::Problem;
 pub use services::{EndpointStatus, ServiceStatus, services};
 pub use status::{
-    AppStatus, DeploymentStatus, EngineStatus, Generations, InstanceStatus, Status, SupervisorStatus, status,
+    AppStatus, DeploymentStatus, EngineStatus, Generations, InstanceStatus, SourceStatus, Status, SupervisorStatus,
+    status,
 };
 pub use why::{Step, why};

@@ -9,6 +9,9 @@ use crate::core::claim::{self, Claim};
 use crate::core::deploy::Halt;
 use crate::core::world::{Claimed, Condition, EngineState, Intent, Member, Unprepared, World};
 
+/// A deployment that has not moved for so long is stuck.
+const STUCK: std::time::Duration = std::time::Duration::from_secs(1800);
+
 /// Something that needs a person. Shown by `status`, the API, `why` and the dashboard.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Problem {
@@ -59,6 +62,8 @@ pub fn find(
             ));
         }
     }
+    of_sources(world, problems);
+    of_stuck(world, problems, now);
     of_repository(world, members, problems, now);
     for (container, claim) in claims {
         let subject = || format!("container {}", container.name);
@@ -90,6 +95,31 @@ pub fn find(
         if backoff.failures > 1 && ready < wanted {
             let reason = format!("its instances fail to start or die ({} times): {}", backoff.failures, backoff.reason);
             problems.push(Problem::new(format!("app {app}"), reason, format!("platformer logs {app}"), backoff.until));
+        }
+    }
+}
+
+/// What could not be looked at.
+fn of_sources(world: &World, problems: &mut Vec<Problem>) {
+    for (name, look) in world.found.iter().filter(|(name, _)| world.declared_app(name).is_some()) {
+        let (images, git) =
+            (look.images.as_ref().map(|r| r.as_ref().err()), look.git.as_ref().map(|r| r.as_ref().err()));
+        for reason in [images, git].into_iter().flatten().flatten() {
+            let remedy = format!("it is tried again by itself; apps/{name}.toml names the place under [source]");
+            problems.push(Problem::new(format!("app {name}"), reason.clone(), remedy, look.at));
+        }
+    }
+}
+
+/// Deployments that do nothing for long, though nobody paused them.
+fn of_stuck(world: &World, problems: &mut Vec<Problem>, now: Timestamp) {
+    for (app, intent) in &world.intents {
+        let moving = intent.active().filter(|d| d.halt.is_none());
+        if let Some(stuck) = moving.filter(|d| now.duration_since(d.since).unsigned_abs() > STUCK) {
+            let reason =
+                format!("deployment {} has been {} for more than {STUCK:?}: {}", stuck.id, stuck.state(), stuck.reason);
+            let remedy = format!("platformer status {app} shows its instances; platformer abort {app} takes it back");
+            problems.push(Problem::new(format!("app {app}"), reason, remedy, stuck.since));
         }
     }
 }

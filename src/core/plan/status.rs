@@ -38,8 +38,38 @@ pub struct AppStatus {
     pub ready: usize,
     pub wanted: usize,
     pub maintenance: bool,
+    /// `Running 0.0.5 (2)`, `Transitioning from 0.0.4 (2) to 0.0.5 (2)`.
+    pub summary: String,
+    /// Instances that each release is to have, and those that are ready.
+    pub desired: Vec<Count>,
+    pub last: Vec<Count>,
+    /// The version that it is held at.
+    pub pin: Option<Version>,
+    pub source: Option<SourceStatus>,
     pub instances: Vec<InstanceStatus>,
     pub deployment: Option<DeploymentStatus>,
+}
+
+/// Instances of one release.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Count {
+    pub version: Version,
+    pub instances: usize,
+}
+
+/// What an app's source tells.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct SourceStatus {
+    /// `null` before the first look.
+    pub looked_at: Option<Timestamp>,
+    /// The version that the app would have if it followed its source.
+    pub wanted: Option<Version>,
+    /// Why that is not deployed: `waiting for image 0.0.5`, `2 commits on main not tagged`.
+    pub notes: Vec<String>,
+    pub newest_image: Option<Version>,
+    pub newest_tag: Option<Version>,
+    pub main: Option<Arc<str>>,
+    pub errors: Vec<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -158,8 +188,16 @@ fn app_status(world: &World, plan: &Plan, name: &AppName, members: &[&Member<'_>
     let instances: Vec<_> = members.iter().map(|m| instance(m)).collect();
     let ready = members.iter().filter(|m| m.is_ready()).count();
     let running = members.iter().filter(|m| m.container.is_running()).count();
+    let intent = world.intents.get(name).filter(|_| app.is_some());
+    let wanted = app.map_or(running, |app| usize::from(world.wanted(app)));
+    let (desired, last) = (super::summary::desired(intent, wanted), super::summary::last(members));
     AppStatus {
         name: name.clone(),
+        summary: super::summary::summary(intent, wanted, &last),
+        desired: if app.is_some() { desired } else { last.clone() },
+        last,
+        pin: app.and_then(|app| world.pin(app)).cloned(),
+        source: app.and_then(|app| super::summary::source(world, app)),
         hosts: route.map(|r| r.hosts.clone()).unwrap_or_default(),
         stable: route.and_then(|r| r.stable.clone()),
         candidate: world
@@ -171,7 +209,7 @@ fn app_status(world: &World, plan: &Plan, name: &AppName, members: &[&Member<'_>
         split: route.map(|r| split(r)).unwrap_or_default(),
         measured: world.traffic.get(name).and_then(Traffic::measured),
         ready,
-        wanted: app.map_or(running, |app| usize::from(world.wanted(app))),
+        wanted,
         maintenance: route.is_some_and(|r| r.maintenance),
         instances,
         deployment: world.intents.get(name).and_then(|i| i.deployment.as_deref()).map(DeploymentStatus::new),

@@ -80,6 +80,7 @@ impl World {
             Fact::Recalled(intents) => self.intents = intents,
             Fact::Registered(services) => self.services = services,
             Fact::LookedUp(found) => self.looked_up = found,
+            Fact::Sourced { app, look } => _ = self.found.insert(app, look),
             Fact::Probed { subject, started_at, verdict } => self.probed(subject, started_at, verdict, now),
             Fact::Adopted(found) => self.balancer.adopt(found),
             Fact::Reached(generation) => self.balancer.reached(generation),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::steer::{Decider, Decision, DeployRequest, GateChoice, record, refuse};
 use super::{Action, Done, Intent, Refusal, World};
-use crate::core::app::{App, Gate, Period, Strategy};
+use crate::core::app::{App, Gate, Period, Source, Strategy};
 use crate::core::deploy::{Deployment, End, Entry, Judged, Kind, Stage};
 use crate::core::names::{AppName, Version};
 use crate::core::release::Release;
@@ -27,11 +27,16 @@ impl World {
         let index = self.index.as_ref().ok_or_else(|| refuse(app, "the repository is not indexed yet".into()))?;
         let version = match &asked.version {
             Some(version) => version.clone(),
-            None => newest(declared, asked, index).ok_or_else(|| {
+            None => self.newest(declared, asked, index).ok_or_else(|| {
                 refuse(app, format!("it has no version; platformer repository push {app} VERSION FILE"))
             })?,
         };
+        let held = declared.source.as_ref().and_then(|source| source.pin.as_ref());
+        if let Some(pin) = held.filter(|pin| !asked.automatic && **pin != version.base()) {
+            return Err(refuse(app, format!("apps/{app}.toml holds it at {pin}; change source.pin there")));
+        }
         let release = self.release(declared, &intent, version, asked, index, who)?;
+        let release = Release { source_digest: asked.digest.clone().or(release.source_digest), ..release };
         if let Some(active) = intent.underway() {
             if !(asked.replace || asked.automatic) {
                 return Err(busy(active));
@@ -64,7 +69,9 @@ impl World {
             let deployment = with_plan(deployment, self.wanted(declared));
             return Ok((Vec::new(), Done { said: deployment.plan.join("\n"), deployment: Some(Arc::new(deployment)) }));
         }
-        intent.pinned &= asked.automatic;
+        if !asked.automatic {
+            intent.pin = None;
+        }
         let reason = asked
             .reason
             .clone()
@@ -95,7 +102,7 @@ impl World {
         })?;
         let deployment =
             self.begin_deployment(declared, &mut intent, &release, Kind::Rollback, Strategy::BlueGreen, who);
-        intent.pinned = true;
+        intent.pin = Some(version);
         Ok(self.launch(
             declared,
             intent,
@@ -141,6 +148,7 @@ impl World {
         let known = draft.artefact.is_some()
             || kept.is_some()
             || asked.image.is_some()
+            || app.source.as_ref().is_some_and(|source| source.image.is_some())
             || app.image_version() == Some(version.clone());
         if !known {
             let there: Vec<String> = index.versions(name).keys().map(ToString::to_string).collect();
@@ -179,6 +187,17 @@ impl World {
         let next = (2..).find(|n| !taken(n)).unwrap_or(2);
         let version = version.revised(next).map_err(|e| refuse(name, e.to_string()))?;
         Ok(Release { version, ..draft })
+    }
+
+    /// The newest version that a deployment could be about.
+    fn newest(&self, app: &App, asked: &DeployRequest, index: &Index) -> Option<Version> {
+        if let Some(image) = &asked.image {
+            return Some(image.version().unwrap_or_else(Version::latest));
+        }
+        match app.source.as_ref().is_some_and(Source::is_remote) {
+            true => self.wanted_version(app).map(|wanted| wanted.version),
+            false => app.newest_version(index.versions(&app.name)),
+        }
     }
 
     fn begin_deployment(
@@ -270,14 +289,6 @@ fn ending(stage: Stage) -> Stage {
         _ if stage.is_final() => stage,
         _ => Stage::Done,
     }
-}
-
-/// The newest version that a deployment could be about.
-fn newest(app: &App, asked: &DeployRequest, index: &Index) -> Option<Version> {
-    if let Some(image) = &asked.image {
-        return Some(image.version().unwrap_or_else(Version::latest));
-    }
-    app.newest_version(index.versions(&app.name))
 }
 
 /// Says beforehand what a deployment does.

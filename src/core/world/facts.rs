@@ -16,6 +16,7 @@ use crate::core::release::Release;
 use crate::core::repository::Index;
 use crate::core::routes::Routes;
 use crate::core::service::Service;
+use crate::core::source::Look;
 use crate::core::templates::Templates;
 use crate::core::zone::Zone;
 
@@ -44,6 +45,11 @@ pub enum Fact {
     Recalled(BTreeMap<AppName, Intent>),
     /// What the ledger kept of registered services.
     Registered(BTreeMap<AppName, Service>),
+    /// What was found at an app's source.
+    Sourced {
+        app: AppName,
+        look: Look,
+    },
     /// Where the hosts of registered services are, or why that is not known.
     LookedUp(BTreeMap<HostName, Result<IpAddr, String>>),
     /// The verdict of a probe on one run of a container, or on an endpoint: `Err` says why it is not ready.

@@ -36,10 +36,11 @@ pub struct Intent {
     pub deployments: u32,
     #[serde(default)]
     pub maintenance: bool,
-    /// Set by a rollback: nothing is deployed automatically until somebody deploys by hand.
+    /// The version that it is held at, set by `pin` and by a rollback: nothing else is deployed automatically until
+    /// `unpin`, or until somebody deploys by hand.
     #[serde(default)]
-    pub pinned: bool,
-    /// Aborted versions, each with the digest of its artefact then: not deployed again by themselves.
+    pub pin: Option<Version>,
+    /// Aborted versions, each with the digest of its image or artefact then: not deployed again by themselves.
     #[serde(default)]
     pub rejected: BTreeMap<Version, String>,
     /// Overrides the declared way in which visitors stay with a release.
@@ -72,7 +73,7 @@ impl Intent {
             deployment: None,
             deployments: 0,
             maintenance: false,
-            pinned: false,
+            pin: None,
             rejected: BTreeMap::new(),
             sticky: None,
             blue_is_current: false,
@@ -128,9 +129,10 @@ impl Intent {
             Stage::Aborting { end } => {
                 self.split = None;
                 if matches!(end, End::RolledBack | End::Failed | End::Cancelled) {
-                    let digest = self.releases.get(&deployment.release).and_then(|r| r.artefact.as_ref());
-                    let digest = digest.map_or(String::new(), |blob| blob.sha256.to_string());
-                    self.rejected.insert(deployment.release.clone(), digest);
+                    let release = self.releases.get(&deployment.release);
+                    let artefact = release.and_then(|r| r.artefact.as_ref()).map(|blob| &blob.sha256);
+                    let digest = release.and_then(|r| r.source_digest.as_ref()).or(artefact);
+                    self.rejected.insert(deployment.release.clone(), digest.map_or(String::new(), |d| d.to_string()));
                 }
             }
             Stage::Queued

@@ -41,6 +41,7 @@ use super::deploy::GateResult;
 use super::names::{AppName, Domain, HostName, Version};
 use super::repository::Index;
 use super::service::{EndpointId, Service};
+use super::source::{Look, Wanted, wanted};
 use super::templates::Templates;
 use super::zone::{DnsOptions, Zone};
 
@@ -111,6 +112,8 @@ pub struct World {
     /// Registered services, what probes said of their endpoints, and where their hosts are.
     pub services: BTreeMap<AppName, Service>,
     pub endpoint_health: BTreeMap<(AppName, EndpointId), Health>,
+    /// What was found at the sources of apps.
+    pub found: BTreeMap<AppName, Look>,
     pub looked_up: BTreeMap<HostName, Result<IpAddr, String>>,
     pub retiring: BTreeMap<ContainerId, Retiring>,
     pub backoff: BTreeMap<(AppName, Version), Backoff>,
@@ -158,6 +161,7 @@ impl World {
             health: BTreeMap::new(),
             services: BTreeMap::new(),
             endpoint_health: BTreeMap::new(),
+            found: BTreeMap::new(),
             looked_up: BTreeMap::new(),
             retiring: BTreeMap::new(),
             backoff: BTreeMap::new(),
@@ -208,6 +212,21 @@ impl World {
             (Some(Intent { replicas: Some(replicas), .. }), _) => *replicas,
             _ => app.replicas,
         }
+    }
+
+    /// The version that an app's source tells of, or the one that it is held at.
+    pub fn wanted_version(&self, app: &App) -> Option<Wanted> {
+        let index = self.index.as_ref()?;
+        let artefacts = index.versions(&app.name).into_iter().map(|(version, file)| (version, file.sha256.clone()));
+        let pin = self.pin(app);
+        let source = app.source.clone().unwrap_or_default();
+        wanted(&source, self.found.get(&app.name), &artefacts.collect(), pin)
+    }
+
+    /// The version that an app is held at, by its file or by somebody.
+    pub fn pin<'a>(&'a self, app: &'a App) -> Option<&'a Version> {
+        let declared = app.source.as_ref().and_then(|source| source.pin.as_ref());
+        declared.or_else(|| self.intents.get(&app.name)?.pin.as_ref())
     }
 
     pub fn is_engine_unknown(&self) -> bool {

@@ -25,6 +25,8 @@ pub struct DeployRequest {
     pub image: Option<ImageRef>,
     pub strategy: Option<Strategy>,
     pub gate: GateChoice,
+    /// Of the image's manifest, where its registry was asked.
+    pub digest: Option<std::sync::Arc<str>>,
     /// Take the place of a deployment under way.
     pub replace: bool,
     pub reason: Option<String>,
@@ -48,6 +50,9 @@ pub enum Steer {
     Split(Split),
     Maintenance(bool),
     Sticky(StickyMode),
+    /// Hold it at this version, or at what is stable.
+    Pin(Option<Version>),
+    Unpin,
 }
 
 /// Who decides when, and the secret that a new deployment's preview is asked for with.
@@ -100,6 +105,16 @@ impl World {
             Steer::Sticky(mode) => {
                 let said = format!("visitors of {app} stay by {mode}");
                 Ok(note(app, Intent { sticky: Some(*mode), ..intent }, "sticky", said, who))
+            }
+            Steer::Pin(version) => {
+                let version = version.clone().or_else(|| intent.stable.as_ref().map(Version::base));
+                let version = version.ok_or_else(|| refuse(app, "it has no stable release; name a version".into()))?;
+                let said = format!("{app} is held at {version}; `platformer unpin {app}` lets it go");
+                Ok(note(app, Intent { pin: Some(version), ..intent }, "pin", said, who))
+            }
+            Steer::Unpin if intent.pin.is_none() => Err(refuse(app, "it is not pinned".into())),
+            Steer::Unpin => {
+                Ok(note(app, Intent { pin: None, ..intent }, "unpin", format!("{app} is held no more"), who))
             }
             Steer::Maintenance(on) => {
                 let word = if *on { "on" } else { "off" };

@@ -3,15 +3,19 @@
 use std::time::Duration;
 
 use bollard::Docker;
+use bollard::auth::DockerCredentials;
 use bollard::models::{ContainerCreateBody, HostConfig, HostConfigLogConfig};
 use bollard::query_parameters::{
     CreateContainerOptionsBuilder, CreateImageOptionsBuilder, RemoveContainerOptionsBuilder,
     StopContainerOptionsBuilder,
 };
+use docker_credential::{DockerCredential, get_credential};
 use futures_util::TryStreamExt;
 
 use super::DockerEngine;
 use crate::core::container::{Container, ContainerId};
+use crate::core::names::ImageRef;
+use crate::core::source::login_of;
 use crate::core::world::InstanceSpec;
 use crate::ports::engine::{Engine, EngineError};
 
@@ -68,6 +72,22 @@ pub async fn stop(
     }
 }
 
+/// What `docker login` left for the image's registry: without it the daemon is anybody there.
+async fn credentials(image: &str) -> Option<DockerCredentials> {
+    let login = login_of(ImageRef::parse(image).ok()?.repository());
+    let server = login.clone();
+    let found = tokio::task::spawn_blocking(move || get_credential(&login)).await.ok()?.ok()?;
+    let serveraddress = Some(server);
+    Some(match found {
+        DockerCredential::UsernamePassword(user, password) => {
+            DockerCredentials { username: Some(user), password: Some(password), serveraddress, ..Default::default() }
+        }
+        DockerCredential::IdentityToken(token) => {
+            DockerCredentials { identitytoken: Some(token), serveraddress, ..Default::default() }
+        }
+    })
+}
+
 pub async fn pull(engine: &DockerEngine, client: &Docker, image: &str) -> Result<(), EngineError> {
     let tag = if image.contains('@') || image.rsplit('/').next().is_some_and(|last| last.contains(':')) {
         ""
@@ -75,7 +95,7 @@ pub async fn pull(engine: &DockerEngine, client: &Docker, image: &str) -> Result
         "latest"
     };
     let options = CreateImageOptionsBuilder::default().from_image(image).tag(tag).build();
-    let progress = client.create_image(Some(options), None, None);
+    let progress = client.create_image(Some(options), None, credentials(image).await);
     progress.try_for_each(|_| std::future::ready(Ok(()))).await.map_err(|error| match engine.error(error) {
         EngineError::NotFound(reason) | EngineError::Refused(reason) => {
             EngineError::Refused(format!("image {image} is not here and cannot be pulled: {reason}"))

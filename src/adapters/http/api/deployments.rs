@@ -65,6 +65,7 @@ async fn begin(context: &Context, by: &By, app: &str, asked: Deploy) -> Result<(
     // What was put into the repository just now counts.
     context.library.refresh().await?;
     let request = DeployRequest {
+        digest: None,
         version: asked.version,
         image: asked.image,
         strategy: asked.strategy,
@@ -105,7 +106,7 @@ macro_rules! plain {
         }
     )* };
 }
-plain!(promote => Steer::Promote, pause => Steer::Pause, resume => Steer::Resume, abort => Steer::Abort, swap => Steer::Swap);
+plain!(promote => Steer::Promote, pause => Steer::Pause, resume => Steer::Resume, abort => Steer::Abort, swap => Steer::Swap, unpin => Steer::Unpin);
 
 #[derive(Deserialize, Default, ToSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -122,6 +123,15 @@ pub async fn rollback(
 ) -> Result<Json<Value>, Problem> {
     let version = asked.and_then(|Json(asked)| asked.version);
     Ok(answer(&steer(&context, &by, &app, Steer::Rollback(version)).await?))
+}
+
+pub async fn pin(
+    State(context): State<Context>,
+    by: By,
+    Path(app): Path<String>,
+    Sent(asked): Sent<Rollback>,
+) -> Result<Json<Value>, Problem> {
+    Ok(answer(&steer(&context, &by, &app, Steer::Pin(asked.version)).await?))
 }
 
 /// `{"split": {"1.0.0": 75, "1.0.1": 25}}`, or the shares alone.

@@ -20,7 +20,7 @@ use serde_json::Value;
 
 use super::access::Waiver;
 use super::consul::{self, agent, catalog, kv, txn};
-use super::{Context, access, config, events, linger, logs, metrics, services};
+use super::{Context, access, config, events, linger, logs, metrics, services, webhooks};
 use crate::core::access::Right::{Admin, Change, Deploy, Open, Read};
 pub use by::By;
 pub use sent::Sent;
@@ -62,6 +62,11 @@ fn rows() -> Vec<Row> {
             .asks::<deployments::SplitRequest>(),
         put("/v1/apps/{app}/maintenance", Deploy, "Answers everything with a page, or not", deployments::maintenance)
             .asks::<deployments::Maintenance>(),
+        put("/v1/apps/{app}/pin", Deploy, "Holds an app at a version, or at its stable one", deployments::pin)
+            .asks::<deployments::Rollback>(),
+        delete("/v1/apps/{app}/pin", Deploy, "Lets a held app go", deployments::unpin),
+        post("/v1/apps/{app}/sync", Deploy, "Looks at the app's source now", webhooks::sync_now),
+        get("/v1/apps/{app}/webhooks", Admin, "The addresses and the secret of the app's webhooks", webhooks::show),
         get("/v1/apps/{app}/history", Read, "What was done, newest first; ?limit=N", deployments::history),
         get("/v1/apps/{app}/releases", Read, "The releases, newest first", deployments::releases),
         get("/v1/apps/{app}/diff", Read, "What differs between two releases: ?from=V&to=V", diff::show),
@@ -78,8 +83,20 @@ fn rows() -> Vec<Row> {
         delete("/v1/tokens/{id}", Admin, "Revokes a token and the sessions opened with it", tokens::revoke),
     ];
     rows.extend(registry(Waiver::OpenRegistry));
+    rows.extend(hooks());
     rows.extend(of_consul());
     rows
+}
+
+/// Webhooks need no token: each brings a proof of its own.
+fn hooks() -> Vec<Row> {
+    vec![
+        post("/webhooks/dockerhub/{app}/{secret}", Open, "Docker Hub pushed an image", webhooks::docker_hub),
+        post("/webhooks/registry/{app}/{secret}", Open, "A registry notifies of pushes", webhooks::registry),
+        post("/webhooks/github/{app}", Open, "GitHub, with X-Hub-Signature-256", webhooks::github),
+        post("/webhooks/gitea/{app}", Open, "Gitea, with X-Gitea-Signature", webhooks::gitea),
+        post("/webhooks/gitlab/{app}", Open, "GitLab, with X-Gitlab-Token", webhooks::gitlab),
+    ]
 }
 
 /// The small registry. Whoever may look without a token depends on where it is asked.
@@ -159,7 +176,8 @@ mod tests {
     #[test]
     fn whoever_may_look_changes_nothing_and_little_is_open() {
         let open: Vec<&str> = rows().iter().filter(|row| row.right == Right::Open).map(|row| row.path).collect();
-        assert_eq!(open, ["/", "/healthz", "/login", "/logout"]);
+        let (hooks, open): (Vec<&str>, Vec<&str>) = open.into_iter().partition(|path| path.starts_with("/webhooks/"));
+        assert_eq!((open, hooks.len()), (vec!["/", "/healthz", "/login", "/logout"], 5));
         for row in rows().iter().filter(|row| row.right == Right::Read) {
             assert_eq!(row.method, axum::http::Method::GET, "{}", row.path);
         }

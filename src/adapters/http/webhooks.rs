@@ -1,0 +1,329 @@
+//! Webhooks: somebody says that there is something new. Each brings its own proof; its body is only a hint.
+//!
+//! What is new, and which digest it has, is asked at the app's own source. No URL in a body is ever called.
+
+use std::time::Duration;
+
+use axum::body::Bytes;
+use axum::extract::{ConnectInfo, Path, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use tokio::time::timeout;
+
+use super::Context;
+use super::error::Problem;
+use super::keyring::digest;
+use crate::core::app::Source;
+use crate::core::hex::hex;
+use crate::core::names::AppName;
+use crate::core::source::{full_image, is_same_repository, parse_tag};
+use crate::ports::tokens::Answered;
+
+/// Senders give up after about ten seconds; the look goes on.
+const LOOK: Duration = Duration::from_secs(8);
+
+type Peer = Option<Extension<ConnectInfo<std::net::SocketAddr>>>;
+
+/// The addresses and the secret to set up at the other side.
+pub async fn show(State(context): State<Context>, Path(app): Path<String>) -> Result<Response, Problem> {
+    let app = AppName::parse(&app)?;
+    let Some(source) = source(&context, &app) else {
+        let detail = format!("apps/{app}.toml has no [source]: there is nothing that a webhook could tell of");
+        return Err(Problem::new(StatusCode::NOT_FOUND, "no-source", detail));
+    };
+    let secret = context.seal.webhook_secret(&app);
+    let signed = |name: &str| json!({ "path": format!("/webhooks/{name}/{app}"), "secret": secret });
+    let in_path = |name: &str| json!({ "path": format!("/webhooks/{name}/{app}/{secret}") });
+    let mut all = json!({});
+    if source.git.is_some() {
+        all["github"] = signed("github");
+        all["gitlab"] = signed("gitlab");
+        all["gitea"] = signed("gitea");
+    }
+    if source.image.is_some() {
+        all["dockerhub"] = in_path("dockerhub");
+        all["registry"] = in_path("registry");
+    }
+    Ok(([(header::CACHE_CONTROL, "no-store")], Json(all)).into_response())
+}
+
+/// Docker Hub signs nothing: the secret is in the path.
+pub async fn docker_hub(
+    State(context): State<Context>,
+    peer: Peer,
+    Path((app, secret)): Path<(String, String)>,
+    body: Bytes,
+) -> Result<Response, Problem> {
+    let (app, source) = by_path(&context, peer, &app, &secret)?;
+    let push: HubPush = read(&body)?;
+    parse_tag(&push.push_data.tag)?;
+    images_match(&app, &source, &[push.repository.repo_name.as_str()])?;
+    // It numbers nothing: the same body is the same delivery.
+    let delivery = hex(&Sha256::digest(&body));
+    look(&context, "dockerhub", &app, &delivery, &body).await
+}
+
+/// Notifications of a distribution registry, as its configuration's `notifications.endpoints` send them.
+pub async fn registry(
+    State(context): State<Context>,
+    peer: Peer,
+    Path((app, secret)): Path<(String, String)>,
+    body: Bytes,
+) -> Result<Response, Problem> {
+    let (app, source) = by_path(&context, peer, &app, &secret)?;
+    let told: Notification = read(&body)?;
+    let pushes: Vec<&Event> = told.events.iter().filter(|event| event.action == "push").collect();
+    if pushes.is_empty() {
+        return Ok(Json(json!({ "app": app, "deployment": null })).into_response());
+    }
+    pushes.iter().filter_map(|event| event.target.tag.as_deref()).try_for_each(|tag| parse_tag(tag).map(drop))?;
+    let repository = source.image.as_ref().map(|image| full_image(image.repository())).unwrap_or_default();
+    // The registry does not know under which name it is reached.
+    let path = repository.split_once('/').map_or("", |(_, path)| path);
+    if !pushes.iter().any(|event| event.target.repository == path) {
+        return Err(other_repository(&app, path));
+    }
+    let delivery = pushes.iter().map(|event| event.id.as_str()).collect::<Vec<_>>().join(" ");
+    look(&context, "registry", &app, &delivery, &body).await
+}
+
+/// GitHub signs the bytes with HMAC-SHA-256.
+pub async fn github(
+    State(context): State<Context>,
+    peer: Peer,
+    Path(app): Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, Problem> {
+    let signature = text(&headers, "x-hub-signature-256").and_then(|value| value.strip_prefix("sha256="));
+    signed(&context, peer, "github", &app, signature, text(&headers, "x-github-delivery"), &body).await
+}
+
+/// Gitea and Forgejo do so too, under another name.
+pub async fn gitea(
+    State(context): State<Context>,
+    peer: Peer,
+    Path(app): Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, Problem> {
+    let (signature, delivery) = (text(&headers, "x-gitea-signature"), text(&headers, "x-gitea-delivery"));
+    signed(&context, peer, "gitea", &app, signature, delivery, &body).await
+}
+
+/// GitLab sends the secret itself.
+pub async fn gitlab(
+    State(context): State<Context>,
+    peer: Peer,
+    Path(app): Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, Problem> {
+    let Some((name, source)) = known(&context, &app) else { return Err(refused(&context, peer)) };
+    let given = text(&headers, "x-gitlab-token").unwrap_or_default();
+    if digest(given) != digest(&context.seal.webhook_secret(&name)) {
+        return Err(refused(&context, peer));
+    }
+    let delivery = text(&headers, "x-gitlab-event-uuid");
+    from_git(&context, "gitlab", &name, &source, delivery, &body).await
+}
+
+async fn signed(
+    context: &Context,
+    peer: Peer,
+    provider: &'static str,
+    app: &str,
+    signature: Option<&str>,
+    delivery: Option<&str>,
+    body: &Bytes,
+) -> Result<Response, Problem> {
+    let Some((name, source)) = known(context, app) else { return Err(refused(context, peer)) };
+    if !signature.is_some_and(|signature| context.seal.has_signed(&name, body, signature)) {
+        return Err(refused(context, peer));
+    }
+    from_git(context, provider, &name, &source, delivery, body).await
+}
+
+async fn from_git(
+    context: &Context,
+    provider: &'static str,
+    app: &AppName,
+    source: &Source,
+    delivery: Option<&str>,
+    body: &Bytes,
+) -> Result<Response, Problem> {
+    let push: GitPush = read(body)?;
+    let urls = push.repository.iter().chain(&push.project).flat_map(Repository::urls);
+    let own = source.git.as_ref().map_or("", |url| url.as_str());
+    if !urls.into_iter().any(|url| is_same_repository(url, own)) {
+        return Err(other_repository(app, own));
+    }
+    let delivery = delivery.map_or_else(|| hex(&Sha256::digest(body)), str::to_owned);
+    look(context, provider, app, &delivery, body).await
+}
+
+/// Has the source looked at. A delivery that was seen before is answered as it was then.
+async fn look(
+    context: &Context,
+    provider: &str,
+    app: &AppName,
+    delivery: &str,
+    body: &Bytes,
+) -> Result<Response, Problem> {
+    let key = digest(&format!("webhook {provider} {app} {delivery}"));
+    let request = hex(&Sha256::digest(body));
+    if let Some(before) = context.tokens.answered(&key)? {
+        if before.request != request {
+            let detail = "this delivery was sent before with another body";
+            return Err(Problem::new(StatusCode::CONFLICT, "delivery-reused", detail));
+        }
+        return Ok(([(header::CONTENT_TYPE, "application/json")], before.body).into_response());
+    }
+    let found = timeout(LOOK, sync(context, app)).await;
+    let (status, deployment) = match found {
+        Ok(deployment) => (StatusCode::OK, deployment),
+        Err(_) => (StatusCode::ACCEPTED, None),
+    };
+    tracing::info!(target: "audit", by = provider, what = "webhook", %app, ?deployment, "called");
+    let answer = json!({ "app": app, "deployment": deployment });
+    let answered = Answered { request, status: 200, body: answer.to_string() };
+    context.tokens.answer(&key, &answered)?;
+    Ok((status, Json(answer)).into_response())
+}
+
+/// Looks at an app's source now. Returns the deployment that came of it, or that was under way for the same version.
+async fn sync(context: &Context, app: &AppName) -> Option<String> {
+    let asked_at = Timestamp::now();
+    context.nudges.look(app).await;
+    let is_known = |view: &crate::ports::snapshot::View| {
+        let status = view.status.apps.iter().find(|status| status.name == *app);
+        status.is_none_or(|status| status.source.as_ref().is_some_and(|s| s.looked_at >= Some(asked_at)))
+    };
+    let view = context.snapshot.until(is_known).await;
+    let status = view.status.apps.iter().find(|status| status.name == *app)?;
+    let wanted = status.source.as_ref()?.wanted.as_ref()?;
+    let deployment = status.deployment.as_ref().filter(|deployment| deployment.release.base() == *wanted)?;
+    Some(deployment.id.to_string())
+}
+
+/// `POST /v1/apps/APP/sync`: the same for who has a token.
+pub async fn sync_now(State(context): State<Context>, Path(app): Path<String>) -> Result<Json<Value>, Problem> {
+    let app = AppName::parse(&app)?;
+    if source(&context, &app).is_none() {
+        let detail = format!("apps/{app}.toml has no source.image and no source.git to look at");
+        return Err(Problem::new(StatusCode::NOT_FOUND, "no-source", detail));
+    }
+    let deployment = sync(&context, &app).await;
+    Ok(Json(json!({ "done": format!("the source of {app} was looked at"), "deployment": deployment })))
+}
+
+#[derive(Deserialize)]
+struct HubPush {
+    push_data: HubTag,
+    repository: HubRepository,
+}
+
+#[derive(Deserialize)]
+struct HubTag {
+    tag: String,
+}
+
+#[derive(Deserialize)]
+struct HubRepository {
+    repo_name: String,
+}
+
+#[derive(Deserialize)]
+struct Notification {
+    events: Vec<Event>,
+}
+
+#[derive(Deserialize)]
+struct Event {
+    id: String,
+    action: String,
+    target: Target,
+}
+
+#[derive(Deserialize)]
+struct Target {
+    #[serde(default)]
+    repository: String,
+    tag: Option<String>,
+}
+
+/// GitHub and Gitea say `repository`, GitLab `project`.
+#[derive(Deserialize)]
+struct GitPush {
+    repository: Option<Repository>,
+    project: Option<Repository>,
+}
+
+#[derive(Deserialize)]
+struct Repository {
+    clone_url: Option<String>,
+    ssh_url: Option<String>,
+    html_url: Option<String>,
+    git_http_url: Option<String>,
+    git_ssh_url: Option<String>,
+}
+
+impl Repository {
+    fn urls(&self) -> impl Iterator<Item = &str> {
+        let all = [&self.clone_url, &self.ssh_url, &self.html_url, &self.git_http_url, &self.git_ssh_url];
+        all.into_iter().filter_map(Option::as_deref)
+    }
+}
+
+fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+    serde_json::from_slice(body).map_err(|error| Problem::bad(format!("the body: {error}")))
+}
+
+fn text<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
+}
+
+fn source(context: &Context, app: &AppName) -> Option<Source> {
+    let view = context.snapshot.view();
+    view.index.as_ref()?.apps.get(app)?.source.clone().filter(Source::is_remote)
+}
+
+fn known(context: &Context, app: &str) -> Option<(AppName, Source)> {
+    let app = AppName::parse(app).ok()?;
+    source(context, &app).map(|source| (app, source))
+}
+
+fn by_path(context: &Context, peer: Peer, app: &str, secret: &str) -> Result<(AppName, Source), Problem> {
+    let found = known(context, app).filter(|(app, _)| digest(secret) == digest(&context.seal.webhook_secret(app)));
+    found.ok_or_else(|| refused(context, peer))
+}
+
+/// The same for a wrong app, a wrong secret and a wrong signature: what there is, only its owner learns.
+fn refused(context: &Context, peer: Peer) -> Problem {
+    if let Some(Extension(ConnectInfo(address))) = peer
+        && let Err(too_many) = context.keyring.wrong(address.ip())
+    {
+        return too_many;
+    }
+    let detail = "no such webhook, or its proof is wrong: the secret in the path, X-Hub-Signature-256 (sha1 alone is not taken), X-Gitea-Signature, or X-Gitlab-Token; `GET /v1/apps/APP/webhooks` tells both";
+    Problem::new(StatusCode::FORBIDDEN, "bad-webhook", detail)
+}
+
+fn images_match(app: &AppName, source: &Source, told: &[&str]) -> Result<(), Problem> {
+    let own = source.image.as_ref().map(|image| full_image(image.repository())).unwrap_or_default();
+    match told.iter().any(|told| full_image(told) == own) {
+        true => Ok(()),
+        false => Err(other_repository(app, &own)),
+    }
+}
+
+fn other_repository(app: &AppName, own: &str) -> Problem {
+    let detail = format!("it tells of another repository than the source of {app}, {own:?}");
+    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "other-repository", detail)
+}

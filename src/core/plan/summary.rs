@@ -1,0 +1,71 @@
+//! An app in a sentence: what it is to have, what it has, and what it waits for.
+
+use std::collections::BTreeMap;
+
+use super::status::{Count, SourceStatus};
+use crate::core::app::{App, Source};
+use crate::core::world::{Intent, Member, World};
+
+/// The instances that each release is to have once what is under way is done.
+pub(super) fn desired(intent: Option<&Intent>, wanted: usize) -> Vec<Count> {
+    let version = intent.and_then(|intent| intent.candidate().or(intent.stable.as_ref()));
+    version.map(|version| Count { version: version.clone(), instances: wanted }).into_iter().collect()
+}
+
+/// The instances of each release that are ready, oldest first.
+pub(super) fn last(members: &[&Member<'_>]) -> Vec<Count> {
+    let mut counts = BTreeMap::new();
+    for member in members.iter().filter(|member| member.is_ready()) {
+        *counts.entry(member.version.clone()).or_insert(0) += 1;
+    }
+    counts.into_iter().map(|(version, instances)| Count { version, instances }).collect()
+}
+
+pub(super) fn summary(intent: Option<&Intent>, wanted: usize, last: &[Count]) -> String {
+    let of = |counts: &[Count]| {
+        let each = counts.iter().map(|count| format!("{} ({})", count.version, count.instances));
+        each.collect::<Vec<_>>().join(", ")
+    };
+    if let Some(deployment) = intent.and_then(Intent::underway) {
+        let to = format!("{} ({wanted})", deployment.release);
+        return match deployment.from.as_ref().map(|from| last.iter().find(|count| count.version == *from)) {
+            Some(Some(from)) => format!("Transitioning from {} to {to}", of(std::slice::from_ref(from))),
+            Some(None) | None => format!("Transitioning to {to}"),
+        };
+    }
+    let stable = intent.and_then(|intent| intent.stable.as_ref());
+    match (last, stable) {
+        ([], Some(stable)) if wanted > 0 => format!("Starting {stable} ({wanted})"),
+        ([], Some(_)) => "Stopped".into(),
+        ([], None) => "Nothing to run yet".into(),
+        (counts, _) => format!("Running {}", of(counts)),
+    }
+}
+
+/// What an app's source tells; `None` for an app that names none.
+pub(super) fn source(world: &World, app: &App) -> Option<SourceStatus> {
+    app.source.as_ref().filter(|source| Source::is_remote(source))?;
+    let look = world.found.get(&app.name);
+    let images = look.and_then(|look| look.images.as_ref()?.as_ref().ok());
+    let git = look.and_then(|look| look.git.as_ref()?.as_ref().ok());
+    let errors = look.into_iter().flat_map(|look| {
+        [look.images.as_ref().and_then(|r| r.as_ref().err()), look.git.as_ref().and_then(|r| r.as_ref().err())]
+    });
+    let wanted = world.wanted_version(app);
+    let waiting = wanted.as_ref().and_then(|w| Some(format!("waiting for {} {}", w.waits_for?, w.version)));
+    let untagged = git.and_then(|git| git.untagged).filter(|commits| *commits > 0);
+    let untagged = untagged.map(|commits| match commits {
+        1 => "1 commit on main not tagged".to_owned(),
+        many => format!("{many} commits on main not tagged"),
+    });
+    let deploying = world.intents.get(&app.name).and_then(Intent::underway).map(|_| "deploy in process".to_owned());
+    Some(SourceStatus {
+        looked_at: look.map(|look| look.at),
+        wanted: wanted.map(|wanted| wanted.version),
+        notes: [deploying, waiting, untagged].into_iter().flatten().collect(),
+        newest_image: images.and_then(|images| images.keys().rfind(|v| v.is_release()).cloned()),
+        newest_tag: git.and_then(|git| git.tags.iter().filter(|v| v.is_release()).max().cloned()),
+        main: git.and_then(|git| git.head.clone()),
+        errors: errors.flatten().cloned().collect(),
+    })
+}

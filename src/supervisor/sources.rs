@@ -1,0 +1,153 @@
+//! Looking at the sources of apps: in turn, with jitter and back-off, and at once when asked.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use jiff::Timestamp;
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::{Mutex, oneshot};
+use tokio::time::{Instant, sleep_until};
+
+use crate::core::app::{App, Source};
+use crate::core::names::{AppName, Version};
+use crate::core::source::{Images, Look};
+use crate::core::world::Fact;
+use crate::ports::inbox::Inbox;
+use crate::ports::snapshot::{Snapshot, View};
+use crate::ports::sources::{Nudge, SourceError, Sources};
+
+/// A place that fails is asked again soon, then ever more rarely, at least once in an hour.
+const FAILED: Duration = Duration::from_secs(5);
+const LONGEST: Duration = Duration::from_secs(3600);
+
+/// When an app is looked at next, and what has been asked for meanwhile.
+struct Turn {
+    source: Source,
+    at: Instant,
+    failures: u32,
+    waiting: Vec<oneshot::Sender<()>>,
+    is_looking: bool,
+    /// Asked for again while it was looked at: what was found may be older than the asking.
+    again: Vec<oneshot::Sender<()>>,
+}
+
+/// Looks for ever.
+pub async fn follow(
+    sources: Arc<dyn Sources>,
+    nudges: Arc<Mutex<UnboundedReceiver<Nudge>>>,
+    snapshot: Snapshot,
+    inbox: Inbox,
+) -> String {
+    let mut nudges = nudges.lock().await;
+    let mut turns: BTreeMap<AppName, Turn> = BTreeMap::new();
+    let mut looks = FuturesUnordered::new();
+    let mut views = snapshot.changes();
+    loop {
+        take_over(&mut turns, &snapshot.view());
+        let now = Instant::now();
+        for (app, turn) in turns.iter_mut().filter(|(_, turn)| !turn.is_looking && turn.at <= now) {
+            turn.is_looking = true;
+            looks.push(look(sources.clone(), app.clone(), turn.source.clone()));
+        }
+        let next = turns.values().filter(|turn| !turn.is_looking).map(|turn| turn.at).min();
+        tokio::select! {
+            changed = views.changed() => if changed.is_err() {
+                return "the loop is gone".into();
+            },
+            nudge = nudges.recv() => match nudge {
+                None => return "nobody can ask any more".into(),
+                Some((app, done)) => if let Some(turn) = turns.get_mut(&app) {
+                    turn.at = now;
+                    if turn.is_looking { turn.again.push(done) } else { turn.waiting.push(done) }
+                },
+            },
+            Some((app, look, wait)) = looks.next(), if !looks.is_empty() => {
+                inbox.tell(Fact::Sourced { app: app.clone(), look });
+                if let Some(turn) = turns.get_mut(&app) {
+                    turn.looked(wait);
+                }
+            }
+            () = sleep_until(next.unwrap_or(now + LONGEST)) => {}
+        }
+    }
+}
+
+/// Follows the declarations: a new or changed source is looked at now.
+fn take_over(turns: &mut BTreeMap<AppName, Turn>, view: &View) {
+    let Some(index) = &view.index else { return };
+    let source = |app: &Arc<App>| app.source.clone().filter(Source::is_remote);
+    turns.retain(|app, turn| index.apps.get(app).and_then(source).as_ref() == Some(&turn.source));
+    for (name, app) in index.apps.iter().filter(|(name, _)| !turns.contains_key(*name)).collect::<Vec<_>>() {
+        if let Some(source) = source(app) {
+            let (waiting, again) = (Vec::new(), Vec::new());
+            let turn = Turn { source, at: Instant::now(), failures: 0, waiting, is_looking: false, again };
+            turns.insert(name.clone(), turn);
+        }
+    }
+}
+
+impl Turn {
+    fn looked(&mut self, failed: Option<Option<Duration>>) {
+        self.is_looking = false;
+        // They may have gone, which is no error.
+        self.waiting.drain(..).for_each(|done| _ = done.send(()));
+        self.failures = if failed.is_some() { self.failures.saturating_add(1) } else { 0 };
+        let pause = match failed {
+            None => self.source.poll.get(),
+            Some(wait) => {
+                FAILED.saturating_mul(2u32.saturating_pow(self.failures)).min(LONGEST).max(wait.unwrap_or_default())
+            }
+        };
+        self.at = match self.again.is_empty() {
+            true => Instant::now() + jittered(pause),
+            false => Instant::now(),
+        };
+        self.waiting.append(&mut self.again);
+    }
+}
+
+/// Up to a tenth shorter or longer, so that many platforms do not ask at the same moment. The clock's low digits are
+/// random enough for that.
+fn jittered(pause: Duration) -> Duration {
+    let nanos = u32::try_from(Timestamp::now().subsec_nanosecond()).unwrap_or_default() % 1000;
+    pause.mul_f64(0.9 + f64::from(nanos) / 5000.0)
+}
+
+/// What there is, and if a place failed, how long it wants to be left alone.
+async fn look(sources: Arc<dyn Sources>, app: AppName, source: Source) -> (AppName, Look, Option<Option<Duration>>) {
+    let images = async {
+        let image = source.image.as_ref()?;
+        Some(images(&*sources, &source, sources.tags(image).await).await)
+    };
+    let git = async {
+        let url = source.git.as_ref()?;
+        Some(sources.git(&app, url).await)
+    };
+    let (images, git) = tokio::join!(images, git);
+    let errors = [images.as_ref().and_then(|r| r.as_ref().err()), git.as_ref().and_then(|r| r.as_ref().err())];
+    let failed = errors.into_iter().flatten().map(|error| error.wait).max();
+    let said = |error: SourceError| error.reason;
+    let found =
+        Look { at: Timestamp::now(), images: images.map(|r| r.map_err(said)), git: git.map(|r| r.map_err(said)) };
+    (app, found, failed)
+}
+
+/// The tags, with the digests of those that may be deployed: the newest release and the pinned one.
+async fn images(
+    sources: &dyn Sources,
+    source: &Source,
+    tags: Result<Vec<Version>, SourceError>,
+) -> Result<Images, SourceError> {
+    let mut images: Images = tags?.into_iter().map(|version| (version, None)).collect();
+    let newest = images.keys().rfind(|version| version.is_release()).cloned();
+    for version in newest.into_iter().chain(source.pin.clone()) {
+        if let (Some(image), true) = (source.image_of(&version), images.contains_key(&version)) {
+            let digest = sources.digest(&image).await?;
+            images.insert(version, Some(digest));
+        }
+    }
+    Ok(images)
+}

@@ -1,0 +1,355 @@
+//! Versions that come from elsewhere: tags of images in a real registry, tags and commits of git repositories, and
+//! the webhooks that tell of them.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Instant;
+
+use ring::hmac;
+use serde_json::{Value, json};
+
+use crate::harness::{Answer, DEADLINE, Platform, app_of, docker, docker_or_skip, request_with};
+
+/// Debian's own registry, on a port of the test's.
+struct Registry {
+    port: u16,
+    _server: Server,
+    folder: PathBuf,
+}
+
+impl Registry {
+    /// Starts it, and with `user:password` for nobody else.
+    async fn start(platform: &Platform, login: Option<&str>) -> Self {
+        let (port, folder) = (platform.slot_port(5), platform.path("registry"));
+        std::fs::create_dir_all(&folder).unwrap();
+        let auth = login.map_or(String::new(), |login| {
+            let file = folder.join("users");
+            std::fs::write(&file, format!("{login}\n")).unwrap();
+            format!("auth:\n  htpasswd:\n    realm: test\n    path: {}\n", file.display())
+        });
+        let config = format!(
+            "version: 0.1\nlog:\n  level: error\nstorage:\n  filesystem:\n    rootdirectory: {}\nhttp:\n  addr: 127.0.0.1:{port}\n{auth}",
+            folder.join("data").display()
+        );
+        std::fs::write(folder.join("config.yml"), config).unwrap();
+        let mut command = Command::new("docker-registry");
+        let child = command.arg("serve").arg(folder.join("config.yml")).stdout(Stdio::null()).stderr(Stdio::null());
+        let child = child.spawn().expect("docker-registry; scripts/test installs it");
+        until_open(port).await;
+        Self { port, _server: Server(child), folder }
+    }
+
+    fn image(&self) -> String {
+        format!("127.0.0.1:{}/org/shop", self.port)
+    }
+
+    /// Pushes an image whose only page is its own version.
+    fn push(&self, version: &str) {
+        self.push_as(&self.folder, version);
+    }
+
+    /// The same as who logged in with this configuration of Docker's.
+    fn push_as(&self, login: &Path, version: &str) {
+        let root = self.folder.join("root");
+        std::fs::create_dir_all(root.join("www")).unwrap();
+        std::fs::create_dir_all(root.join("bin")).unwrap();
+        std::fs::copy("/bin/busybox", root.join("bin/busybox")).expect("busybox-static; scripts/test installs it");
+        std::fs::write(root.join("www/index.html"), version).unwrap();
+        let layer = self.folder.join("layer.tar");
+        assert!(Command::new("tar").arg("-C").arg(&root).arg("-cf").arg(&layer).arg(".").status().unwrap().success());
+        let tagged = format!("{}:{version}", self.image());
+        let entry = r#"ENTRYPOINT ["/bin/busybox","httpd","-f","-p","8080","-h","/www"]"#;
+        docker(&["import", "-c", entry, "-c", "EXPOSE 8080", &layer.display().to_string(), &tagged]);
+        docker(&["--config", &login.display().to_string(), "push", "-q", &tagged]);
+        docker(&["rmi", &tagged]);
+    }
+}
+
+/// A process that ends with the test.
+struct Server(Child);
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+async fn until_open(port: u16) {
+    let end = Instant::now() + DEADLINE;
+    while tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_err() {
+        assert!(Instant::now() < end, "nobody listens on {port}");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+}
+
+/// A git repository with commits and tags.
+struct Origin(PathBuf);
+
+impl Origin {
+    fn new(platform: &Platform) -> Self {
+        let origin = Self(platform.path("origin.git"));
+        origin.git(&["init", "-q", "--bare", "-b", "trunk"]);
+        origin
+    }
+
+    fn git(&self, arguments: &[&str]) -> String {
+        let mut command = Command::new("git");
+        command.env("GIT_DIR", &self.0);
+        for who in ["AUTHOR", "COMMITTER"] {
+            command.env(format!("GIT_{who}_NAME"), "test").env(format!("GIT_{who}_EMAIL"), "test@localhost");
+        }
+        let output = command.args(arguments).output().expect("git");
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    }
+
+    fn commit(&self, message: &str) {
+        let tree = self.git(&["write-tree"]);
+        let parent = self.git(&["for-each-ref", "--format=%(objectname)", "refs/heads/trunk"]);
+        let parents = if parent.is_empty() { vec![] } else { vec!["-p", parent.as_str()] };
+        let commit = self.git(&[&["commit-tree", tree.as_str(), "-m", message], parents.as_slice()].concat());
+        self.git(&["update-ref", "refs/heads/trunk", &commit]);
+    }
+
+    fn tag(&self, version: &str) {
+        self.git(&["tag", version, "trunk"]);
+    }
+}
+
+async fn call(platform: &Platform, method: &str, path: &str, body: &str) -> Answer {
+    let token = format!("Authorization: Bearer {}\r\nContent-Type: application/json\r\n", platform.token().unwrap());
+    request_with(platform.api_address(), method, "localhost", path, &token, body.as_bytes()).await.unwrap()
+}
+
+async fn hook(platform: &Platform, path: &str, headers: &str, body: &str) -> Answer {
+    request_with(platform.api_address(), "POST", "localhost", path, headers, body.as_bytes()).await.unwrap()
+}
+
+/// Declares the app `shop` with this source.
+fn declare(platform: &Platform, source: &str) {
+    let text = format!(
+        "[source]\nauto = \"newest\"\npoll = \"1h\"\n{source}\n[deploy]\ngrace = \"100ms\"\nmonitor = \"0s\"\n"
+    );
+    platform.put("apps/shop.toml", text);
+}
+
+async fn until_stable(platform: &Platform, version: &str) -> Value {
+    let is_there = |s: &Value| {
+        app_of(s, "shop").is_some_and(|a| a["stable"] == version && a["ready"] == 1 && a["candidate"].is_null())
+    };
+    platform.until(&format!("shop is {version}"), is_there).await
+}
+
+async fn shop(platform: &Platform) -> Value {
+    app_of(&platform.status().await.unwrap(), "shop").unwrap().clone()
+}
+
+#[tokio::test]
+async fn tags_that_arrive_are_deployed_and_a_pin_outlives_the_next_look() {
+    if !docker_or_skip() {
+        return;
+    }
+    let mut platform = Platform::new();
+    let registry = Registry::start(&platform, None).await;
+    declare(&platform, &format!("image = \"{}\"", registry.image()));
+    platform.up();
+    platform
+        .until("the empty registry was looked at", |s| {
+            app_of(s, "shop")
+                .is_some_and(|a| a["source"]["looked_at"].is_string() && a["source"]["errors"] == json!([]))
+        })
+        .await;
+    registry.push("0.0.4");
+    call(&platform, "POST", "/v1/apps/shop/sync", "").await;
+    until_stable(&platform, "0.0.4").await;
+    assert_eq!(platform.until_status("shop.localhost", "/", 200).await.body, "0.0.4");
+    let found = shop(&platform).await;
+    assert_eq!(found["summary"], "Running 0.0.4 (1)");
+    assert_eq!((&found["desired"], &found["last"]), (&found["last"], &json!([{ "version": "0.0.4", "instances": 1 }])));
+    // Three more at once are one deployment, of the newest release.
+    for version in ["0.0.5", "0.0.10", "0.0.6", "0.1.0-rc1", "nightly"] {
+        registry.push(version);
+    }
+    let looked = call(&platform, "POST", "/v1/apps/shop/sync", "").await.json();
+    assert_eq!(looked["deployment"], "shop-1", "{looked}");
+    until_stable(&platform, "0.0.10").await;
+    assert_eq!(platform.get("shop.localhost", "/").await.body, "0.0.10");
+    platform.ok(&["rollback", "shop", "--wait"]);
+    until_stable(&platform, "0.0.4").await;
+    registry.push("0.0.11");
+    call(&platform, "POST", "/v1/apps/shop/sync", "").await;
+    let held = shop(&platform).await;
+    assert_eq!((&held["pin"], &held["stable"], &held["candidate"]), (&json!("0.0.4"), &json!("0.0.4"), &Value::Null));
+    assert_eq!(held["source"]["newest_image"], "0.0.11");
+    platform.ok(&["pin", "shop", "0.0.5"]);
+    until_stable(&platform, "0.0.5").await;
+    assert!(platform.ok(&["status", "shop"]).contains("held at 0.0.5"));
+    platform.ok(&["unpin", "shop"]);
+    until_stable(&platform, "0.0.11").await;
+    assert_eq!(platform.run(&["unpin", "shop"]).0, 5);
+}
+
+#[tokio::test]
+async fn a_git_tag_waits_for_its_image_and_commits_wait_for_a_tag() {
+    if !docker_or_skip() {
+        return;
+    }
+    let mut platform = Platform::new();
+    let registry = Registry::start(&platform, None).await;
+    let origin = Origin::new(&platform);
+    origin.commit("one");
+    origin.tag("0.0.4");
+    registry.push("0.0.4");
+    // Over http, as a server without git's own protocol offers it.
+    origin.git(&["update-server-info"]);
+    let port = platform.slot_port(6).to_string();
+    let mut web = Command::new("python3");
+    web.args(["-m", "http.server", &port, "--bind", "127.0.0.1", "--directory"]).arg(platform.folder.path());
+    let web = Server(web.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
+    until_open(platform.slot_port(6)).await;
+    let git = format!("http://127.0.0.1:{port}/origin.git");
+    declare(&platform, &format!("image = \"{}\"\ngit = \"{git}\"", registry.image()));
+    platform.up();
+    until_stable(&platform, "0.0.4").await;
+    origin.commit("two");
+    origin.tag("0.0.5");
+    origin.commit("three");
+    origin.commit("four");
+    origin.git(&["update-server-info"]);
+    call(&platform, "POST", "/v1/apps/shop/sync", "").await;
+    let waiting = shop(&platform).await;
+    assert_eq!(waiting["source"]["notes"], json!(["waiting for image 0.0.5", "2 commits on main not tagged"]));
+    assert_eq!((&waiting["stable"], &waiting["deployment"]), (&json!("0.0.4"), &Value::Null));
+    registry.push("0.0.5");
+    call(&platform, "POST", "/v1/apps/shop/sync", "").await;
+    until_stable(&platform, "0.0.5").await;
+    drop(web);
+    call(&platform, "POST", "/v1/apps/shop/sync", "").await;
+    let status = platform.until_problem("app shop", "git:").await;
+    assert_eq!(app_of(&status, "shop").unwrap()["stable"], "0.0.5", "what runs stays");
+}
+
+#[tokio::test]
+async fn a_private_registry_is_asked_as_docker_login_left_it() {
+    if !docker_or_skip() {
+        return;
+    }
+    let mut platform = Platform::new();
+    // The password is `hunter2`, as bcrypt keeps it.
+    let users = "ci:$2y$04$zM6Tn5jK5jhtEuJzjTcQ0.sv9KT34cdQ32O7A6OsMmGSvgB7IIO2y";
+    let registry = Registry::start(&platform, Some(users)).await;
+    let login = platform.path("docker");
+    std::fs::create_dir(&login).unwrap();
+    platform.environment("DOCKER_CONFIG", &login.display().to_string());
+    declare(&platform, &format!("image = \"{}\"\npin = \"1.0.0\"", registry.image()));
+    platform.up();
+    platform.until_problem("app shop", "docker login").await;
+    // As `docker login` writes it: base64 of `ci:hunter2`.
+    let auths = json!({ "auths": { format!("127.0.0.1:{}", registry.port): { "auth": "Y2k6aHVudGVyMg==" } } });
+    std::fs::write(login.join("config.json"), auths.to_string()).unwrap();
+    registry.push_as(&login, "1.0.0");
+    call(&platform, "POST", "/v1/apps/shop/sync", "").await;
+    until_stable(&platform, "1.0.0").await;
+    assert!(!platform.log().contains("hunter2"));
+}
+
+#[tokio::test]
+async fn webhooks_prove_themselves_and_a_copy_does_nothing_again() {
+    if !docker_or_skip() {
+        return;
+    }
+    let mut platform = Platform::new();
+    let registry = Registry::start(&platform, None).await;
+    let origin = Origin::new(&platform);
+    origin.commit("one");
+    origin.tag("1.0.0");
+    registry.push("1.0.0");
+    declare(&platform, &format!("image = \"{}\"\ngit = \"{}\"", registry.image(), origin.0.display()));
+    platform.up();
+    until_stable(&platform, "1.0.0").await;
+    let hooks = call(&platform, "GET", "/v1/apps/shop/webhooks", "").await.json();
+    let secret = hooks["github"]["secret"].as_str().unwrap();
+    let sign = |secret: &str, body: &str| {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
+        hmac::sign(&key, body.as_bytes()).as_ref().iter().map(|b| format!("{b:02x}")).collect::<String>()
+    };
+    let push = |url: &str| json!({ "repository": { "clone_url": url } }).to_string();
+    let own = push(&origin.0.display().to_string());
+    let github = |signature: &str, delivery: &str| {
+        format!("X-Hub-Signature-256: sha256={signature}\r\nX-GitHub-Delivery: {delivery}\r\n")
+    };
+    origin.tag("1.0.1");
+    registry.push("1.0.1");
+    let (good, other) = (sign(secret, &own), push("https://evil.example/org/shop"));
+    let nested = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
+    let twice = r#"{"repository":{"clone_url":"a"},"repository":{"clone_url":"b"}}"#;
+    let sha1 = "X-Hub-Signature: sha1=0000\r\nX-GitHub-Delivery: 1\r\n".to_owned();
+    for (what, headers, body, status, code) in [
+        ("unsigned", String::new(), own.as_str(), 403, "bad-webhook"),
+        ("sha1 only", sha1, own.as_str(), 403, "bad-webhook"),
+        ("forged", github(&sign("guess", &own), "1"), own.as_str(), 403, "bad-webhook"),
+        ("cut", github(&good[..10], "1"), own.as_str(), 403, "bad-webhook"),
+        ("of another body", github(&good, "1"), &other, 403, "bad-webhook"),
+        ("another repository", github(&sign(secret, &other), "2"), &other, 422, "other-repository"),
+        ("deep", github(&sign(secret, &nested), "3"), &nested, 400, "bad-request"),
+        ("doubled key", github(&sign(secret, twice), "4"), twice, 400, "bad-request"),
+        ("compressed", github(&sign(secret, "\u{1f}\u{8b}x"), "5"), "\u{1f}\u{8b}x", 400, "bad-request"),
+    ] {
+        let answer = hook(&platform, "/webhooks/github/shop", &headers, body).await;
+        assert_eq!((answer.status, &answer.json()["code"]), (status, &json!(code)), "{what}: {answer:?}");
+        assert!(!answer.body.contains(secret), "{what}");
+    }
+    assert_eq!(shop(&platform).await["stable"], "1.0.0", "none of them has done anything");
+    // Ten copies of one delivery are one deployment; the same id with another body is a mistake.
+    let copies = (0..10).map(|_| {
+        let (headers, own, platform) = (github(&good, "delivery-1"), own.clone(), &platform);
+        async move { hook(platform, "/webhooks/github/shop", &headers, &own).await }
+    });
+    for answer in futures_util::future::join_all(copies).await {
+        assert_eq!((answer.status, &answer.json()["deployment"]), (200, &json!("shop-1")), "{answer:?}");
+    }
+    until_stable(&platform, "1.0.1").await;
+    let changed = own.replace('{', "{ ");
+    let reused =
+        hook(&platform, "/webhooks/github/shop", &github(&sign(secret, &changed), "delivery-1"), &changed).await;
+    assert_eq!((reused.status, &reused.json()["code"]), (409, &json!("delivery-reused")));
+    assert_eq!(shop(&platform).await["deployment"]["id"], "shop-1");
+    // The others: GitLab's token, Gitea's signature, Docker Hub's and a registry's secret path.
+    origin.tag("1.0.2");
+    registry.push("1.0.2");
+    let project = json!({ "project": { "git_http_url": origin.0.display().to_string() } }).to_string();
+    assert_eq!(hook(&platform, "/webhooks/gitlab/shop", "X-Gitlab-Token: guess\r\n", &project).await.status, 403);
+    let told = hook(&platform, "/webhooks/gitlab/shop", &format!("X-Gitlab-Token: {secret}\r\n"), &project).await;
+    assert_eq!((told.status, &told.json()["deployment"]), (200, &json!("shop-2")), "{told:?}");
+    let gitea = format!("X-Gitea-Signature: {good}\r\nX-Gitea-Delivery: g-1\r\n");
+    assert_eq!(hook(&platform, "/webhooks/gitea/shop", &gitea, &own).await.status, 200);
+    let hub = |repository: &str, tag: &str| {
+        json!({ "push_data": { "tag": tag }, "repository": { "repo_name": repository },
+            "callback_url": format!("http://127.0.0.1:{}/", platform.slot_port(7)) })
+        .to_string()
+    };
+    let listener = tokio::net::TcpListener::bind(("127.0.0.1", platform.slot_port(7))).await.unwrap();
+    let path = hooks["dockerhub"]["path"].as_str().unwrap().to_owned();
+    let image = registry.image();
+    for (path, body, status) in [
+        (path.as_str(), hub(&image, "1.0.2"), 200),
+        (path.as_str(), hub(&image, "../../x"), 400),
+        (path.as_str(), hub(&image, "-v"), 400),
+        (path.as_str(), hub("org/other", "1.0.2"), 422),
+        ("/webhooks/dockerhub/shop/guess", hub(&image, "1.0.2"), 403),
+        ("/webhooks/dockerhub/nobody/guess", hub(&image, "1.0.2"), 403),
+    ] {
+        let answer = hook(&platform, path, "", &body).await;
+        assert_eq!(answer.status, status, "{path} {body}: {answer:?}");
+    }
+    let called = tokio::time::timeout(std::time::Duration::from_millis(300), listener.accept()).await;
+    assert!(called.is_err(), "callback_url is never called");
+    let event = |repository: &str| {
+        json!({ "events": [{ "id": "e1", "action": "push", "target": { "repository": repository, "tag": "1.0.2" } }] })
+            .to_string()
+    };
+    let path = hooks["registry"]["path"].as_str().unwrap();
+    assert_eq!(hook(&platform, path, "", &event("org/shop")).await.status, 200);
+    assert_eq!(hook(&platform, path, "", &event("org/other")).await.status, 422);
+}
