@@ -1,9 +1,12 @@
 //! The API as the command line uses it: where it is, with which token, and its errors as ours.
 
-use reqwest::{Method, RequestBuilder, Response, StatusCode};
+use reqwest::{ClientBuilder, Method, RequestBuilder, Response, StatusCode, Url};
 use serde_json::Value;
 
+use super::Globals;
+use super::context::{Context, Contexts};
 use super::output::Failure;
+use super::tunnel::{self, Tunnel};
 use crate::settings::Settings;
 
 pub struct Client {
@@ -12,24 +15,61 @@ pub struct Client {
     token: Option<String>,
     /// Who is named in the history.
     user: String,
+    /// Open as long as the client is.
+    _tunnel: Option<Tunnel>,
 }
 
 impl Client {
-    /// `PLATFORMER_API` and `PLATFORMER_TOKEN`, else the settings' listener and the state folder's token.
-    pub fn new(settings: &Settings) -> Result<Self, Failure> {
-        let base = std::env::var("PLATFORMER_API").unwrap_or_else(|_| format!("http://{}", settings.listen.api));
+    /// The context that was named; else `PLATFORMER_API` and `PLATFORMER_TOKEN`; else the current context; else the
+    /// settings' listener and the state folder's token.
+    pub async fn open(globals: &Globals) -> Result<Self, Failure> {
+        let api = std::env::var("PLATFORMER_API").ok();
+        let context = match (&globals.context, &api) {
+            (None, Some(_)) => None,
+            (named, _) => Contexts::chosen(named.as_deref())?,
+        };
+        match context {
+            Some(context) => Self::elsewhere(context).await,
+            None => Self::here(&globals.settings, api.filter(|_| globals.context.is_none())),
+        }
+    }
+
+    fn here(settings: &Settings, api: Option<String>) -> Result<Self, Failure> {
+        let base = api.unwrap_or_else(|| format!("http://{}", settings.listen.api));
         let file = settings.state.join("token");
         let from_file = || std::fs::read_to_string(&file).ok();
         let token = std::env::var("PLATFORMER_TOKEN").ok().or_else(from_file).map(|t| t.trim().to_owned());
-        let http = reqwest::Client::builder()
-            .no_proxy()
-            .tls_certs_only([])
-            .build()
-            .map_err(|e| Failure::failed(e.to_string()))?;
+        // Certificates are read from the disk only where TLS is spoken: that takes longer than most answers.
+        let builder = reqwest::Client::builder().no_proxy();
+        let builder = if base.starts_with("https:") { builder } else { builder.tls_certs_only([]) };
+        Self::build(builder, base, token, None)
+    }
+
+    async fn elsewhere(context: Context) -> Result<Self, Failure> {
+        let url = Url::parse(&context.url).map_err(|e| Failure::failed(format!("{}: {e}", context.url)))?;
+        if url.scheme() != "ssh" {
+            return Self::build(reqwest::Client::builder(), context.url, context.token, None);
+        }
+        let token = match context.token {
+            Some(token) => token,
+            None => tunnel::token(&url).await?,
+        };
+        let tunnel = tunnel::open(&url).await?;
+        let builder = reqwest::Client::builder().no_proxy().tls_certs_only([]).unix_socket(tunnel.socket.clone());
+        Self::build(builder, "http://localhost".into(), Some(token), Some(tunnel))
+    }
+
+    fn build(
+        builder: ClientBuilder,
+        base: String,
+        token: Option<String>,
+        tunnel: Option<Tunnel>,
+    ) -> Result<Self, Failure> {
+        let http = builder.build().map_err(|e| Failure::failed(e.to_string()))?;
         let user = std::env::var("SUDO_USER").or_else(|_| std::env::var("USER")).unwrap_or_default();
         let user: String = user.chars().filter(|c| c.is_ascii_graphic()).collect();
         let user = if user.is_empty() { "cli".to_owned() } else { user };
-        Ok(Self { http, user, base: base.trim_end_matches('/').to_owned(), token })
+        Ok(Self { http, user, base: base.trim_end_matches('/').to_owned(), token, _tunnel: tunnel })
     }
 
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {

@@ -7,6 +7,7 @@ mod apps;
 mod client;
 mod config;
 mod content;
+mod context;
 mod deploy;
 mod dns;
 mod doctor;
@@ -23,11 +24,12 @@ mod shell;
 mod status;
 mod steer;
 mod token;
+mod tunnel;
 mod up;
 mod watch;
 mod why;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -47,6 +49,9 @@ struct Arguments {
     /// Set one setting, such as --set listen.http=0.0.0.0:8080
     #[arg(long, global = true, value_name = "KEY=VALUE", value_parser = pair)]
     set: Vec<(String, String)>,
+    /// The platform to talk to: one of `context list`
+    #[arg(long, global = true, value_name = "NAME", env = "PLATFORMER_CONTEXT")]
+    context: Option<String>,
     /// Print JSON
     #[arg(long, global = true)]
     json: bool,
@@ -56,12 +61,21 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// Boot the platform and stay in the foreground
-    Up(up::Up),
+    #[command(flatten)]
+    There(There),
+    #[command(flatten)]
+    Here(Here),
+    /// A script that completes commands in a shell
+    Completions(shell::Completions),
+    /// The manual page
+    Man,
+}
+
+/// What the platform is asked for, wherever it is.
+#[derive(Debug, Subcommand)]
+enum There {
     /// Stop the supervisor and what it started
     Down(down::Down),
-    /// Follow containers for an nginx that somebody else runs, and nothing else
-    Watch(watch::Watch),
     /// One line per app: releases, split, instances; and what is wrong
     Status(status::Status),
     /// The chain behind an answer: name, host, app, release, instance, or where it breaks
@@ -122,19 +136,27 @@ enum Verb {
     Services(services::Services),
     /// Who may do what over the API: create, list, revoke tokens
     Token(token::Token),
-    /// Make this machine ask our DNS server, or put back what was there
-    Resolver(resolver::Resolver),
+}
+
+/// What concerns this machine.
+#[derive(Debug, Subcommand)]
+enum Here {
+    /// Boot the platform and stay in the foreground
+    Up(up::Up),
+    /// Follow containers for an nginx that somebody else runs, and nothing else
+    Watch(watch::Watch),
     /// Check Docker, ports, nginx, DNS, disk, clock, permissions
     Doctor,
-    /// A script that completes commands in a shell
-    Completions(shell::Completions),
-    /// The manual page
-    Man,
+    /// Make this machine ask our DNS server, or put back what was there
+    Resolver(resolver::Resolver),
+    /// Platforms on other machines: add, list, use, remove
+    Context(context::ContextVerb),
 }
 
 /// What every verb is given.
 struct Globals {
     settings: Settings,
+    context: Option<String>,
     json: bool,
 }
 
@@ -148,7 +170,7 @@ pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     // Whoever speaks TLS speaks it with ring. Fails only where that is set already.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let foreground = matches!(arguments.verb, Verb::Up(_) | Verb::Watch(_));
+    let foreground = matches!(arguments.verb, Verb::Here(Here::Up(_) | Here::Watch(_)));
     let default = if foreground { "warn" } else { "error" };
     let filter = EnvFilter::try_from_env("PLATFORMER_LOG").unwrap_or_else(|_| EnvFilter::new(default));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
@@ -163,60 +185,69 @@ pub fn main() -> ExitCode {
 }
 
 async fn run(arguments: Arguments) -> Result<(), Failure> {
-    // These need no platform, not even settings that can be read.
-    let arguments = match arguments.verb {
-        Verb::Completions(verb) => return verb.run::<Arguments>(),
-        Verb::Man => return shell::man::<Arguments>(),
-        _ => arguments,
-    };
-    let globals = Globals { settings: load(&arguments)?, json: arguments.json };
-    let client = || Client::new(&globals.settings);
-    match arguments.verb {
-        Verb::Up(verb) => verb.run(&globals).await,
-        Verb::Watch(verb) => verb.run(&globals).await,
-        Verb::Doctor => doctor::run(&globals).await,
-        Verb::Completions(_) | Verb::Man => Ok(()),
-        Verb::Resolver(verb) => verb.run(&globals),
-        Verb::Down(verb) => verb.run(&client()?, &globals).await,
-        Verb::Status(verb) => verb.run(&client()?, &globals).await,
-        Verb::Why(verb) => verb.run(&client()?, &globals).await,
-        Verb::Render(verb) => verb.run(&client()?, &globals).await,
-        Verb::Dns(verb) => verb.run(&client()?, &globals).await,
-        Verb::Repository(verb) => verb.run(&client()?, &globals).await,
-        Verb::Config(verb) => verb.run(&client()?, &globals).await,
-        Verb::Logs(verb) => verb.run(&client()?).await,
-        Verb::Deploy(verb) => verb.run(&client()?, &globals).await,
-        Verb::Promote(verb) => verb.run("promote", &client()?, &globals).await,
-        Verb::Pause(verb) => verb.run("pause", &client()?, &globals).await,
-        Verb::Resume(verb) => verb.run("resume", &client()?, &globals).await,
-        Verb::Abort(verb) => verb.run("abort", &client()?, &globals).await,
-        Verb::Rollback(verb) => verb.run(&client()?, &globals).await,
-        Verb::Swap(verb) => verb.run("swap", &client()?, &globals).await,
-        Verb::Pin(verb) => verb.run(&client()?, &globals).await,
-        Verb::Unpin(verb) => verb.run(&client()?, &globals).await,
-        Verb::Split(verb) => verb.run(&client()?, &globals).await,
-        Verb::Maintenance(verb) => verb.run(&client()?, &globals).await,
-        Verb::History(verb) => verb.run(&client()?, &globals).await,
-        Verb::Releases(verb) => verb.run(&client()?, &globals).await,
-        Verb::Diff(verb) => verb.run(&client()?, &globals).await,
-        Verb::Apply(verb) => verb.run(&client()?, &globals).await,
-        Verb::Scale(verb) => verb.run(&client()?, &globals).await,
-        Verb::Start(verb) => verb.run("start", &client()?, &globals).await,
-        Verb::Stop(verb) => verb.run("stop", &client()?, &globals).await,
-        Verb::Restart(verb) => verb.run("restart", &client()?, &globals).await,
-        Verb::Kv(verb) => verb.run(&client()?, &globals).await,
-        Verb::Services(verb) => verb.run(&client()?, &globals).await,
-        Verb::Token(verb) => verb.run(&client()?, &globals).await,
-        Verb::Remove(verb) => verb.run(&client()?, &globals).await,
+    let Arguments { config, set, context, json, verb } = arguments;
+    let globals = || Ok::<_, Failure>(Globals { settings: load(config.as_deref(), set)?, context, json });
+    match verb {
+        // These need no platform, not even settings that can be read.
+        Verb::Completions(verb) => verb.run::<Arguments>(),
+        Verb::Man => shell::man::<Arguments>(),
+        Verb::Here(verb) => here(verb, &globals()?).await,
+        Verb::There(verb) => there(verb, &globals()?).await,
     }
 }
 
-fn load(arguments: &Arguments) -> Result<Settings, Failure> {
+async fn here(verb: Here, globals: &Globals) -> Result<(), Failure> {
+    match verb {
+        Here::Up(verb) => verb.run(globals).await,
+        Here::Watch(verb) => verb.run(globals).await,
+        Here::Doctor => doctor::run(globals).await,
+        Here::Resolver(verb) => verb.run(globals),
+        Here::Context(verb) => verb.run(globals),
+    }
+}
+
+async fn there(verb: There, globals: &Globals) -> Result<(), Failure> {
+    let client = Client::open(globals).await?;
+    match verb {
+        There::Down(verb) => verb.run(&client, globals).await,
+        There::Status(verb) => verb.run(&client, globals).await,
+        There::Why(verb) => verb.run(&client, globals).await,
+        There::Render(verb) => verb.run(&client, globals).await,
+        There::Dns(verb) => verb.run(&client, globals).await,
+        There::Repository(verb) => verb.run(&client, globals).await,
+        There::Config(verb) => verb.run(&client, globals).await,
+        There::Logs(verb) => verb.run(&client).await,
+        There::Deploy(verb) => verb.run(&client, globals).await,
+        There::Promote(verb) => verb.run("promote", &client, globals).await,
+        There::Pause(verb) => verb.run("pause", &client, globals).await,
+        There::Resume(verb) => verb.run("resume", &client, globals).await,
+        There::Abort(verb) => verb.run("abort", &client, globals).await,
+        There::Rollback(verb) => verb.run(&client, globals).await,
+        There::Swap(verb) => verb.run("swap", &client, globals).await,
+        There::Pin(verb) => verb.run(&client, globals).await,
+        There::Unpin(verb) => verb.run(&client, globals).await,
+        There::Split(verb) => verb.run(&client, globals).await,
+        There::Maintenance(verb) => verb.run(&client, globals).await,
+        There::History(verb) => verb.run(&client, globals).await,
+        There::Releases(verb) => verb.run(&client, globals).await,
+        There::Diff(verb) => verb.run(&client, globals).await,
+        There::Apply(verb) => verb.run(&client, globals).await,
+        There::Scale(verb) => verb.run(&client, globals).await,
+        There::Start(verb) => verb.run("start", &client, globals).await,
+        There::Stop(verb) => verb.run("stop", &client, globals).await,
+        There::Restart(verb) => verb.run("restart", &client, globals).await,
+        There::Kv(verb) => verb.run(&client, globals).await,
+        There::Services(verb) => verb.run(&client, globals).await,
+        There::Token(verb) => verb.run(&client, globals).await,
+        There::Remove(verb) => verb.run(&client, globals).await,
+    }
+}
+
+fn load(config: Option<&Path>, mut flags: Vec<(String, String)>) -> Result<Settings, Failure> {
     let environment: Vec<(String, String)> = std::env::vars().collect();
     let here = std::env::current_dir().map_err(|e| Failure::failed(format!("the current folder is gone: {e}")))?;
     settings::check_environment(&environment)?;
-    let source = settings::find(arguments.config.as_deref())?;
-    let mut flags = arguments.set.clone();
+    let source = settings::find(config)?;
     // DOCKER_HOST is what users of Docker set; ours, if set, wins.
     let docker_host =
         std::env::var("DOCKER_HOST").ok().filter(|_| std::env::var_os("PLATFORMER_DOCKER_HOST").is_none());

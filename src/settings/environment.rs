@@ -33,9 +33,10 @@ pub const KEYS: [&str; 23] = [
 
 const PREFIX: &str = "PLATFORMER_";
 /// Variables that are no settings: they tell the command line and `up` where things are.
-const OTHERS: [&str; 7] = [
+const OTHERS: [&str; 8] = [
     "PLATFORMER_CONFIG",
     "PLATFORMER_API",
+    "PLATFORMER_CONTEXT",
     "PLATFORMER_TOKEN",
     "PLATFORMER_LOG",
     "PLATFORMER_SUPERVISED",

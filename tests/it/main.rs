@@ -8,6 +8,7 @@ mod apps;
 mod bad_input;
 mod by_hand;
 mod consul;
+mod context;
 mod crash;
 mod deploy;
 mod engine;
