@@ -16,9 +16,10 @@ const LONGEST: usize = 400;
 const TESTS: [&str; 3] = ["core/testing.rs", "core/simulation.rs", "supervisor/fakes.rs"];
 
 /// Crates that may be named only below the given folders.
-const CRATES: [(&str, &[&str]); 24] = [
+const CRATES: [(&str, &[&str]); 25] = [
     ("tokio", &["ports", "adapters", "supervisor", "cli"]),
-    ("tera", &["core/render"]),
+    ("tera", &["core/render", "adapters/http/dashboard"]),
+    ("plotters", &["adapters/http/dashboard/chart.rs"]),
     ("bollard", &["adapters/engine/docker"]),
     ("hickory_server", &["adapters/dns"]),
     ("socket2", &["adapters/dns"]),

@@ -72,6 +72,11 @@ impl Client {
         Ok(Self { http, user, base: base.trim_end_matches('/').to_owned(), token, _tunnel: tunnel })
     }
 
+    /// Where a browser on this machine reaches it; `None` where only this process does.
+    pub fn base(&self) -> Option<&str> {
+        self._tunnel.is_none().then_some(self.base.as_str())
+    }
+
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
         let request = self.http.request(method, format!("{}{path}", self.base)).header("platformer-by", &self.user);
         match &self.token {

@@ -8,6 +8,7 @@ mod client;
 mod config;
 mod content;
 mod context;
+mod dashboard;
 mod deploy;
 mod dns;
 mod doctor;
@@ -130,6 +131,8 @@ enum There {
     Restart(apps::Named),
     /// Take an app away; its files stay unless --files
     Remove(apps::Remove),
+    /// Open the dashboard with a link that logs in once
+    Dashboard(dashboard::Dashboard),
     /// Keys and values: get, put, delete, list
     Kv(kv::Kv),
     /// Services that are no containers: list, set, remove
@@ -236,6 +239,7 @@ async fn there(verb: There, globals: &Globals) -> Result<(), Failure> {
         There::Start(verb) => verb.run("start", &client, globals).await,
         There::Stop(verb) => verb.run("stop", &client, globals).await,
         There::Restart(verb) => verb.run("restart", &client, globals).await,
+        There::Dashboard(verb) => verb.run(&client, globals).await,
         There::Kv(verb) => verb.run(&client, globals).await,
         There::Services(verb) => verb.run(&client, globals).await,
         There::Token(verb) => verb.run(&client, globals).await,

@@ -1,12 +1,22 @@
 //! What is counted for whoever watches from outside: totals since the supervisor started.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use crate::core::deploy::Tally;
 use crate::core::names::{AppName, Version};
+
+/// Recent counts are kept by slots of so many seconds, and so many slots: 20 minutes.
+pub const SLOT: i64 = 20;
+pub const SLOTS: i64 = 60;
+
+fn slot(now: Timestamp) -> i64 {
+    now.as_second().div_euclid(SLOT)
+}
 
 /// Counts that grow; cheap to clone and to add to from anywhere.
 #[derive(Debug, Clone, Default)]
@@ -15,6 +25,9 @@ pub struct Meters(Arc<Inner>);
 #[derive(Debug, Default)]
 struct Inner {
     requests: Mutex<BTreeMap<(AppName, Version), Tally>>,
+    /// What was counted in each of the latest slots, oldest first.
+    recent: Mutex<BTreeMap<(AppName, Version), VecDeque<(i64, Tally)>>>,
+    counted: AtomicU64,
     answered: AtomicU64,
     forwarded: AtomicU64,
     switched: AtomicU64,
@@ -41,11 +54,61 @@ pub struct Totals {
 }
 
 impl Meters {
-    pub fn count(&self, counts: &[(AppName, Version, Tally)]) {
+    pub fn count(&self, counts: &[(AppName, Version, Tally)], now: Timestamp) {
+        self.remember(counts, slot(now));
+        self.0.counted.fetch_add(counts.iter().map(|(.., tally)| tally.requests).sum(), Relaxed);
         let mut requests = self.0.requests.lock().unwrap_or_else(PoisonError::into_inner);
         for (app, version, tally) in counts {
             requests.entry((app.clone(), version.clone())).or_default().add(tally);
         }
+    }
+
+    fn remember(&self, counts: &[(AppName, Version, Tally)], slot: i64) {
+        let mut recent = self.0.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        for (app, version, tally) in counts {
+            let slots = recent.entry((app.clone(), version.clone())).or_default();
+            match slots.back_mut().filter(|(last, _)| *last == slot) {
+                Some((_, sum)) => sum.add(tally),
+                None => slots.push_back((slot, tally.clone())),
+            }
+        }
+        let is_old = |(first, _): &(i64, Tally)| *first <= slot - SLOTS;
+        recent.retain(|_, slots| {
+            while slots.front().is_some_and(is_old) {
+                slots.pop_front();
+            }
+            !slots.is_empty()
+        });
+    }
+
+    /// What each release answered within about the last minute, and how many seconds that is.
+    pub fn last_minute(&self, now: Timestamp) -> (BTreeMap<(AppName, Version), Tally>, f64) {
+        let recent = self.0.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        let first = slot(now) - 60 / SLOT;
+        let sum = |slots: &VecDeque<(i64, Tally)>| {
+            let mut sum = Tally::default();
+            slots.iter().filter(|(slot, _)| *slot >= first).for_each(|(_, tally)| sum.add(tally));
+            sum
+        };
+        let sums = recent.iter().map(|(release, slots)| (release.clone(), sum(slots)));
+        let seconds = now.as_second() - first * SLOT;
+        (sums.filter(|(_, sum)| sum.requests > 0).collect(), seconds.max(1) as f64)
+    }
+
+    /// What each release of an app answered in each slot of the last 20 minutes, by the moment the slot began.
+    pub fn recent(&self, app: &AppName) -> BTreeMap<Version, Vec<(Timestamp, Tally)>> {
+        let recent = self.0.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        let began = |slot: i64| Timestamp::from_second(slot * SLOT).unwrap_or_default();
+        let of_app = recent.iter().filter(|((name, _), _)| name == app);
+        let shown = of_app.map(|((_, version), slots)| {
+            (version.clone(), slots.iter().map(|(slot, tally)| (began(*slot), tally.clone())).collect())
+        });
+        shown.collect()
+    }
+
+    /// Grows with every request that was counted.
+    pub fn counted(&self) -> u64 {
+        self.0.counted.load(Relaxed)
     }
 
     pub fn answered(&self) {

@@ -166,6 +166,8 @@ pub async fn up(settings: Settings, progress: &dyn Progress, stop: impl Future<O
         tokens: store.clone(),
         once: Arc::default(),
         nudges,
+        links: Arc::default(),
+        network: settings.docker.network.as_str().into(),
         keyring: Arc::new(http::Keyring::open(store.clone(), &token, lock::secret)?),
         started_at: Timestamp::now(),
         services_open: settings.services.open,

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use jiff::Timestamp;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::core::container::ContainerId;
@@ -136,7 +137,7 @@ pub async fn balancer(balancer: Arc<dyn Balancer>, snapshot: Snapshot, inbox: In
 pub async fn traffic(balancer: Arc<dyn Balancer>, meters: Meters, inbox: Inbox) -> String {
     loop {
         let counted = balancer.counted().await;
-        meters.count(&counted);
+        meters.count(&counted, Timestamp::now());
         inbox.tell(Fact::Counted(counted));
     }
 }

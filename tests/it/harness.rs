@@ -564,7 +564,8 @@ pub async fn request_with(
         stream.write_all(head.as_bytes()).await?;
         stream.write_all(body).await?;
         let mut bytes = Vec::new();
-        stream.read_to_end(&mut bytes).await?;
+        // Some keep the connection open whatever they are asked.
+        while !is_whole(&bytes) && stream.read_buf(&mut bytes).await? > 0 {}
         Ok::<_, io::Error>(bytes)
     };
     let bytes = tokio::time::timeout(Duration::from_secs(30), exchange).await??;
@@ -578,6 +579,14 @@ pub async fn request_with(
     let chunked = head.to_ascii_lowercase().contains("transfer-encoding: chunked");
     let body = if chunked { dechunk(body) } else { body.to_owned() };
     Ok(Answer { status, head: head.to_owned(), body })
+}
+
+/// Whether as much has come as the answer's head announces.
+fn is_whole(bytes: &[u8]) -> bool {
+    let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") else { return false };
+    let head = String::from_utf8_lossy(&bytes[..end]).to_ascii_lowercase();
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length:")?.trim().parse::<usize>().ok());
+    length.is_some_and(|length| bytes.len() >= end + 4 + length)
 }
 
 fn dechunk(mut rest: &str) -> String {

@@ -6,10 +6,12 @@
 mod api;
 mod apps;
 mod bad_input;
+mod browser;
 mod by_hand;
 mod consul;
 mod context;
 mod crash;
+mod dashboard;
 mod deploy;
 mod engine;
 mod harness;

@@ -14,6 +14,7 @@ use jiff::Timestamp;
 use tokio::time::timeout;
 
 use super::Context;
+use super::dashboard;
 use super::error::Problem;
 use super::keyring::Caller;
 use crate::core::access::Right;
@@ -61,6 +62,8 @@ pub struct Guard {
     pub context: Context,
     pub right: Right,
     pub waiver: Waiver,
+    /// Whether browsers show it: its refusals are pages to them.
+    pub page: bool,
     /// Whether its body or answer may take as long as it likes.
     pub streams: bool,
     /// Whether the token may be in the query, as Consul's clients send it.
@@ -78,8 +81,10 @@ pub async fn check(
         let app = params.iter().find(|(name, _)| *name == "app").map(|(_, value)| AppName::parse(value));
         app.and_then(Result::ok)
     });
+    let as_page = guard.page && dashboard::wants_page(request.headers());
     let caller = match admit(&guard, &request, app.as_ref()) {
         Ok(caller) => caller,
+        Err(problem) if as_page => return dashboard::refused(&guard.context, refuse(problem)).await,
         Err(problem) => return refuse(problem),
     };
     let changes = is_unsafe(request.method());
@@ -99,7 +104,11 @@ pub async fn check(
         let by = caller.as_ref().map_or("nobody", |caller| &caller.name);
         tracing::info!(target: "audit", by, what, status = response.status().as_u16(), "called");
     }
-    as_problem(response).await
+    let is_made = response.headers().contains_key(header::CONTENT_SECURITY_POLICY);
+    match as_page && !is_made {
+        true => dashboard::refused(&guard.context, response).await,
+        false => as_problem(response).await,
+    }
 }
 
 fn admit(guard: &Guard, request: &Request, app: Option<&AppName>) -> Result<Option<Caller>, Problem> {
@@ -230,13 +239,24 @@ fn is_allowed_host(headers: &HeaderMap, allowed: &[String]) -> bool {
 
 /// Whoever asks for what there is not is told so only with a token.
 pub async fn nothing(State(context): State<Context>, request: Request) -> Response {
-    let guard = Guard { context, right: Right::Read, waiver: Waiver::Nobody, streams: false, token_in_query: false };
-    match admit(&guard, &request, None) {
+    let guard = Guard {
+        context,
+        right: Right::Read,
+        waiver: Waiver::Nobody,
+        page: true,
+        streams: false,
+        token_in_query: false,
+    };
+    let response = match admit(&guard, &request, None) {
         Err(problem) => refuse(problem),
         Ok(_) => {
             let detail = format!("there is nothing at {}; /openapi.json lists what there is", request.uri().path());
             Problem::new(StatusCode::NOT_FOUND, "no-route", detail).into_response()
         }
+    };
+    match dashboard::wants_page(request.headers()) {
+        true => dashboard::refused(&guard.context, response).await,
+        false => response,
     }
 }
 

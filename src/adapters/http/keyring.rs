@@ -95,6 +95,13 @@ impl Keyring {
         Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, "too-many-tries", detail))
     }
 
+    /// 256 random bits in hex.
+    pub fn random(&self) -> Result<String, Problem> {
+        let failed =
+            |e| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "no-random", format!("no random numbers: {e}"));
+        (self.random)().map_err(failed)
+    }
+
     /// Makes a token. Its text is returned once and kept nowhere.
     pub fn create(
         &self,
@@ -104,12 +111,7 @@ impl Keyring {
         session_of: Option<String>,
         now: Timestamp,
     ) -> Result<(String, Token), Problem> {
-        let random = || {
-            (self.random)().map_err(|e| {
-                Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "no-random", format!("no random numbers: {e}"))
-            })
-        };
-        let (text, id) = (random()?, random()?);
+        let (text, id) = (self.random()?, self.random()?);
         let token = Token {
             id: id.chars().take(8).collect(),
             digest: digest(&text),

@@ -18,6 +18,7 @@ pub struct LogsQuery {
     follow: bool,
     tail: Option<usize>,
     release: Option<String>,
+    instance: Option<String>,
 }
 
 pub async fn stream(
@@ -28,8 +29,10 @@ pub async fn stream(
     let app = AppName::parse(&app)?;
     let view = context.snapshot.view();
     let instances = view.status.apps.iter().filter(|a| a.name == app).flat_map(|a| &a.instances);
-    let wanted: Vec<_> =
-        instances.filter(|i| query.release.as_deref().is_none_or(|r| i.release.as_str() == r)).collect();
+    let wanted: Vec<_> = instances
+        .filter(|i| query.release.as_deref().is_none_or(|r| i.release.as_str() == r))
+        .filter(|i| query.instance.as_deref().is_none_or(|name| &*i.name == name))
+        .collect();
     if wanted.is_empty() {
         let of = query.release.map(|r| format!("@{r}")).unwrap_or_default();
         return Err(Problem::new(

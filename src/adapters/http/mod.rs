@@ -6,6 +6,7 @@ pub mod access;
 mod api;
 mod config;
 mod consul;
+mod dashboard;
 mod error;
 mod events;
 mod internal;
@@ -26,6 +27,7 @@ use std::sync::Arc;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::Mutex;
 
+pub use dashboard::Links;
 pub use keyring::Keyring;
 
 use crate::core::render::Frame;
@@ -56,6 +58,9 @@ pub struct Context {
     pub frame: Arc<Frame>,
     pub keyring: Arc<Keyring>,
     pub nudges: Nudges,
+    pub links: Arc<Links>,
+    /// The engine's network that instances are started on.
+    pub network: Arc<str>,
     pub tokens: Arc<dyn Tokens>,
     /// Held while a request with a key of its own is answered.
     pub once: Arc<Mutex<()>>,

@@ -40,6 +40,12 @@ pub struct ServiceRequest {
     tags: Vec<String>,
 }
 
+impl ServiceRequest {
+    pub fn at(url: ServiceUrl) -> Self {
+        Self { url, health: None, tags: Vec::new() }
+    }
+}
+
 pub async fn list(State(context): State<Context>) -> Json<Value> {
     let view = context.snapshot.view();
     Json(json!({ "services": view.services.values().collect::<Vec<_>>() }))
@@ -71,11 +77,10 @@ pub async fn post(
     by: By,
     Path((name, url)): Path<(String, String)>,
 ) -> Result<Json<Value>, Problem> {
-    let request = ServiceRequest { url: ServiceUrl::parse(&url)?, health: None, tags: Vec::new() };
-    set(&context, &by, &name, request).await
+    set(&context, &by, &name, ServiceRequest::at(ServiceUrl::parse(&url)?)).await
 }
 
-async fn set(context: &Context, by: &By, name: &str, request: ServiceRequest) -> Result<Json<Value>, Problem> {
+pub async fn set(context: &Context, by: &By, name: &str, request: ServiceRequest) -> Result<Json<Value>, Problem> {
     let name = AppName::parse(name)?;
     let id = EndpointId::parse(name.as_str())?;
     let endpoint = Endpoint {

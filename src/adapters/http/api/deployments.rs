@@ -19,6 +19,7 @@ use crate::core::names::{AppName, ImageRef, Version};
 use crate::core::plan::DeploymentStatus;
 use crate::core::split::Split;
 use crate::core::world::{Command, DeployRequest, Done, GateChoice, Steer};
+use crate::ports::snapshot::Releases;
 
 /// How many entries of a history are sent, unless more are asked for.
 const ENTRIES: usize = 100;
@@ -211,14 +212,14 @@ pub async fn history(
 
 #[derive(Serialize)]
 pub struct ReleaseRow {
-    version: Version,
+    pub version: Version,
     /// `stable`, `candidate`, `previous`, `kept` or `pruned`.
-    state: &'static str,
-    image: String,
+    pub state: &'static str,
+    pub image: String,
     /// SHA-256 of the artefact and of the config, where there are any.
     artefact: Option<String>,
     config: Option<String>,
-    at: jiff::Timestamp,
+    pub at: jiff::Timestamp,
 }
 
 /// The releases of an app, newest first.
@@ -231,6 +232,10 @@ pub async fn releases(
     let known = view.releases.get(&app);
     let known =
         known.ok_or_else(|| Problem::new(StatusCode::NOT_FOUND, "unknown-app", format!("there is no app {app}")))?;
+    Ok(Json(rows(known)))
+}
+
+pub fn rows(known: &Releases) -> Vec<ReleaseRow> {
     let mut rows: Vec<ReleaseRow> = known
         .all
         .values()
@@ -253,5 +258,5 @@ pub async fn releases(
         })
         .collect();
     rows.sort_by(|a, b| b.at.cmp(&a.at).then_with(|| b.version.cmp(&a.version)));
-    Ok(Json(rows))
+    rows
 }

@@ -25,24 +25,28 @@ pub async fn show(
     Query(query): Query<DiffQuery>,
 ) -> Result<Json<Value>, Problem> {
     let app = AppName::parse(&app)?;
+    differences(&context, &app, &query).await.map(Json)
+}
+
+pub async fn differences(context: &Context, app: &AppName, query: &DiffQuery) -> Result<Value, Problem> {
     let view = context.snapshot.view();
     let find = |version: &Version| {
-        let release = view.releases.get(&app).and_then(|r| r.all.get(version));
+        let release = view.releases.get(app).and_then(|r| r.all.get(version));
         let missing = || format!("{app} has no release {version}; `platformer releases {app}` lists them");
         release.ok_or_else(|| Problem::new(StatusCode::NOT_FOUND, "unknown-release", missing()))
     };
     let (from, to) = (find(&query.from)?, find(&query.to)?);
     let image = |r: &Release| format!("{} {}\n", r.image, r.image_digest.as_deref().unwrap_or_default());
     let artefact = |r: &Release| r.artefact.as_ref().map(|b| format!("{} {}\n", b.path, b.sha256)).unwrap_or_default();
-    let config = [config(&context, from).await, config(&context, to).await];
+    let config = [config(context, from).await, config(context, to).await];
     let declaration = [declaration(from)?, declaration(to)?];
-    Ok(Json(json!({
+    Ok(json!({
         "app": app, "from": query.from, "to": query.to,
-        "image": diff(&query, &image(from), &image(to)),
-        "artefact": diff(&query, &artefact(from), &artefact(to)),
-        "config": diff(&query, &config[0], &config[1]),
-        "declaration": diff(&query, &declaration[0], &declaration[1]),
-    })))
+        "image": diff(query, &image(from), &image(to)),
+        "artefact": diff(query, &artefact(from), &artefact(to)),
+        "config": diff(query, &config[0], &config[1]),
+        "declaration": diff(query, &declaration[0], &declaration[1]),
+    }))
 }
 
 /// A unified diff; empty where both are the same.

@@ -1,16 +1,17 @@
 //! The repository over the API: listing, upload, verification.
 
 use axum::Json;
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use futures_util::StreamExt;
+use futures_util::{Stream, StreamExt};
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 
 use super::super::error::Problem;
 use super::Context;
 use crate::core::names::{AppName, Version};
+use crate::ports::library::Pushed;
 
 pub async fn list(State(context): State<Context>) -> Result<Json<Value>, Problem> {
     let view = context.snapshot.view();
@@ -33,23 +34,37 @@ pub async fn push(
     body: Body,
 ) -> Result<(StatusCode, Json<Value>), Problem> {
     let (app, version) = (AppName::parse(&app)?, Version::parse(&version)?);
-    let upload = context.library.incoming()?;
-    if let Err(error) = receive(&upload, body).await {
-        // What came so far is of no use; a leftover is deleted at the next start.
-        let _ = tokio::fs::remove_file(&upload).await;
-        return Err(error);
-    }
-    let pushed = context.library.push(&app, &version, &file, upload).await?;
+    let pushed = take(&context, &app, &version, &file, body.into_data_stream()).await?;
     let status = if pushed.unchanged { StatusCode::OK } else { StatusCode::CREATED };
     Ok((status, Json(json!(pushed))))
 }
 
-async fn receive(upload: &std::path::Path, body: Body) -> Result<(), Problem> {
+/// Writes what comes beside the tree, and makes it a version once it is whole.
+pub async fn take<E: std::fmt::Display>(
+    context: &Context,
+    app: &AppName,
+    version: &Version,
+    file: &str,
+    chunks: impl Stream<Item = Result<Bytes, E>>,
+) -> Result<Pushed, Problem> {
+    let upload = context.library.incoming()?;
+    if let Err(error) = receive(&upload, chunks).await {
+        // What came so far is of no use; a leftover is deleted at the next start.
+        let _ = tokio::fs::remove_file(&upload).await;
+        return Err(error);
+    }
+    Ok(context.library.push(app, version, file, upload).await?)
+}
+
+async fn receive<E: std::fmt::Display>(
+    upload: &std::path::Path,
+    chunks: impl Stream<Item = Result<Bytes, E>>,
+) -> Result<(), Problem> {
     let disk = |e: std::io::Error| {
         Problem::new(StatusCode::INSUFFICIENT_STORAGE, "disk", format!("the upload cannot be written: {e}"))
     };
     let mut file = tokio::fs::File::create(upload).await.map_err(disk)?;
-    let mut chunks = body.into_data_stream();
+    let mut chunks = std::pin::pin!(chunks);
     while let Some(chunk) = chunks.next().await {
         let chunk = chunk.map_err(|e| Problem::bad(format!("the upload was cut off: {e}")))?;
         file.write_all(&chunk).await.map_err(disk)?;

@@ -2,15 +2,15 @@
 
 mod apps;
 mod by;
-mod deployments;
-mod diff;
-mod library;
+pub mod deployments;
+pub mod diff;
+pub mod library;
 mod once;
 mod openapi;
-mod platform;
+pub mod platform;
 mod sent;
-mod table;
-mod tokens;
+pub mod table;
+pub mod tokens;
 
 use std::sync::LazyLock;
 
@@ -20,7 +20,7 @@ use serde_json::Value;
 
 use super::access::Waiver;
 use super::consul::{self, agent, catalog, kv, txn};
-use super::{Context, access, config, events, linger, logs, metrics, services, webhooks};
+use super::{Context, access, config, dashboard, events, linger, logs, metrics, services, webhooks};
 use crate::core::access::Right::{Admin, Change, Deploy, Open, Read};
 pub use by::By;
 pub use sent::Sent;
@@ -28,11 +28,8 @@ use table::{Row, delete, get, post, put};
 
 fn rows() -> Vec<Row> {
     let mut rows = vec![
-        get("/", Open, "What answers here", platform::front),
         get("/healthz", Open, "Whether the supervisor answers", platform::health),
         get("/metrics", Read, "Totals for Prometheus", metrics::show),
-        post("/login", Open, "A browser's session for a token sent as a form", tokens::login),
-        post("/logout", Open, "The end of a browser's session", tokens::logout),
         get("/v1/status", Read, "The platform at this moment", platform::status),
         get("/v1/generation", Read, "Which routes are wanted, written and live", platform::generation),
         get("/v1/render", Read, "nginx's config as it is wanted; ?diff=true against what is live", platform::render),
@@ -84,6 +81,7 @@ fn rows() -> Vec<Row> {
     ];
     rows.extend(registry(Waiver::OpenRegistry));
     rows.extend(hooks());
+    rows.extend(dashboard::routes());
     rows.extend(of_consul());
     rows
 }
@@ -177,9 +175,12 @@ mod tests {
     fn whoever_may_look_changes_nothing_and_little_is_open() {
         let open: Vec<&str> = rows().iter().filter(|row| row.right == Right::Open).map(|row| row.path).collect();
         let (hooks, open): (Vec<&str>, Vec<&str>) = open.into_iter().partition(|path| path.starts_with("/webhooks/"));
-        assert_eq!((open, hooks.len()), (vec!["/", "/healthz", "/login", "/logout"], 5));
+        let expected = ["/healthz", "/login", "/login", "/logout", "/static/{file}"];
+        assert_eq!((open, hooks.len()), (expected.to_vec(), 5));
         for row in rows().iter().filter(|row| row.right == Right::Read) {
-            assert_eq!(row.method, axum::http::Method::GET, "{}", row.path);
+            // A link that logs its maker in opens nothing that he could not open before.
+            let is_safe = row.method == axum::http::Method::GET || row.path == "/v1/login-links";
+            assert!(is_safe, "{}", row.path);
         }
         for row in rows().iter().filter(|row| row.right == Right::Deploy) {
             assert!(row.variables().any(|name| name == "app"), "{} names no app whose scope would open it", row.path);

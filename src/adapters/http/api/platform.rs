@@ -14,12 +14,8 @@ use super::{By, Context};
 use crate::core::plan::SupervisorStatus;
 use crate::core::render::Renderer;
 use crate::core::world::Command;
-use crate::core::zone::Target;
+use crate::core::zone::{Target, Zone};
 use crate::ports::snapshot::View;
-
-pub async fn front() -> &'static str {
-    concat!("platformer ", env!("CARGO_PKG_VERSION"), "\n")
-}
 
 pub async fn health() -> &'static str {
     "ok\n"
@@ -51,6 +47,10 @@ pub struct RenderQuery {
 
 /// The nginx text that is wanted now; with `diff`, how it differs from what is live.
 pub async fn render(State(context): State<Context>, Query(query): Query<RenderQuery>) -> Result<String, Problem> {
+    rendered(&context, query.diff)
+}
+
+pub fn rendered(context: &Context, diff: bool) -> Result<String, Problem> {
     let view = context.snapshot.view();
     let generation = view.status.generation.live.unwrap_or(view.status.generation.wanted);
     let text = |view: &View, routes| {
@@ -58,7 +58,7 @@ pub async fn render(State(context): State<Context>, Query(query): Query<RenderQu
         rendered.map_err(|e| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "template", e.to_string()))
     };
     let wanted = text(&view, &view.routes)?.http;
-    if !query.diff {
+    if !diff {
         return Ok(wanted);
     }
     let live = match &view.live_routes {
@@ -69,12 +69,12 @@ pub async fn render(State(context): State<Context>, Query(query): Query<RenderQu
 }
 
 #[derive(Serialize)]
-struct NameRow {
-    name: String,
+pub struct NameRow {
+    pub name: String,
     /// `balancer`, `container`, `service` or `fixed`.
-    kind: &'static str,
-    addresses: Vec<String>,
-    container: Option<String>,
+    pub kind: &'static str,
+    pub addresses: Vec<String>,
+    pub container: Option<String>,
 }
 
 /// Every name the DNS server answers for, ordered.
@@ -84,6 +84,13 @@ pub async fn dns(State(context): State<Context>) -> Result<Json<Value>, Problem>
         .zone
         .as_ref()
         .ok_or_else(|| Problem::new(StatusCode::SERVICE_UNAVAILABLE, "starting", "the names are not known yet"))?;
+    let rows = names(zone);
+    Ok(Json(
+        json!({ "domain": zone.domain, "gateway": zone.gateway, "ttl_seconds": zone.ttl.as_secs(), "names": rows }),
+    ))
+}
+
+pub fn names(zone: &Zone) -> Vec<NameRow> {
     let mut rows: Vec<NameRow> = zone
         .names
         .iter()
@@ -100,9 +107,7 @@ pub async fn dns(State(context): State<Context>) -> Result<Json<Value>, Problem>
         })
         .collect();
     rows.sort_by(|a, b| a.name.cmp(&b.name));
-    Ok(Json(
-        json!({ "domain": zone.domain, "gateway": zone.gateway, "ttl_seconds": zone.ttl.as_secs(), "names": rows }),
-    ))
+    rows
 }
 
 #[derive(Deserialize)]

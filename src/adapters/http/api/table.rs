@@ -31,6 +31,7 @@ pub struct Row {
     uploads: bool,
     token_in_query: bool,
     pub waiver: Waiver,
+    page: bool,
     handler: MethodRouter<Context>,
 }
 
@@ -71,6 +72,7 @@ impl Row {
             uploads: false,
             token_in_query: false,
             waiver: Waiver::Nobody,
+            page: false,
             handler,
         }
     }
@@ -94,6 +96,11 @@ impl Row {
         Self { token_in_query: true, ..self }
     }
 
+    /// Browsers show it.
+    pub fn page(self) -> Self {
+        Self { page: true, ..self }
+    }
+
     /// Some need no token, though the route asks for a right.
     pub fn waived(self, waiver: Waiver) -> Self {
         Self { waiver, ..self }
@@ -112,6 +119,7 @@ pub fn router(rows: Vec<Row>, context: &Context) -> Router<Context> {
             context: context.clone(),
             right: row.right,
             waiver: row.waiver,
+            page: row.page,
             streams: row.streams,
             token_in_query: row.token_in_query,
         };

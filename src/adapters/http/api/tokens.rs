@@ -1,10 +1,7 @@
-//! Tokens made, listed and revoked; browsers logged in and out with one.
+//! Tokens made, listed and revoked.
 
-use std::time::Duration;
-
-use axum::body::Bytes;
-use axum::extract::{Path, Request, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::extract::{Path, State};
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use jiff::{SignedDuration, Timestamp};
@@ -12,16 +9,10 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
-use super::super::access::{COOKIE, cookie, peer};
 use super::super::error::Problem;
 use super::super::keyring::Caller;
 use super::{Context, Sent};
 use crate::core::access::{Scope, Token};
-
-/// A browser stays logged in for so long.
-const SESSION: Duration = Duration::from_secs(12 * 3600);
-/// More than any token and its field's name.
-const LONGEST_FORM: usize = 4096;
 
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -42,12 +33,27 @@ pub async fn create(
     if asked.scopes.is_empty() {
         return Err(Problem::bad("a token needs a scope: read, deploy:APP or admin"));
     }
-    let now = Timestamp::now();
-    let expires_at = asked.expires.as_deref().map(|text| end(text, now)).transpose()?;
-    let (text, token) = context.keyring.create(asked.scopes, expires_at, &caller.name, None, now)?;
+    let (text, token) = make(&context, &caller, asked.scopes, asked.expires.as_deref())?;
     let mut shown = shown(&token);
     shown["token"] = json!(text);
     Ok((StatusCode::CREATED, [(header::CACHE_CONTROL, "no-store")], Json(shown)).into_response())
+}
+
+fn make(
+    context: &Context,
+    caller: &Caller,
+    scopes: Vec<Scope>,
+    expires: Option<&str>,
+) -> Result<(String, Token), Problem> {
+    let now = Timestamp::now();
+    let expires_at = expires.map(|text| end(text, now)).transpose()?;
+    context.keyring.create(scopes, expires_at, &caller.name, None, now)
+}
+
+/// A token of one scope; its text.
+pub fn made(context: &Context, caller: &Caller, scope: &str, expires: Option<&str>) -> Result<String, Problem> {
+    let scope = Scope::parse(scope).map_err(|error| Problem::bad(error.to_string()))?;
+    make(context, caller, vec![scope], expires).map(|(text, _)| text)
 }
 
 pub async fn list(State(context): State<Context>) -> Json<Value> {
@@ -82,41 +88,6 @@ fn shown(token: &Token) -> Value {
         "id": token.id, "scopes": token.scopes, "created_at": token.created_at, "created_by": token.created_by,
         "expires_at": token.expires_at,
     })
-}
-
-/// A form with the field `token` becomes a session: a cookie that scripts cannot read and other sites cannot send.
-pub async fn login(State(context): State<Context>, request: Request) -> Result<Response, Problem> {
-    let from = peer(&request);
-    let body = axum::body::to_bytes(request.into_body(), LONGEST_FORM).await;
-    let body =
-        body.map_err(|_| Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "a login is one short field"))?;
-    let now = Timestamp::now();
-    let text = field(&body, "token").unwrap_or_default();
-    let Some(caller) = context.keyring.caller(&text, now) else {
-        context.keyring.wrong(from)?;
-        return Err(Problem::new(StatusCode::UNAUTHORIZED, "no-token", "this token is not valid, or not any more"));
-    };
-    let expires_at = now.checked_add(SESSION).ok();
-    let parent = caller.token.clone().unwrap_or_else(|| "root".into());
-    let (session, _) = context.keyring.create(caller.scopes, expires_at, &caller.name, Some(parent), now)?;
-    let cookie = format!("{COOKIE}={session}; Path=/; Max-Age={}; HttpOnly; SameSite=Strict", SESSION.as_secs());
-    Ok((StatusCode::SEE_OTHER, [(header::SET_COOKIE, cookie), (header::LOCATION, "/".into())]).into_response())
-}
-
-pub async fn logout(State(context): State<Context>, headers: HeaderMap) -> Result<Response, Problem> {
-    if let Some(caller) = cookie(&headers, COOKIE).and_then(|text| context.keyring.caller(&text, Timestamp::now()))
-        && let Some(session) = caller.token
-    {
-        context.keyring.revoke(&session)?;
-    }
-    let cookie = format!("{COOKIE}=; Path=/; Max-Age=0; HttpOnly; SameSite=Strict");
-    Ok((StatusCode::SEE_OTHER, [(header::SET_COOKIE, cookie), (header::LOCATION, "/login".into())]).into_response())
-}
-
-/// One field of a form; tokens are hex digits, so that nothing has to be decoded.
-fn field(body: &Bytes, name: &str) -> Option<String> {
-    let text = std::str::from_utf8(body).ok()?;
-    text.split('&').find_map(|pair| pair.split_once('=').filter(|(key, _)| *key == name)).map(|(_, v)| v.to_owned())
 }
 
 #[cfg(test)]

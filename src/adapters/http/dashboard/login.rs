@@ -1,0 +1,130 @@
+//! Logging in with a token, or with a link that the command line prints and that works once; and out again.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use axum::extract::{Query, Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::super::Context;
+use super::super::access::{COOKIE, cookie, peer};
+use super::super::error::Problem;
+use super::super::keyring::{Caller, digest};
+
+/// A browser stays logged in for so long.
+const SESSION: Duration = Duration::from_secs(12 * 3600);
+/// A link that nobody followed within this time opens nothing.
+const LINK: Duration = Duration::from_secs(300);
+/// Links that wait to be followed.
+const LINKS: usize = 1000;
+/// More than any token and its field's name.
+const LONGEST_FORM: usize = 4096;
+
+/// Links that were made and not followed yet, by the digest of their code.
+#[derive(Default)]
+pub struct Links(Mutex<HashMap<String, (Caller, Timestamp)>>);
+
+impl Links {
+    fn add(&self, code: &str, caller: Caller, now: Timestamp) {
+        let mut links = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        links.retain(|_, (_, until)| *until > now);
+        if links.len() < LINKS {
+            links.insert(digest(code), (caller, now + LINK));
+        }
+    }
+
+    /// Whose link it is; it opens nothing any more.
+    fn take(&self, code: &str, now: Timestamp) -> Option<Caller> {
+        let mut links = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        links.remove(&digest(code)).filter(|(_, until)| *until > now).map(|(caller, _)| caller)
+    }
+}
+
+pub async fn link(
+    State(context): State<Context>,
+    Extension(caller): Extension<Caller>,
+) -> Result<Json<Value>, Problem> {
+    let code = context.keyring.random()?;
+    context.links.add(&code, caller, Timestamp::now());
+    Ok(Json(json!({ "path": format!("/login?code={code}"), "seconds": LINK.as_secs() })))
+}
+
+#[derive(Deserialize)]
+pub struct Asked {
+    code: Option<String>,
+}
+
+/// The form. A link's code is only shown here and used by the button: following a link must change nothing.
+pub async fn show(Query(asked): Query<Asked>) -> Response {
+    form(asked.code.as_deref(), None, StatusCode::OK)
+}
+
+fn form(code: Option<&str>, refused: Option<&str>, status: StatusCode) -> Response {
+    super::rendered("login.html", &json!({ "code": code, "refused": refused, "build": super::build() }), status)
+}
+
+/// A form with the field `token`, or a link's `code`, becomes a session: a cookie that scripts cannot read and other
+/// sites cannot send.
+pub async fn login(State(context): State<Context>, request: Request) -> Result<Response, Problem> {
+    let (from, is_browser) = (peer(&request), super::wants_page(request.headers()));
+    let body = axum::body::to_bytes(request.into_body(), LONGEST_FORM).await;
+    let body =
+        body.map_err(|_| Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "a login is one short field"))?;
+    let now = Timestamp::now();
+    let caller = match field(&body, "code") {
+        Some(code) => context.links.take(&code, now),
+        None => context.keyring.caller(&field(&body, "token").unwrap_or_default(), now),
+    };
+    let Some(caller) = caller else {
+        let problem = match context.keyring.wrong(from) {
+            Err(too_many) => too_many,
+            Ok(()) => {
+                let detail = "this token or link is not valid, or not any more";
+                Problem::new(StatusCode::UNAUTHORIZED, "no-token", detail)
+            }
+        };
+        return if is_browser { Ok(form(None, Some(&problem.detail), problem.http)) } else { Err(problem) };
+    };
+    let expires_at = now.checked_add(SESSION).ok();
+    let parent = caller.token.clone().unwrap_or_else(|| "root".into());
+    let (session, _) = context.keyring.create(caller.scopes, expires_at, &caller.name, Some(parent), now)?;
+    let cookie = format!("{COOKIE}={session}; Path=/; Max-Age={}; HttpOnly; SameSite=Strict", SESSION.as_secs());
+    Ok((StatusCode::SEE_OTHER, [(header::SET_COOKIE, cookie), (header::LOCATION, "/".into())]).into_response())
+}
+
+pub async fn logout(State(context): State<Context>, headers: HeaderMap) -> Result<Response, Problem> {
+    if let Some(caller) = cookie(&headers, COOKIE).and_then(|text| context.keyring.caller(&text, Timestamp::now()))
+        && let Some(session) = caller.token
+    {
+        context.keyring.revoke(&session)?;
+    }
+    let cookie = format!("{COOKIE}=; Path=/; Max-Age=0; HttpOnly; SameSite=Strict");
+    Ok((StatusCode::SEE_OTHER, [(header::SET_COOKIE, cookie), (header::LOCATION, "/login".into())]).into_response())
+}
+
+/// One field of a form; tokens and codes are hex digits, so that nothing has to be decoded.
+fn field(body: &[u8], name: &str) -> Option<String> {
+    let text = std::str::from_utf8(body).ok()?;
+    text.split('&').find_map(|pair| pair.split_once('=').filter(|(key, _)| *key == name)).map(|(_, v)| v.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_works_once_and_not_for_long() {
+        let caller = || Caller { name: "api".into(), scopes: Vec::new(), token: None };
+        let (links, now) = (Links::default(), Timestamp::UNIX_EPOCH);
+        links.add("a", caller(), now);
+        links.add("b", caller(), now);
+        assert!(links.take("a", now).is_some() && links.take("a", now).is_none());
+        assert!(links.take("b", now + LINK).is_none() && links.take("c", now).is_none());
+    }
+}

@@ -1,0 +1,185 @@
+//! What the pages show of an app, an instance, a deployment: words, icons, numbers, and what may be done now.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::super::Context;
+use super::super::keyring::Caller;
+use crate::core::access::Right;
+use crate::core::deploy::{Tally, wilson};
+use crate::core::names::{AppName, Version};
+use crate::core::plan::AppStatus;
+use crate::core::split::Percent;
+use crate::core::world::{Condition, EngineState};
+use crate::ports::snapshot::View;
+
+/// A state in a word, with an icon, and a class for its colour.
+#[derive(Debug, Clone, PartialEq)]
+pub struct State {
+    pub word: String,
+    pub icon: &'static str,
+    pub class: &'static str,
+    /// Why it is not as it should be.
+    pub why: Option<String>,
+}
+
+fn state(word: impl Into<String>, icon: &'static str, class: &'static str) -> State {
+    State { word: word.into(), icon, class, why: None }
+}
+
+/// How an app is, from what is observed.
+pub fn of_app(app: &AppStatus, view: &View) -> State {
+    let subject = format!("app {}", app.name);
+    let problem = view.status.problems.iter().find(|problem| problem.subject == subject).map(|p| p.reason.clone());
+    let moving = app.deployment.as_ref().filter(|d| d.ended_at.is_none());
+    let state = match moving.map(|d| d.state) {
+        _ if matches!(view.status.engine.state, EngineState::Unknown { .. }) => state("unknown", "?", "bad"),
+        _ if app.maintenance => state("maintenance", "✱", "moving"),
+        Some("held") => state("held", "■", "bad"),
+        Some(word) if problem.is_some() => state(word, "▲", "bad"),
+        Some("paused") => state("paused", "‖", "moving"),
+        Some(word) => state(word, "◐", "moving"),
+        None if app.wanted == 0 => state("stopped", "○", "off"),
+        None if problem.is_some() => state("problem", "▲", "bad"),
+        None if app.stable.is_none() && app.instances.is_empty() => state("no version", "○", "off"),
+        None if app.ready == 0 => state("down", "✕", "bad"),
+        None if app.ready < app.wanted => state("degraded", "▲", "moving"),
+        None => state("running", "●", "good"),
+    };
+    let why = problem.or_else(|| moving.filter(|_| state.class == "bad").map(|d| d.reason.clone()));
+    State { why, ..state }
+}
+
+pub fn of_condition(condition: Condition) -> State {
+    match condition {
+        Condition::Ready => state("ready", "●", "good"),
+        Condition::Starting => state("starting", "◐", "moving"),
+        Condition::Draining => state("draining", "◌", "off"),
+        Condition::Unhealthy => state("unhealthy", "▲", "bad"),
+        Condition::Stopped => state("stopped", "○", "off"),
+    }
+}
+
+/// How a deployment is, by its state's word.
+pub fn of_deployment(word: &'static str) -> State {
+    match word {
+        "promoted" | "draining" | "done" => state(word, "●", "good"),
+        "held" => state(word, "■", "bad"),
+        "rolled-back" | "failed" | "aborting" => state(word, "✕", "bad"),
+        "superseded" | "cancelled" => state(word, "○", "off"),
+        _ => state(word, "◐", "moving"),
+    }
+}
+
+/// What may be done with an app now, each with what it is called on a button.
+pub fn actions(app: &AppStatus, view: &View) -> Vec<(&'static str, &'static str)> {
+    let declared = view.releases.contains_key(&app.name);
+    if !declared {
+        return Vec::new();
+    }
+    let mut actions = Vec::new();
+    let underway = app.deployment.as_ref().filter(|d| d.ended_at.is_none() && app.candidate.is_some());
+    match underway {
+        Some(deployment) => {
+            let has_traffic = matches!(deployment.state, "routing" | "baking" | "paused" | "held");
+            if has_traffic && deployment.strategy != crate::core::app::Strategy::Rolling {
+                actions.push(("promote", "Promote"));
+            }
+            match deployment.state {
+                "paused" | "held" => actions.push(("resume", "Resume")),
+                _ => actions.push(("pause", "Pause")),
+            }
+            actions.push(("abort", "Abort"));
+        }
+        None => {
+            let releases = view.releases.get(&app.name);
+            if releases.is_some_and(|r| r.previous.is_some()) {
+                actions.push(("rollback", "Roll back"));
+            }
+            let stable = app.stable.as_ref();
+            if app.instances.iter().any(|i| Some(&i.release) != stable && i.state == Condition::Ready && i.managed) {
+                actions.push(("swap", "Swap"));
+            }
+        }
+    }
+    actions.push(("restart", "Restart"));
+    actions.push(match app.maintenance {
+        true => ("maintenance-off", "End maintenance"),
+        false => ("maintenance-on", "Maintenance"),
+    });
+    actions.push(if app.wanted == 0 { ("start", "Start") } else { ("stop", "Stop") });
+    actions.push(if app.pin.is_some() { ("unpin", "Unpin") } else { ("pin", "Pin") });
+    if app.source.is_some() {
+        actions.push(("sync", "Look for new versions"));
+    }
+    actions
+}
+
+pub fn may(caller: &Caller, app: &AppName) -> bool {
+    caller.may(Right::Deploy, Some(app)).is_ok()
+}
+
+/// The numbers of the last minute, as they are shown.
+pub struct Numbers {
+    sums: BTreeMap<(AppName, Version), Tally>,
+    seconds: f64,
+}
+
+impl Numbers {
+    pub fn now(context: &Context) -> Self {
+        let (sums, seconds) = context.meters.last_minute(Timestamp::now());
+        Self { sums, seconds }
+    }
+
+    fn of(&self, app: &AppName) -> Tally {
+        let mut sum = Tally::default();
+        self.sums.iter().filter(|((name, _), _)| name == app).for_each(|(_, tally)| sum.add(tally));
+        sum
+    }
+}
+
+/// One app as a line of the table and as the head of its page.
+pub fn row(app: &AppStatus, view: &View, numbers: &Numbers, caller: &Caller) -> Value {
+    let (state, sum) = (of_app(app, view), numbers.of(&app.name));
+    let (low, high) = wilson(sum.failures, sum.requests);
+    let has_requests = sum.requests > 0;
+    let actions = if may(caller, &app.name) { actions(app, view) } else { Vec::new() };
+    let actions: Vec<Value> = actions
+        .into_iter()
+        .map(|(name, label)| json!({ "name": name, "label": label, "strong": name == "promote" }))
+        .collect();
+    let text = |version: &Option<Version>| version.as_ref().map_or("–".to_owned(), Version::to_string);
+    let deployment = app.deployment.as_ref();
+    json!({
+        "name": app.name, "word": state.word, "icon": state.icon, "class": state.class, "why": state.why,
+        "stable": text(&app.stable), "candidate": text(&app.candidate),
+        "step": deployment.filter(|d| d.ended_at.is_none()).and_then(|d| d.step.clone()),
+        "split": bar(&app.split), "split_text": shares(&app.split),
+        "measured_text": app.measured.as_ref().map(shares),
+        "rate": if has_requests { format!("{:.1}", sum.requests as f64 / numbers.seconds) } else { "0".into() },
+        "failed": if has_requests { format!("{:.1} %", sum.failure_rate() * 100.0) } else { "–".into() },
+        "interval": has_requests.then(|| format!("{:.1}–{:.1} %", low * 100.0, high * 100.0)),
+        "p95": sum.quantile(0.95).map_or("–".into(), |bucket| format!("{:.0} ms", Tally::bound(bucket))),
+        "ready": app.ready, "wanted": app.wanted, "actions": actions,
+        "deployed_at": deployment.map(|d| d.started_at), "by": deployment.map(|d| d.by.clone()),
+        "deployment_state": deployment.map(|d| d.state),
+    })
+}
+
+/// The parts of a bar, each with where it begins.
+fn bar(split: &BTreeMap<Version, Percent>) -> Vec<Value> {
+    let mut from = 0.0;
+    let parts = split.iter().enumerate().map(|(n, (_, share))| {
+        let share = share.fraction() * 100.0;
+        let part = json!({ "from": format!("{from:.2}"), "share": format!("{share:.2}"), "colour": n % 4 });
+        from += share;
+        part
+    });
+    parts.collect()
+}
+
+fn shares(split: &BTreeMap<Version, Percent>) -> String {
+    split.iter().map(|(version, share)| format!("{version} {share} %")).collect::<Vec<_>>().join(", ")
+}
