@@ -18,6 +18,9 @@ fn slot(now: Timestamp) -> i64 {
     now.as_second().div_euclid(SLOT)
 }
 
+/// Slots by their number, oldest first.
+type Slots = VecDeque<(i64, Tally)>;
+
 /// Counts that grow; cheap to clone and to add to from anywhere.
 #[derive(Debug, Clone, Default)]
 pub struct Meters(Arc<Inner>);
@@ -26,7 +29,7 @@ pub struct Meters(Arc<Inner>);
 struct Inner {
     requests: Mutex<BTreeMap<(AppName, Version), Tally>>,
     /// What was counted in each of the latest slots, oldest first.
-    recent: Mutex<BTreeMap<(AppName, Version), VecDeque<(i64, Tally)>>>,
+    recent: Mutex<BTreeMap<(AppName, Version), Slots>>,
     counted: AtomicU64,
     answered: AtomicU64,
     forwarded: AtomicU64,
@@ -85,7 +88,7 @@ impl Meters {
     pub fn last_minute(&self, now: Timestamp) -> (BTreeMap<(AppName, Version), Tally>, f64) {
         let recent = self.0.recent.lock().unwrap_or_else(PoisonError::into_inner);
         let first = slot(now) - 60 / SLOT;
-        let sum = |slots: &VecDeque<(i64, Tally)>| {
+        let sum = |slots: &Slots| {
             let mut sum = Tally::default();
             slots.iter().filter(|(slot, _)| *slot >= first).for_each(|(_, tally)| sum.add(tally));
             sum

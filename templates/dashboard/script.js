@@ -135,6 +135,19 @@ function upload(form) {
   });
 }
 
+// A slider for the share between two releases; the numbers beside it are what is sent.
+const split = document.getElementById("split-form");
+const numbers = split ? [...split.querySelectorAll("input[type=number]")] : [];
+if (numbers.length === 2) {
+  const slider = Object.assign(document.createElement("input"), { type: "range", min: 0, max: 100, step: 0.01, className: "range" });
+  slider.setAttribute("aria-label", `Share of ${numbers[1].name.replace("share.", "")} in percent`);
+  slider.value = numbers[1].value;
+  split.prepend(slider);
+  const set = (share) => { numbers[1].value = share; numbers[0].value = Math.round((100 - share) * 100) / 100; slider.value = share; };
+  slider.addEventListener("input", () => set(Number(slider.value)));
+  numbers[1].addEventListener("input", () => set(Number(numbers[1].value)));
+  numbers[0].addEventListener("input", () => { numbers[1].value = Math.round((100 - numbers[0].value) * 100) / 100; slider.value = numbers[1].value; });
+}
 if (pause) {
   pause.hidden = false;
   pause.addEventListener("click", () => {

@@ -177,6 +177,13 @@ impl Browser {
         self.post("/execute/async", json!({ "script": script, "args": [] })).await
     }
 
+    /// As if its user liked pages `dark` or `light`.
+    pub async fn prefer(&self, scheme: &str) {
+        let features = json!([{ "name": "prefers-color-scheme", "value": scheme }]);
+        let command = json!({ "cmd": "Emulation.setEmulatedMedia", "params": { "features": features } });
+        self.post("/goog/cdp/execute", command).await;
+    }
+
     /// A picture of the whole page, so many pixels wide.
     pub async fn picture(&self, width: u32) -> Vec<u8> {
         self.post("/window/rect", json!({ "width": width, "height": 900 })).await;

@@ -210,8 +210,11 @@ async fn pages_are_accessible_and_look_right_at_every_width() {
         ("/settings", "settings"),
     ] {
         browser.open(path).await;
-        let found = findings(&browser, &axe).await;
-        assert_eq!(found, json!([]), "{path}");
+        for scheme in ["dark", "light"] {
+            browser.prefer(scheme).await;
+            let found = findings(&browser, &axe).await;
+            assert_eq!(found, json!([]), "{path} in {scheme}");
+        }
         for width in [1440, 1024, 390] {
             let picture = browser.picture(width).await;
             let wide = browser

@@ -95,6 +95,8 @@ pub struct DeploymentStatus {
     pub strategy: Strategy,
     pub kind: Kind,
     pub state: &'static str,
+    /// The state without what halts it.
+    pub stage: &'static str,
     pub reason: String,
     /// `2 of 4` for a canary on its way.
     pub step: Option<String>,
@@ -121,6 +123,7 @@ impl DeploymentStatus {
         let result = d.gate_result.unwrap_or(GateResult { exit_code: None, error: None, log: Vec::new() });
         Self {
             state: deployment.state(),
+            stage: deployment.stage.word(),
             step: deployment.step(),
             gate: d.gate.map(|gate| GateStatus {
                 image: gate.image,

@@ -48,7 +48,9 @@ pub async fn show(
     let history: Vec<Value> = history
         .into_iter()
         .map(|entry| {
-            let numbers: Vec<String> = entry.numbers.iter().map(|(name, n)| format!("{name} {n:.2}")).collect();
+            let said = entry.numbers.iter().filter(|(_, n)| **n != 0.0);
+            let numbers: Vec<String> =
+                said.map(|(name, n)| format!("{} {}", name.replace('_', " "), (n * 100.0).round() / 100.0)).collect();
             let mut row = json!(entry);
             row["numbers"] = json!(numbers.join(", "));
             row
@@ -61,6 +63,7 @@ pub async fn show(
     let (config, config_note) = config(&context, &app.name).await;
     let body = json!({
         "app": rows::row(app, &view, &Numbers::now(&context), &caller),
+        "sticky": view.routes.apps.get(&app.name).map(|route| route.sticky.mode),
         "sentence": sentence(app), "hosts": app.hosts, "pin": app.pin,
         "notes": app.source.iter().flat_map(|s| s.notes.iter().chain(&s.errors)).collect::<Vec<_>>(),
         "may": known.is_some() && rows::may(&caller, &app.name),
@@ -113,7 +116,7 @@ fn release(row: &deployments::ReleaseRow, app: &AppStatus) -> Value {
 /// The stages, with the one that it is in; after its end all are done or none matters.
 fn steps(deployment: &DeploymentStatus) -> Vec<Value> {
     let is_over = deployment.ended_at.is_some();
-    let now = STAGES.iter().position(|stage| *stage == deployment.state);
+    let now = STAGES.iter().position(|stage| *stage == deployment.stage);
     let ended_well = matches!(deployment.state, "done" | "draining" | "promoted");
     let mut steps: Vec<Value> = STAGES
         .iter()
@@ -122,12 +125,15 @@ fn steps(deployment: &DeploymentStatus) -> Vec<Value> {
         .map(|(n, stage)| {
             let done = now.is_some_and(|now| n < now) || (is_over && ended_well);
             let is_now = now == Some(n) && !is_over;
-            let note = deployment.step.as_ref().filter(|_| *stage == "routing").map(|step| format!("step {step}"));
+            let step = deployment.step.as_ref().filter(|_| *stage == "routing").map(|step| format!("step {step}"));
+            let halt = (is_now && deployment.state != deployment.stage).then(|| deployment.state.to_owned());
+            let note: Vec<String> = [step, halt].into_iter().flatten().collect();
+            let note = note.join(", ");
             json!({ "name": stage, "now": is_now, "class": if done { "done" } else { "" }, "note": note })
         })
         .collect();
     if now.is_none() {
-        steps.push(json!({ "name": deployment.state, "now": !is_over, "class": "", "note": null }));
+        steps.push(json!({ "name": deployment.stage, "now": !is_over, "class": "", "note": null }));
     }
     steps
 }

@@ -54,7 +54,7 @@ fn plot(text: &mut String, lines: &[Vec<(i64, f64)>], marks: &[Timestamp]) -> Re
         .x_labels(5)
         .y_labels(4)
         .x_label_formatter(&|at| format!("{} min", (at - end) / 60))
-        .y_label_formatter(&|value| format!("{value:.0}"))
+        .y_label_formatter(&|value| if top < 10.0 { format!("{value:.1}") } else { format!("{value:.0}") })
         .draw()?;
     for (line, colour) in lines.iter().zip(COLOURS.iter().cycle()) {
         chart.draw_series(LineSeries::new(line.iter().copied(), colour.stroke_width(2)))?;

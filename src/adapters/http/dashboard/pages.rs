@@ -27,6 +27,7 @@ pub struct Asked {
     q: String,
     kind: String,
     why: String,
+    text: String,
 }
 
 pub async fn apps(
@@ -98,7 +99,7 @@ pub async fn routes(State(context): State<Context>, Query(asked): Query<Asked>) 
     let body = json!({
         "routes": routes.collect::<Vec<_>>(), "names": names, "why": asked.why, "steps": steps,
         "generation": { "live": generation.live.map_or("none".into(), |n| n.to_string()), "written": generation.written, "wanted": generation.wanted },
-        "text": text(false), "diff": text(true),
+        "text": (!asked.text.is_empty()).then(|| text(false)), "diff": (!asked.text.is_empty()).then(|| text(true)),
     });
     let (current, title) = ("Routes & DNS", "Routes & DNS".into());
     Page { context: &context, template: "routes.html", current, title, body }.ok().await
