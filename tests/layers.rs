@@ -40,7 +40,7 @@ const CRATES: [(&str, &[&str]); 25] = [
     ("clap", &["cli"]),
     ("indicatif", &["cli"]),
     ("nix", &["adapters", "supervisor", "cli/up.rs"]),
-    ("sha2", &["adapters", "supervisor/places.rs"]),
+    ("sha2", &["adapters", "supervisor/places.rs", "cli/push.rs"]),
     ("tracing", &["adapters", "supervisor", "cli"]),
 ];
 

@@ -9,6 +9,7 @@ use super::Globals;
 use super::client::Client;
 use super::content::segment;
 use super::output::{self, Failure};
+use super::push;
 
 /// How often the outcome is asked for.
 const POLL: std::time::Duration = std::time::Duration::from_millis(100);
@@ -20,6 +21,9 @@ pub struct Deploy {
     /// The image to run instead of the declared one
     #[arg(long, value_name = "REF")]
     image: Option<String>,
+    /// Send that image from this machine first, without a registry
+    #[arg(long, requires = "image")]
+    push: bool,
     /// rolling, blue-green, canary, recreate or manual
     #[arg(long)]
     strategy: Option<String>,
@@ -55,9 +59,16 @@ impl Deploy {
             Some((app, version)) => (app.to_owned(), Some(version.to_owned())),
             None => (self.target.clone(), None),
         };
+        let image = match (self.push, self.image, &version) {
+            (true, Some(image), Some(version)) => {
+                let sent = push::send(client, globals, &image, &app, version).await?;
+                sent["image"].as_str().map(str::to_owned)
+            }
+            (true, ..) => return Err(Failure::usage("--push needs APP@VERSION and --image")),
+            (false, image, _) => image,
+        };
         let mut body = json!({ "replace": self.replace, "dry_run": self.dry_run });
-        let fields =
-            [("version", version), ("image", self.image), ("strategy", self.strategy), ("reason", self.reason)];
+        let fields = [("version", version), ("image", image), ("strategy", self.strategy), ("reason", self.reason)];
         for (name, value) in fields.into_iter().filter_map(|(n, v)| Some((n, v?))) {
             body[name] = json!(value);
         }

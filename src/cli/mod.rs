@@ -17,6 +17,7 @@ mod history;
 mod kv;
 mod logs;
 mod output;
+mod push;
 mod render;
 mod repository;
 mod resolver;
@@ -91,6 +92,8 @@ enum There {
     Config(config::Config),
     /// The log of an app's instances
     Logs(logs::Logs),
+    /// Send an image of this machine to the platform, without a registry
+    Push(push::Push),
     /// Make a release stable: newest version, or APP@VERSION
     Deploy(deploy::Deploy),
     /// Give the candidate all traffic now, and make it stable
@@ -220,6 +223,7 @@ async fn there(verb: There, globals: &Globals) -> Result<(), Failure> {
         There::Repository(verb) => verb.run(&client, globals).await,
         There::Config(verb) => verb.run(&client, globals).await,
         There::Logs(verb) => verb.run(&client).await,
+        There::Push(verb) => verb.run(&client, globals).await,
         There::Deploy(verb) => verb.run(&client, globals).await,
         There::Promote(verb) => verb.run("promote", &client, globals).await,
         There::Pause(verb) => verb.run("pause", &client, globals).await,

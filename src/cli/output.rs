@@ -3,6 +3,7 @@
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
+use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
 use crate::settings::SettingsError;
@@ -123,6 +124,15 @@ pub fn table(header: &[&str], rows: &[Vec<String>]) -> Result<(), Failure> {
         line(cells.join("  ").trim_end())?;
     }
     Ok(())
+}
+
+/// A bar for so many bytes, where somebody looks.
+pub fn bytes(size: u64) -> ProgressBar {
+    let bar = if is_terminal() { ProgressBar::new(size) } else { ProgressBar::hidden() };
+    if let Ok(style) = ProgressStyle::with_template("{bar:30} {bytes}/{total_bytes} {eta}") {
+        bar.set_style(style);
+    }
+    bar
 }
 
 /// A JSON value as a cell; `null` is a dash. Control characters from outside are left out.

@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use futures_util::TryStreamExt;
-use indicatif::{ProgressBar, ProgressStyle};
 use reqwest::{Body, Method};
 use serde_json::Value;
 use tokio_util::io::ReaderStream;
@@ -90,10 +89,7 @@ async fn push(client: &Client, globals: &Globals, app: &str, version: &str, path
         .to_owned();
     let file = tokio::fs::File::open(&path).await.map_err(|e| Failure::usage(format!("{}: {e}", path.display())))?;
     let size = file.metadata().await?.len();
-    let bar = if output::is_terminal() { ProgressBar::new(size) } else { ProgressBar::hidden() };
-    if let Ok(style) = ProgressStyle::with_template("{bar:30} {bytes}/{total_bytes} {eta}") {
-        bar.set_style(style);
-    }
+    let bar = output::bytes(size);
     let progress = bar.clone();
     let chunks = ReaderStream::with_capacity(file, 1 << 16).inspect_ok(move |chunk| progress.inc(chunk.len() as u64));
     let url = format!("/v1/repository/{}/{}/{}", segment(app), segment(version), segment(&name));

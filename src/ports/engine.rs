@@ -1,6 +1,7 @@
 //! What runs containers.
 
 use std::net::IpAddr;
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -92,6 +93,12 @@ pub trait Engine: Send + Sync {
     async fn start(&self, spec: &InstanceSpec) -> Result<Container, EngineError>;
     /// The digest of an image, `sha256:…`; one that is not here is pulled.
     async fn image(&self, image: &str) -> Result<Arc<str>, EngineError>;
+    /// Whether there is an image of this name; none is pulled.
+    async fn has_image(&self, image: &str) -> Result<bool, EngineError>;
+    /// How many of these layers, given by the digests of their contents from the lowest on, are here one upon the other.
+    async fn layers_here(&self, layers: &[String]) -> Result<usize, EngineError>;
+    /// Takes over the images of an archive as `docker save` writes it; layers that are here may be missing in it.
+    async fn load(&self, archive: &Path) -> Result<(), EngineError>;
     /// Runs a container on the platform's network to its end and removes it; one of that name that is left from
     /// before is taken over. What does not end in its time is killed.
     async fn job(&self, spec: &JobSpec) -> Result<GateResult, EngineError>;

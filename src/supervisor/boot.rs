@@ -165,6 +165,7 @@ pub async fn up(settings: Settings, progress: &dyn Progress, stop: impl Future<O
         frame: frame.clone(),
         tokens: store.clone(),
         once: Arc::default(),
+        uploads: settings.state.join("uploads").into(),
         nudges,
         links: Arc::default(),
         network: settings.docker.network.as_str().into(),

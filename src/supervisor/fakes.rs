@@ -80,6 +80,18 @@ impl Engine for FakeEngine {
         Ok(format!("sha256:{image}").into())
     }
 
+    async fn has_image(&self, _: &str) -> Result<bool, EngineError> {
+        Ok(false)
+    }
+
+    async fn layers_here(&self, _: &[String]) -> Result<usize, EngineError> {
+        Ok(0)
+    }
+
+    async fn load(&self, _: &Path) -> Result<(), EngineError> {
+        Ok(())
+    }
+
     async fn job(&self, _: &JobSpec) -> Result<GateResult, EngineError> {
         Ok(GateResult { exit_code: Some(0), error: None, log: Vec::new() })
     }

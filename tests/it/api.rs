@@ -52,6 +52,9 @@ async fn no_route_is_open_that_is_not_said_to_be() {
             seen += 1;
         }
     }
+    let apps = call(&platform, "GET", "/v1/apps?q=ell&limit=1&offset=0", &reader, "").await.json();
+    assert_eq!((&apps["total"], &apps["apps"][0]["name"]), (&json!(1), &json!("hello")));
+    assert_eq!(call(&platform, "GET", "/v1/apps?offset=1", &reader, "").await.json()["apps"], json!([]));
     assert!(seen > 40, "{seen}");
     assert_eq!(platform.status().await.unwrap()["apps"], before, "nothing was changed");
     for (method, path, headers, status, code) in [

@@ -17,6 +17,7 @@ mod engine;
 mod harness;
 mod notify;
 mod platform;
+mod push;
 mod repository;
 mod secrets;
 mod services;

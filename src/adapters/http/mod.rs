@@ -9,6 +9,7 @@ mod consul;
 mod dashboard;
 mod error;
 mod events;
+mod images;
 mod internal;
 mod keyring;
 mod linger;
@@ -22,6 +23,7 @@ mod webhooks;
 
 use std::future::Future;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 
 use tokio::net::{TcpListener, UnixListener};
@@ -57,6 +59,8 @@ pub struct Context {
     pub meters: Meters,
     pub frame: Arc<Frame>,
     pub keyring: Arc<Keyring>,
+    /// Where images are received.
+    pub uploads: Arc<Path>,
     pub nudges: Nudges,
     pub links: Arc<Links>,
     /// The engine's network that instances are started on.

@@ -1,6 +1,6 @@
 //! Image references and environment variable names: what a container is made from and told.
 
-use super::{Version, checked_name, textual_order};
+use super::{AppName, NameError, Version, checked_name, textual_order};
 
 checked_name! {
     /// An image reference such as `registry:5000/org/app:1.0` or `app@sha256:…`, at most 255 characters.
@@ -19,6 +19,11 @@ impl ImageRef {
     /// The image that fetches artefact and config by itself; used where an app file names no image.
     pub fn base() -> Self {
         Self("platformer/app-base".into())
+    }
+
+    /// The name under which an image is kept that was pushed to the platform itself.
+    pub fn pushed(app: &AppName, version: &Version) -> Result<Self, NameError> {
+        Self::parse(&format!("platformer-push/{app}:{version}"))
     }
 
     /// The reference without tag and digest.

@@ -5,11 +5,13 @@
 mod connect;
 mod convert;
 mod events;
+mod images;
 mod job;
 mod local;
 mod network;
 mod run;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -68,6 +70,8 @@ impl DockerEngine {
                 EngineError::NotFound(message)
             }
             bollard::errors::Error::DockerResponseServerError { message, .. } => EngineError::Refused(message),
+            // It answered, and said in the middle of its answer what went wrong.
+            bollard::errors::Error::DockerStreamError { error } => EngineError::Refused(error),
             other => self.unreachable(connect::innermost(&other)),
         }
     }
@@ -143,6 +147,22 @@ impl Engine for DockerEngine {
             other => other?,
         };
         found.id.map(Arc::from).ok_or_else(|| EngineError::Refused(format!("image {image} has no digest")))
+    }
+
+    async fn has_image(&self, image: &str) -> Result<bool, EngineError> {
+        match self.client().await?.inspect_image(image).await.map_err(|e| self.error(e)) {
+            Ok(_) => Ok(true),
+            Err(EngineError::NotFound(_)) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn layers_here(&self, layers: &[String]) -> Result<usize, EngineError> {
+        images::layers_here(self, &self.client().await?, layers).await
+    }
+
+    async fn load(&self, archive: &Path) -> Result<(), EngineError> {
+        images::load(self, &self.client().await?, archive).await
     }
 
     async fn job(&self, spec: &JobSpec) -> Result<GateResult, EngineError> {

@@ -1,20 +1,33 @@
 //! Apps: shown, declared, and steered by commands.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use super::super::error::Problem;
+use super::slice::Slice;
 use super::{By, Context, Sent};
 use crate::core::names::AppName;
 use crate::core::plan::AppStatus;
 use crate::core::world::Command;
 
-pub async fn list(State(context): State<Context>) -> Json<Value> {
-    Json(json!({ "apps": context.snapshot.view().status.apps }))
+#[derive(Deserialize, Default)]
+#[serde(default)]
+pub struct ListQuery {
+    /// Part of the name.
+    q: String,
+    limit: Option<usize>,
+    offset: usize,
+}
+
+pub async fn list(State(context): State<Context>, Query(asked): Query<ListQuery>) -> Json<Value> {
+    let view = context.snapshot.view();
+    let slice = Slice { limit: asked.limit, offset: asked.offset };
+    let (apps, total) = slice.of(view.status.apps.iter().filter(|app| app.name.as_str().contains(&asked.q)));
+    Json(json!({ "apps": apps, "total": total }))
 }
 
 pub async fn show(State(context): State<Context>, Path(app): Path<String>) -> Result<Json<AppStatus>, Problem> {
@@ -48,7 +61,7 @@ pub async fn remove(
     State(context): State<Context>,
     by: By,
     Path(app): Path<String>,
-    axum::extract::Query(query): axum::extract::Query<RemoveQuery>,
+    Query(query): Query<RemoveQuery>,
 ) -> Result<Json<Value>, Problem> {
     let app = AppName::parse(&app)?;
     let done = command(&context, Command::Remove(app.clone()), &by).await?;

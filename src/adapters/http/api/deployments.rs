@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use axum::Json;
 use axum::extract::{Path, Query, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, HeaderName, StatusCode};
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -12,6 +12,7 @@ use utoipa::ToSchema;
 
 use super::super::error::Problem;
 use super::once::once;
+use super::slice::{Slice, TOTAL};
 use super::{By, Context, Sent};
 use crate::core::app::Strategy;
 use crate::core::deploy::Entry;
@@ -65,10 +66,14 @@ async fn begin(context: &Context, by: &By, app: &str, asked: Deploy) -> Result<(
     let dry_run = asked.dry_run;
     // What was put into the repository just now counts.
     context.library.refresh().await?;
+    let image = match (asked.image, &asked.version) {
+        (None, Some(version)) => pushed(context, &AppName::parse(app)?, version).await,
+        (image, _) => image,
+    };
     let request = DeployRequest {
         digest: None,
         version: asked.version,
-        image: asked.image,
+        image,
         strategy: asked.strategy,
         gate: match asked.gate {
             Some(GateField::Image(image)) => GateChoice::Image(image),
@@ -83,6 +88,12 @@ async fn begin(context: &Context, by: &By, app: &str, asked: Deploy) -> Result<(
     let done = steer(context, by, app, Steer::Deploy(Box::new(request))).await?;
     let Json(value) = answer(&done);
     Ok((if dry_run { StatusCode::OK } else { StatusCode::CREATED }, value))
+}
+
+/// The image that was pushed to the platform itself for this version, if one was. An engine that is away knows none.
+async fn pushed(context: &Context, app: &AppName, version: &Version) -> Option<ImageRef> {
+    let image = ImageRef::pushed(app, version).ok()?;
+    context.engine.has_image(image.as_str()).await.unwrap_or(false).then_some(image)
 }
 
 async fn steer(context: &Context, by: &By, app: &str, steer: Steer) -> Result<Done, Problem> {
@@ -191,9 +202,13 @@ pub async fn show(
     found.map(|d| Json(DeploymentStatus::new(&d))).ok_or_else(missing)
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Default)]
+#[serde(default)]
 pub struct HistoryQuery {
     limit: Option<usize>,
+    offset: usize,
+    action: Option<String>,
+    release: Option<Version>,
 }
 
 pub async fn history(
@@ -202,9 +217,20 @@ pub async fn history(
     Query(query): Query<HistoryQuery>,
 ) -> Result<Json<Vec<Entry>>, Problem> {
     let app = AppName::parse(&app)?;
-    let entries = context.ledger.history(&app, query.limit.unwrap_or(ENTRIES))?;
+    let limit = query.limit.unwrap_or(ENTRIES);
+    let is_filtered = query.action.is_some() || query.release.is_some();
+    // What is filtered out does not count for the limit.
+    let enough = if is_filtered { usize::MAX } else { limit.saturating_add(query.offset) };
+    let entries = context.ledger.history(&app, enough)?;
+    let is_meant = |entry: &Entry| {
+        query.action.as_ref().is_none_or(|action| entry.action == *action)
+            && query.release.as_ref().is_none_or(|release| entry.release.as_ref() == Some(release))
+    };
+    let is_empty = entries.is_empty();
+    let slice = Slice { limit: Some(limit), offset: query.offset };
+    let (entries, _) = slice.of(entries.into_iter().filter(is_meant));
     let is_known = context.snapshot.view().status.apps.iter().any(|a| a.name == app);
-    match entries.is_empty() && !is_known {
+    match is_empty && !is_known {
         true => Err(Problem::new(StatusCode::NOT_FOUND, "unknown-app", format!("there is no app {app}"))),
         false => Ok(Json(entries)),
     }
@@ -226,13 +252,15 @@ pub struct ReleaseRow {
 pub async fn releases(
     State(context): State<Context>,
     Path(app): Path<String>,
-) -> Result<Json<Vec<ReleaseRow>>, Problem> {
+    Query(slice): Query<Slice>,
+) -> Result<([(HeaderName, String); 1], Json<Vec<ReleaseRow>>), Problem> {
     let app = AppName::parse(&app)?;
     let view = context.snapshot.view();
     let known = view.releases.get(&app);
     let known =
         known.ok_or_else(|| Problem::new(StatusCode::NOT_FOUND, "unknown-app", format!("there is no app {app}")))?;
-    Ok(Json(rows(known)))
+    let (rows, total) = slice.of(rows(known));
+    Ok(([(TOTAL, total.to_string())], Json(rows)))
 }
 
 pub fn rows(known: &Releases) -> Vec<ReleaseRow> {

@@ -2,24 +2,35 @@
 
 use axum::Json;
 use axum::body::{Body, Bytes};
-use axum::extract::{Path, State};
+use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use futures_util::{Stream, StreamExt};
+use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 
 use super::super::error::Problem;
 use super::Context;
+use super::slice::Slice;
 use crate::core::names::{AppName, Version};
 use crate::ports::library::Pushed;
 
-pub async fn list(State(context): State<Context>) -> Result<Json<Value>, Problem> {
+#[derive(Deserialize, Default)]
+#[serde(default)]
+pub struct ListQuery {
+    prefix: String,
+    limit: Option<usize>,
+    offset: usize,
+}
+
+pub async fn list(State(context): State<Context>, Query(asked): Query<ListQuery>) -> Result<Json<Value>, Problem> {
     let view = context.snapshot.view();
     let index = view.index.as_ref().ok_or_else(|| {
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, "starting", "the repository is not indexed yet")
     })?;
-    let files: Vec<_> = index.files.values().collect();
-    Ok(Json(json!({ "files": files, "troubles": index.troubles })))
+    let slice = Slice { limit: asked.limit, offset: asked.offset };
+    let (files, total) = slice.of(index.files.values().filter(|file| file.path.starts_with(&asked.prefix)));
+    Ok(Json(json!({ "files": files, "total": total, "troubles": index.troubles })))
 }
 
 pub async fn verify(State(context): State<Context>) -> Result<Json<Value>, Problem> {

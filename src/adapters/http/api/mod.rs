@@ -9,6 +9,7 @@ mod once;
 mod openapi;
 pub mod platform;
 mod sent;
+mod slice;
 pub mod table;
 pub mod tokens;
 
@@ -20,7 +21,7 @@ use serde_json::Value;
 
 use super::access::Waiver;
 use super::consul::{self, agent, catalog, kv, txn};
-use super::{Context, access, config, dashboard, events, linger, logs, metrics, services, webhooks};
+use super::{Context, access, config, dashboard, events, images, linger, logs, metrics, services, webhooks};
 use crate::core::access::Right::{Admin, Change, Deploy, Open, Read};
 pub use by::By;
 pub use sent::Sent;
@@ -37,7 +38,7 @@ fn rows() -> Vec<Row> {
         get("/v1/why", Read, "The chain behind an answer: ?target=HOST or URL", platform::why),
         get("/v1/events", Read, "Events as a server-sent stream, after Last-Event-ID", events::stream).streams(),
         post("/v1/down", Admin, "Stops the platform", platform::down).asks::<platform::DownRequest>(),
-        get("/v1/apps", Read, "Every app", apps::list),
+        get("/v1/apps", Read, "Every app; ?q=TEXT in its name, ?limit, ?offset", apps::list),
         get("/v1/apps/{app}", Read, "One app", apps::show),
         put("/v1/apps/{app}", Admin, "Declares an app with the text of its file", apps::apply),
         delete("/v1/apps/{app}", Admin, "Takes an app away; ?files=true with its files", apps::remove),
@@ -64,14 +65,26 @@ fn rows() -> Vec<Row> {
         delete("/v1/apps/{app}/pin", Deploy, "Lets a held app go", deployments::unpin),
         post("/v1/apps/{app}/sync", Deploy, "Looks at the app's source now", webhooks::sync_now),
         get("/v1/apps/{app}/webhooks", Admin, "The addresses and the secret of the app's webhooks", webhooks::show),
-        get("/v1/apps/{app}/history", Read, "What was done, newest first; ?limit=N", deployments::history),
-        get("/v1/apps/{app}/releases", Read, "The releases, newest first", deployments::releases),
+        post("/v1/apps/{app}/layers", Deploy, "How much of an image is here already", images::layers)
+            .asks::<images::LayersRequest>(),
+        get("/v1/apps/{app}/images/{version}/{sha256}", Deploy, "How much of an image has come", images::offset),
+        put("/v1/apps/{app}/images/{version}/{sha256}", Deploy, "Sends an image on from ?offset=N", images::append)
+            .uploads(),
+        post("/v1/apps/{app}/images/{version}/{sha256}", Deploy, "Loads an image that has come", images::load)
+            .streams(),
+        get(
+            "/v1/apps/{app}/history",
+            Read,
+            "What was done, newest first; ?action, ?release, ?limit, ?offset",
+            deployments::history,
+        ),
+        get("/v1/apps/{app}/releases", Read, "The releases, newest first; ?limit, ?offset", deployments::releases),
         get("/v1/apps/{app}/diff", Read, "What differs between two releases: ?from=V&to=V", diff::show),
         get("/v1/apps/{app}/logs", Read, "The instances' logs; ?follow, ?tail=N, ?release=V", logs::stream).streams(),
         get("/v1/config/{app}", Read, "An app's config", config::show),
         put("/v1/config/{app}/{key}", Deploy, "Sets a key", config::set).asks::<config::SetRequest>(),
         delete("/v1/config/{app}/{key}", Deploy, "Unsets a key", config::unset),
-        get("/v1/repository", Read, "Every file with its SHA-256", library::list),
+        get("/v1/repository", Read, "Every file with its SHA-256; ?prefix, ?limit, ?offset", library::list),
         post("/v1/repository/verify", Admin, "Reads every file again", library::verify),
         put("/v1/repository/{app}/{version}/{file}", Deploy, "Uploads an artefact", library::push).uploads(),
         get("/v1/tokens", Admin, "The tokens there are, without their text", tokens::list),

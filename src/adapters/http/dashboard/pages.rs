@@ -117,7 +117,7 @@ pub(super) async fn repository_page<'p>(
     caller: &Caller,
     refused: Option<String>,
 ) -> Result<Page<'p>, Problem> {
-    let mut body = value(library::list(State(context.clone())).await?);
+    let mut body = value(library::list(State(context.clone()), Query(library::ListQuery::default())).await?);
     body["may_push"] = json!(caller.may(Right::Change, None).is_ok());
     body["refused"] = json!(refused);
     Ok(Page { context, template: "repository.html", current: "Repository", title: "Repository".into(), body })
