@@ -1,20 +1,21 @@
 //! A real headless Chromium, driven by the WebDriver protocol (W3C) through its own driver.
 
 use std::net::SocketAddr;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 
-use crate::harness::{DEADLINE, Platform, request_with};
+use crate::harness::{DEADLINE, Platform, Running, request_with};
 
 /// The key under which WebDriver names an element.
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 
 pub struct Browser {
-    driver: Child,
+    /// Takes its browser along.
+    _driver: Running,
     address: SocketAddr,
     session: String,
     api: SocketAddr,
@@ -60,7 +61,8 @@ impl Browser {
         });
         let capabilities =
             json!({ "capabilities": { "alwaysMatch": { "browserName": "chrome", "goog:chromeOptions": options } } });
-        let mut browser = Self { driver, address, session: String::new(), api: platform.api_address() };
+        let mut browser =
+            Self { _driver: Running(driver), address, session: String::new(), api: platform.api_address() };
         let session = browser.send("POST", "/session", &capabilities).await;
         browser.session = format!("/session/{}", session["sessionId"].as_str().unwrap());
         browser
@@ -194,16 +196,5 @@ impl Browser {
         let picture = self.send("GET", &format!("{}/screenshot", self.session), &Value::Null).await;
         self.post("/goog/cdp/execute", json!({ "cmd": "Emulation.clearDeviceMetricsOverride", "params": {} })).await;
         BASE64_STANDARD.decode(picture.as_str().unwrap()).unwrap()
-    }
-}
-
-impl Drop for Browser {
-    fn drop(&mut self) {
-        // The driver takes its browser along when it is asked to end, not when it is killed.
-        let _ = nix::sys::signal::kill(
-            nix::unistd::Pid::from_raw(self.driver.id() as i32),
-            nix::sys::signal::Signal::SIGTERM,
-        );
-        let _ = self.driver.wait();
     }
 }

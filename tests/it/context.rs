@@ -2,22 +2,12 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use serde_json::Value;
 
-use crate::harness::{BINARY, DEADLINE, Platform, docker_or_skip};
-
-/// An ssh server for one key, on a port of the test's.
-struct Server(Child);
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
+use crate::harness::{BINARY, DEADLINE, Platform, Running, docker_or_skip};
 
 /// Somebody's laptop: a home of its own, and an `ssh` that knows the server's key.
 struct Laptop {
@@ -26,7 +16,7 @@ struct Laptop {
 }
 
 impl Laptop {
-    async fn new(platform: &Platform) -> (Self, Server) {
+    async fn new(platform: &Platform) -> (Self, Running) {
         let home = platform.path("laptop");
         std::fs::create_dir_all(&home).unwrap();
         let file = |name: &str| home.join(name).display().to_string();
@@ -45,7 +35,7 @@ impl Laptop {
         std::fs::create_dir_all("/run/sshd").unwrap();
         let server =
             Command::new("/usr/sbin/sshd").args(["-D", "-e", "-f", &file("sshd")]).stderr(Stdio::null()).spawn();
-        let server = Server(server.expect("sshd; scripts/test installs it"));
+        let server = Running(server.expect("sshd; scripts/test installs it"));
         let end = Instant::now() + DEADLINE;
         while tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_err() {
             assert!(Instant::now() < end, "sshd does not listen");

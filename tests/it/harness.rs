@@ -31,6 +31,17 @@ pub fn docker_or_skip() -> bool {
     false
 }
 
+/// A process that ends, with those that it started, when the test does.
+pub struct Running(pub Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let pid = nix::unistd::Pid::from_raw(self.0.id() as i32);
+        let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM);
+        let _ = self.0.wait();
+    }
+}
+
 pub struct Platform {
     pub id: String,
     pub folder: tempfile::TempDir,

@@ -5,7 +5,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-use crate::harness::{Answer, Platform, docker, docker_or_skip, request, request_with};
+use crate::harness::{Answer, Load, Platform, docker, docker_or_skip, request, request_with};
 
 /// A server that answers each request with its first line and its host.
 struct Echo {
@@ -85,7 +85,10 @@ async fn a_posted_service_is_routed_named_kept_and_taken_away() {
     // Moved with a JSON body, and still there after a kill.
     let other = Echo::start(0).await;
     let moved = json!({ "url": other.url(), "health": "/health" }).to_string();
+    let load = Load::begin(platform.http_address(), &own, "/", 2);
     assert_eq!(call(&platform, "PUT", "/services/demo", &moved).await.status, 200);
+    let (good, bad) = load.end().await;
+    assert!(good > 0 && bad.is_empty(), "{good} good, {bad:?}");
     let authority = format!("127.0.0.1:{}", other.port);
     assert_eq!(platform.get(&own, "/").await.body, format!("GET / HTTP/1.1 for {authority}"));
     platform.kill();

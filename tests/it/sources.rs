@@ -2,18 +2,18 @@
 //! the webhooks that tell of them.
 
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use ring::hmac;
 use serde_json::{Value, json};
 
-use crate::harness::{Answer, DEADLINE, Platform, app_of, docker, docker_or_skip, request_with};
+use crate::harness::{Answer, DEADLINE, Platform, Running, app_of, docker, docker_or_skip, request_with};
 
 /// Debian's own registry, on a port of the test's.
 struct Registry {
     port: u16,
-    _server: Server,
+    _server: Running,
     folder: PathBuf,
 }
 
@@ -36,7 +36,7 @@ impl Registry {
         let child = command.arg("serve").arg(folder.join("config.yml")).stdout(Stdio::null()).stderr(Stdio::null());
         let child = child.spawn().expect("docker-registry; scripts/test installs it");
         until_open(port).await;
-        Self { port, _server: Server(child), folder }
+        Self { port, _server: Running(child), folder }
     }
 
     fn image(&self) -> String {
@@ -62,16 +62,6 @@ impl Registry {
         docker(&["import", "-c", entry, "-c", "EXPOSE 8080", &layer.display().to_string(), &tagged]);
         docker(&["--config", &login.display().to_string(), "push", "-q", &tagged]);
         docker(&["rmi", &tagged]);
-    }
-}
-
-/// A process that ends with the test.
-struct Server(Child);
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
     }
 }
 
@@ -206,7 +196,7 @@ async fn a_git_tag_waits_for_its_image_and_commits_wait_for_a_tag() {
     let port = platform.slot_port(6).to_string();
     let mut web = Command::new("python3");
     web.args(["-m", "http.server", &port, "--bind", "127.0.0.1", "--directory"]).arg(platform.folder.path());
-    let web = Server(web.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
+    let web = Running(web.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
     until_open(platform.slot_port(6)).await;
     let git = format!("http://127.0.0.1:{port}/origin.git");
     declare(&platform, &format!("image = \"{}\"\ngit = \"{git}\"", registry.image()));

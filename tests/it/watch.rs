@@ -1,20 +1,10 @@
 //! Watch mode: an nginx of somebody else follows the containers.
 
 use std::net::SocketAddr;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::harness::{DEADLINE, Platform, docker, docker_or_skip, request};
-
-/// Ends the process when the test does.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
+use crate::harness::{DEADLINE, Platform, Running, docker, docker_or_skip, request};
 
 #[tokio::test]
 async fn somebody_elses_nginx_follows_the_containers() {

@@ -108,7 +108,8 @@ pub async fn register(
         let endpoints = view.services.get(name).map_or(&[][..], |service| &service.endpoints);
         match endpoints.iter().find(|endpoint| endpoint.id == *id).map(|endpoint| endpoint.state) {
             Some(Condition::Starting) => false,
-            Some(Condition::Ready) => view.live_routes.as_ref() == Some(&view.routes),
+            // Settled: no worker of the generation before takes a request any more.
+            Some(Condition::Ready) => view.status.generation.live == Some(view.status.generation.wanted),
             Some(Condition::Unhealthy | Condition::Draining | Condition::Stopped) | None => true,
         }
     };

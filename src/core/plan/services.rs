@@ -81,7 +81,7 @@ pub(super) fn route(world: &World, apps: &mut BTreeMap<AppName, AppRoute>, probl
 
 fn of_service(world: &World, name: &AppName, endpoints: &[Reached<'_>], prefix: PathPrefix) -> AppRoute {
     let mut ready: Vec<_> =
-        endpoints.iter().filter(|e| e.is_ready()).filter_map(|e| e.address.as_ref().ok().copied()).collect();
+        endpoints.iter().filter(|e| e.is_routed()).filter_map(|e| e.address.as_ref().ok().copied()).collect();
     ready.sort_unstable();
     ready.dedup();
     let only = match endpoints {

@@ -25,8 +25,10 @@ pub struct Reached<'w> {
 }
 
 impl Reached<'_> {
-    pub fn is_ready(&self) -> bool {
-        self.condition == Condition::Ready && self.address.is_ok()
+    /// Whether it is given requests: whoever registers it says that it serves, so it does until a probe finds
+    /// otherwise. A service that moves is missed by nobody.
+    pub fn is_routed(&self) -> bool {
+        matches!(self.condition, Condition::Ready | Condition::Starting) && self.address.is_ok()
     }
 }
 

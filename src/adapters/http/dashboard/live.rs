@@ -1,6 +1,7 @@
 //! One stream per open page: it says that something on a page may have changed, and nothing else.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::State;
@@ -11,6 +12,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::super::Context;
+use crate::ports::snapshot::View;
 
 const HEARTBEAT: Duration = Duration::from_secs(15);
 /// Changes that come close together are told once.
@@ -18,14 +20,12 @@ const TOGETHER: Duration = Duration::from_millis(100);
 /// Numbers of traffic are looked at this often.
 const TRAFFIC: Duration = Duration::from_secs(2);
 
-/// What a page shows, as far as it matters whether that is another by now.
-type Seen = (u64, u64, Option<u64>, usize, String, u64);
-
 struct Watching {
     context: Context,
     views: watch::Receiver<u64>,
     keys: watch::Receiver<u64>,
-    seen: Option<Seen>,
+    /// What was last told of, and how many requests had been counted then.
+    seen: Option<(Arc<View>, u64)>,
     told_at: Option<Instant>,
 }
 
@@ -46,18 +46,22 @@ impl Watching {
         loop {
             self.views.mark_unchanged();
             self.keys.mark_unchanged();
-            let now = self.look();
-            if self.seen.as_ref() != Some(&now) {
+            if self.seen.as_ref().is_none_or(|(seen, counted)| self.is_other(seen, *counted)) {
                 if let Some(told_at) = self.told_at {
                     sleep_until(told_at + TOGETHER).await;
                 }
-                (self.seen, self.told_at) = (Some(self.look()), Some(Instant::now()));
+                self.seen = Some((self.context.snapshot.view(), self.context.meters.counted()));
+                self.told_at = Some(Instant::now());
                 return Some(());
             }
             let change = async {
                 tokio::select! {
                     changed = self.views.changed() => changed.is_ok(),
-                    changed = self.keys.changed() => changed.is_ok(),
+                    changed = self.keys.changed() => {
+                        // Keys are no part of the view.
+                        self.seen = None;
+                        changed.is_ok()
+                    }
                 }
             };
             if !timeout(TRAFFIC, change).await.unwrap_or(true) {
@@ -66,12 +70,16 @@ impl Watching {
         }
     }
 
-    fn look(&self) -> Seen {
-        let view = self.context.snapshot.view();
-        let generation = view.status.generation;
-        let problems = view.status.problems.iter().map(|p| p.subject.len() + p.reason.len() + 1).sum();
-        let files = view.index.as_ref().map_or(0, |index| std::sync::Arc::as_ptr(index) as usize as u64);
-        let engine = format!("{:?}", view.status.engine.state);
-        (view.number, self.context.meters.counted(), generation.live, problems, engine, files ^ generation.wanted)
+    fn is_other(&self, seen: &View, counted: u64) -> bool {
+        let now = self.context.snapshot.view();
+        let (before, after) = (&seen.status, &now.status);
+        let is_same_index = match (&seen.index, &now.index) {
+            (Some(before), Some(after)) => Arc::ptr_eq(before, after),
+            (before, after) => before.is_none() && after.is_none(),
+        };
+        (seen.number, before.generation, &before.engine) != (now.number, after.generation, &after.engine)
+            || before.problems != after.problems
+            || !is_same_index
+            || counted != self.context.meters.counted()
     }
 }

@@ -16,6 +16,7 @@ use super::rows::{self, Numbers};
 use super::{Page, value};
 use crate::core::access::Right;
 use crate::core::plan::why;
+use crate::core::world::EngineState;
 use crate::ports::snapshot::Event;
 
 /// Rows of a page that could be endless.
@@ -198,12 +199,16 @@ pub(super) async fn settings_page<'p>(
         Some(json!({ "app": app, "paths": paths.join(" "), "secret": context.seal.webhook_secret(app) }))
     });
     let nginx = context.balancer.status().await;
+    let docker = match view.status.engine.state {
+        EngineState::Connected { since } => format!("connected since {since}"),
+        EngineState::Unknown { since } => format!("unknown since {since}"),
+    };
     let fact = |name: &str, value: String| json!({ "name": name, "value": value });
     let body = json!({
         "admin": admin, "tokens": tokens.collect::<Vec<_>>(), "hooks": hooks.collect::<Vec<_>>(), "made": made,
         "refused": refused, "scopes": scopes(&caller.scopes),
         "machine": [
-            fact("Docker", format!("{:?}", view.status.engine.state).split(' ').next().unwrap_or_default().to_lowercase()),
+            fact("Docker", docker),
             fact("nginx", format!("{} {}", nginx.version, nginx.state)),
             fact("Domain", context.frame.domain.to_string()),
             fact("Problems", view.status.problems.len().to_string()),
