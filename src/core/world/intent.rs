@@ -153,7 +153,7 @@ impl Intent {
         self.deployment = Some(Arc::new(deployment));
     }
 
-    /// Forgets the contents of releases that nothing names: stable, previous, what is deployed or has a share
+    /// Forgets the contents of releases that nothing names: stable, previous, what is deployed, pinned or has a share
     /// stay always, of the others the `retain` that were made last.
     pub fn prune(&mut self, retain: usize) {
         let shares: Vec<Version> = self.split.iter().flat_map(Split::iter).map(|(v, _)| v.clone()).collect();
@@ -164,7 +164,9 @@ impl Intent {
             .chain(self.active().into_iter().flat_map(|d| [Some(d.release.clone()), d.from.clone()]).flatten())
             .chain(shares)
             .collect();
-        let mut others: Vec<_> = self.releases.values().filter(|r| !r.pruned && !named.contains(&r.version)).collect();
+        let is_pinned = |version: &Version| self.pin.as_ref().is_some_and(|pin| pin.base() == version.base());
+        let is_named = |version: &Version| named.contains(version) || is_pinned(version);
+        let mut others: Vec<_> = self.releases.values().filter(|r| !r.pruned && !is_named(&r.version)).collect();
         others.sort_by_key(|r| std::cmp::Reverse(r.at));
         let gone: Vec<Version> = others.iter().skip(retain).map(|r| r.version.clone()).collect();
         for version in gone {
@@ -172,5 +174,31 @@ impl Intent {
                 release.pruned = true;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::app::App;
+    use crate::core::names::AppName;
+    use crate::core::repository::Index;
+    use crate::core::testing::at;
+
+    #[test]
+    fn what_stable_previous_or_a_pin_names_is_never_pruned() {
+        let version = |text: &str| Version::parse(text).unwrap();
+        let app = Arc::new(App::named(AppName::parse("shop").unwrap()));
+        let mut intent = Intent::new(at(0));
+        for n in 1..=9 {
+            let version = version(&format!("{n}.0"));
+            let release = Release::draft(&app, version.clone(), None, &Index::default(), at(n));
+            intent.releases.insert(version, release);
+        }
+        (intent.stable, intent.previous) = (Some(version("9.0")), Some(version("1.0")));
+        intent.pin = Some(version("2.0"));
+        intent.prune(3);
+        let kept: Vec<String> = intent.releases.values().filter(|r| !r.pruned).map(|r| r.version.to_string()).collect();
+        assert_eq!(kept, ["1.0", "2.0", "6.0", "7.0", "8.0", "9.0"]);
     }
 }
