@@ -54,7 +54,8 @@ function connect() {
   stream.addEventListener("changed", () => { connection.textContent = "live"; refresh(); });
   stream.onerror = () => {
     connection.textContent = "not connected, trying again";
-    if (stream.readyState === EventSource.CLOSED) setTimeout(connect, 1000);
+    // Refused, perhaps since the session has ended: then the page itself is sent to the login.
+    if (stream.readyState === EventSource.CLOSED) setTimeout(() => { connect(); refresh(); }, 1000);
   };
 }
 

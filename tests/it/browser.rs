@@ -1,5 +1,6 @@
 //! A real headless Chromium, driven by the WebDriver protocol (W3C) through its own driver.
 
+use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -196,5 +197,18 @@ impl Browser {
         let picture = self.send("GET", &format!("{}/screenshot", self.session), &Value::Null).await;
         self.post("/goog/cdp/execute", json!({ "cmd": "Emulation.clearDeviceMetricsOverride", "params": {} })).await;
         BASE64_STANDARD.decode(picture.as_str().unwrap()).unwrap()
+    }
+}
+
+impl Drop for Browser {
+    /// Ends the session first: a driver that is killed leaves its browser behind, which would go on asking whoever has
+    /// the port next.
+    fn drop(&mut self) {
+        let request = format!("DELETE {} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n", self.session);
+        if let Ok(mut stream) = std::net::TcpStream::connect(self.address) {
+            let _ = stream.set_read_timeout(Some(DEADLINE));
+            let _ = stream.write_all(request.as_bytes());
+            let _ = stream.read(&mut [0; 1024]);
+        }
     }
 }
