@@ -6,7 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::app::Source;
-use super::names::{NameError, Version};
+use super::names::Version;
 
 /// What was found at an app's source at one moment. A part is `None` where the app names no such place.
 #[derive(Debug, Clone, PartialEq)]
@@ -14,6 +14,27 @@ pub struct Look {
     pub at: Timestamp,
     pub images: Option<Result<Images, String>>,
     pub git: Option<Result<Git, String>>,
+}
+
+impl Look {
+    pub fn images(&self) -> Option<&Images> {
+        self.images.as_ref()?.as_ref().ok()
+    }
+
+    pub fn git(&self) -> Option<&Git> {
+        self.git.as_ref()?.as_ref().ok()
+    }
+
+    /// Why places could not be looked at.
+    pub fn errors(&self) -> impl Iterator<Item = &String> {
+        let images = self.images.as_ref().and_then(|found| found.as_ref().err());
+        images.into_iter().chain(self.git.as_ref().and_then(|found| found.as_ref().err()))
+    }
+}
+
+/// The newest version that is meant for everyone.
+pub fn newest_release<'v>(versions: impl IntoIterator<Item = &'v Version>) -> Option<&'v Version> {
+    versions.into_iter().filter(|version| version.is_release()).max()
 }
 
 /// The tags of an image that are versions. Digests are asked only of those that matter.
@@ -48,13 +69,11 @@ pub fn wanted(
     artefacts: &BTreeMap<Version, Arc<str>>,
     pin: Option<&Version>,
 ) -> Option<Wanted> {
-    let images = found.and_then(|found| found.images.as_ref()?.as_ref().ok());
-    let tags = found.and_then(|found| found.git.as_ref()?.as_ref().ok());
-    let newest = |versions: &mut dyn Iterator<Item = &Version>| versions.filter(|v| v.is_release()).max().cloned();
+    let images = found.and_then(Look::images);
     let version = match (pin, &source.git, &source.image) {
         (Some(pin), ..) => pin.clone(),
-        (None, Some(_), _) => newest(&mut tags?.tags.iter())?,
-        (None, None, Some(_)) => newest(&mut images?.keys())?,
+        (None, Some(_), _) => newest_release(&found.and_then(Look::git)?.tags)?.clone(),
+        (None, None, Some(_)) => newest_release(images?.keys())?.clone(),
         (None, None, None) => artefacts.keys().next_back()?.clone(),
     };
     let (digest, waits_for) = match &source.image {
@@ -104,16 +123,8 @@ pub fn login_of(repository: &str) -> String {
 
 /// The tags that are versions; others, such as `latest`, name no release.
 pub fn versions<T: AsRef<str>>(tags: impl IntoIterator<Item = T>) -> impl Iterator<Item = Version> {
-    let parsed = tags.into_iter().filter_map(|tag| parse_tag(tag.as_ref()).ok());
+    let parsed = tags.into_iter().filter_map(|tag| Version::parse(tag.as_ref()).ok());
     parsed.filter(|version| Version::looks_like_version(version.as_str()))
-}
-
-/// A tag as a version; it is used as it is written.
-///
-/// # Errors
-/// It could be a path or an option.
-pub fn parse_tag(tag: &str) -> Result<Version, NameError> {
-    Version::parse(tag)
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::core::app::{App, Source};
 use crate::core::names::{AppName, Version};
-use crate::core::source::{Images, Look};
+use crate::core::source::{Images, Look, newest_release};
 use crate::core::world::Fact;
 use crate::ports::inbox::Inbox;
 use crate::ports::snapshot::{Snapshot, View};
@@ -142,7 +142,7 @@ async fn images(
     tags: Result<Vec<Version>, SourceError>,
 ) -> Result<Images, SourceError> {
     let mut images: Images = tags?.into_iter().map(|version| (version, None)).collect();
-    let newest = images.keys().rfind(|version| version.is_release()).cloned();
+    let newest = newest_release(images.keys()).cloned();
     for version in newest.into_iter().chain(source.pin.clone()) {
         if let (Some(image), true) = (source.image_of(&version), images.contains_key(&version)) {
             let digest = sources.digest(&image).await?;

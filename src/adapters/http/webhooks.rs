@@ -21,8 +21,8 @@ use super::error::Problem;
 use super::keyring::digest;
 use crate::core::app::Source;
 use crate::core::hex::hex;
-use crate::core::names::AppName;
-use crate::core::source::{full_image, is_same_repository, parse_tag};
+use crate::core::names::{AppName, Version};
+use crate::core::source::{full_image, is_same_repository};
 use crate::ports::tokens::Answered;
 
 /// Senders give up after about ten seconds; the look goes on.
@@ -62,8 +62,8 @@ pub async fn docker_hub(
 ) -> Result<Response, Problem> {
     let (app, source) = by_path(&context, peer, &app, &secret)?;
     let push: HubPush = read(&body)?;
-    parse_tag(&push.push_data.tag)?;
-    images_match(&app, &source, &[push.repository.repo_name.as_str()])?;
+    Version::parse(&push.push_data.tag)?;
+    image_matches(&app, &source, &push.repository.repo_name)?;
     // It numbers nothing: the same body is the same delivery.
     let delivery = hex(&Sha256::digest(&body));
     look(&context, "dockerhub", &app, &delivery, &body).await
@@ -82,7 +82,7 @@ pub async fn registry(
     if pushes.is_empty() {
         return Ok(Json(json!({ "app": app, "deployment": null })).into_response());
     }
-    pushes.iter().filter_map(|event| event.target.tag.as_deref()).try_for_each(|tag| parse_tag(tag).map(drop))?;
+    pushes.iter().filter_map(|event| event.target.tag.as_deref()).try_for_each(|tag| Version::parse(tag).map(drop))?;
     let repository = source.image.as_ref().map(|image| full_image(image.repository())).unwrap_or_default();
     // The registry does not know under which name it is reached.
     let path = repository.split_once('/').map_or("", |(_, path)| path);
@@ -315,9 +315,9 @@ fn refused(context: &Context, peer: Peer) -> Problem {
     Problem::new(StatusCode::FORBIDDEN, "bad-webhook", detail)
 }
 
-fn images_match(app: &AppName, source: &Source, told: &[&str]) -> Result<(), Problem> {
+fn image_matches(app: &AppName, source: &Source, told: &str) -> Result<(), Problem> {
     let own = source.image.as_ref().map(|image| full_image(image.repository())).unwrap_or_default();
-    match told.iter().any(|told| full_image(told) == own) {
+    match full_image(told) == own {
         true => Ok(()),
         false => Err(other_repository(app, &own)),
     }

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 use crate::core::app::GitUrl;
 use crate::core::names::Version;
-use crate::core::source::{Git, versions};
+use crate::core::source::{Git, newest_release, versions};
 use crate::ports::sources::SourceError;
 
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -45,7 +45,7 @@ impl Remote {
     }
 
     fn newest(&self) -> Option<&Version> {
-        self.tags.iter().rfind(|version| version.is_release())
+        newest_release(&self.tags)
     }
 }
 

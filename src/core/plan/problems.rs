@@ -102,9 +102,7 @@ pub fn find(
 /// What could not be looked at.
 fn of_sources(world: &World, problems: &mut Vec<Problem>) {
     for (name, look) in world.found.iter().filter(|(name, _)| world.declared_app(name).is_some()) {
-        let (images, git) =
-            (look.images.as_ref().map(|r| r.as_ref().err()), look.git.as_ref().map(|r| r.as_ref().err()));
-        for reason in [images, git].into_iter().flatten().flatten() {
+        for reason in look.errors() {
             let remedy = format!("it is tried again by itself; apps/{name}.toml names the place under [source]");
             problems.push(Problem::new(format!("app {name}"), reason.clone(), remedy, look.at));
         }

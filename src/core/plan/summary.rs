@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::status::{Count, SourceStatus};
 use crate::core::app::{App, Source};
+use crate::core::source::{Look, newest_release};
 use crate::core::world::{Intent, Member, World};
 
 /// The instances that each release is to have once what is under way is done.
@@ -46,11 +47,7 @@ pub(super) fn summary(intent: Option<&Intent>, wanted: usize, last: &[Count]) ->
 pub(super) fn source(world: &World, app: &App) -> Option<SourceStatus> {
     app.source.as_ref().filter(|source| Source::is_remote(source))?;
     let look = world.found.get(&app.name);
-    let images = look.and_then(|look| look.images.as_ref()?.as_ref().ok());
-    let git = look.and_then(|look| look.git.as_ref()?.as_ref().ok());
-    let errors = look.into_iter().flat_map(|look| {
-        [look.images.as_ref().and_then(|r| r.as_ref().err()), look.git.as_ref().and_then(|r| r.as_ref().err())]
-    });
+    let (images, git) = (look.and_then(Look::images), look.and_then(Look::git));
     let wanted = world.wanted_version(app);
     let waiting = wanted.as_ref().and_then(|w| Some(format!("waiting for {} {}", w.waits_for?, w.version)));
     let untagged = git.and_then(|git| git.untagged).filter(|commits| *commits > 0);
@@ -63,9 +60,9 @@ pub(super) fn source(world: &World, app: &App) -> Option<SourceStatus> {
         looked_at: look.map(|look| look.at),
         wanted: wanted.map(|wanted| wanted.version),
         notes: [deploying, waiting, untagged].into_iter().flatten().collect(),
-        newest_image: images.and_then(|images| images.keys().rfind(|v| v.is_release()).cloned()),
-        newest_tag: git.and_then(|git| git.tags.iter().filter(|v| v.is_release()).max().cloned()),
+        newest_image: images.and_then(|images| newest_release(images.keys())).cloned(),
+        newest_tag: git.and_then(|git| newest_release(&git.tags)).cloned(),
         main: git.and_then(|git| git.head.clone()),
-        errors: errors.flatten().cloned().collect(),
+        errors: look.into_iter().flat_map(Look::errors).cloned().collect(),
     })
 }

@@ -13,7 +13,6 @@ mod rows;
 
 use std::sync::LazyLock;
 
-use axum::Json;
 use axum::body::to_bytes;
 use axum::extract::Path;
 use axum::http::{HeaderMap, HeaderName, StatusCode, header};
@@ -229,10 +228,4 @@ pub async fn refused(context: &Context, response: Response) -> Response {
     };
     let body = json!({ "text": text });
     Page { context, template: "message.html", current: "", title, body }.render(status).await
-}
-
-/// The body of the JSON answer of a handler that the API has too.
-fn value(answer: Json<Value>) -> Value {
-    let Json(value) = answer;
-    value
 }

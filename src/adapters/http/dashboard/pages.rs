@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use axum::Extension;
 use axum::extract::{Query, State};
 use axum::response::Response;
+use axum::{Extension, Json};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -12,8 +12,8 @@ use super::super::Context;
 use super::super::api::{library, platform};
 use super::super::error::Problem;
 use super::super::keyring::Caller;
+use super::Page;
 use super::rows::{self, Numbers};
-use super::{Page, value};
 use crate::core::access::Right;
 use crate::core::plan::why;
 use crate::core::world::EngineState;
@@ -118,7 +118,7 @@ pub(super) async fn repository_page<'p>(
     caller: &Caller,
     refused: Option<String>,
 ) -> Result<Page<'p>, Problem> {
-    let mut body = value(library::list(State(context.clone()), Query(library::ListQuery::default())).await?);
+    let Json(mut body) = library::list(State(context.clone()), Query(library::ListQuery::default())).await?;
     body["may_push"] = json!(caller.may(Right::Change, None).is_ok());
     body["refused"] = json!(refused);
     Ok(Page { context, template: "repository.html", current: "Repository", title: "Repository".into(), body })
