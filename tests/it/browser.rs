@@ -182,7 +182,11 @@ impl Browser {
 
     /// As if its user liked pages `dark` or `light`.
     pub async fn prefer(&self, scheme: &str) {
-        let features = json!([{ "name": "prefers-color-scheme", "value": scheme }]);
+        // Without motion: a colour on its way from one scheme to the other is neither.
+        let features = json!([
+            { "name": "prefers-color-scheme", "value": scheme },
+            { "name": "prefers-reduced-motion", "value": "reduce" },
+        ]);
         let command = json!({ "cmd": "Emulation.setEmulatedMedia", "params": { "features": features } });
         self.post("/goog/cdp/execute", command).await;
     }
