@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::view::upstream_name;
 use crate::core::app::StickyMode;
-use crate::core::names::{AppName, PathPrefix};
+use crate::core::names::AppName;
 use crate::core::routes::AppRoute;
 
 /// What a template needs to choose a release per request. There is none where one release takes everything and
@@ -26,8 +26,6 @@ pub(super) struct Split<'a> {
     otherwise: String,
     pub(super) cookie: Option<String>,
     pub(super) visitor_cookie: bool,
-    /// Paths that are cut off, as a regular expression has them, with the variable for what is left.
-    prefixes: Vec<(String, String)>,
 }
 
 impl<'a> Split<'a> {
@@ -73,16 +71,6 @@ impl<'a> Split<'a> {
                 (true, true) => format!("$platformer_drawn_{variable}"),
                 (true, false) => format!("$platformer_kept_{variable}"),
             },
-            prefixes: match route.strip_prefix {
-                true => route
-                    .paths
-                    .iter()
-                    .filter(|p| !p.is_root())
-                    .enumerate()
-                    .map(|(n, path)| (pattern(path), format!("platformer_rest_{variable}_{n}")))
-                    .collect(),
-                false => Vec::new(),
-            },
             variable,
             rest,
             by_cookie,
@@ -97,13 +85,4 @@ impl<'a> Split<'a> {
             None => self.otherwise.clone(),
         }
     }
-
-    pub(super) fn rest_of(&self, path: &PathPrefix) -> Option<String> {
-        self.prefixes.iter().find(|(prefix, _)| *prefix == pattern(path)).map(|(_, variable)| variable.clone())
-    }
-}
-
-/// Of the characters that a prefix may have only the dot means something else in a regular expression.
-fn pattern(path: &PathPrefix) -> String {
-    path.as_str().replace('.', "\\.")
 }

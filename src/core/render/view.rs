@@ -85,15 +85,14 @@ struct Server<'a> {
     needs_root: bool,
 }
 
-#[derive(Clone, PartialEq, Serialize)]
+#[derive(Clone, Serialize)]
 struct Location<'a> {
     app: &'a AppName,
     path: &'a PathPrefix,
     /// What goes between `location` and `{`: a prefix covers whole segments only.
     matches: Vec<String>,
-    strip: bool,
-    /// The variable that holds the path behind the prefix, where the upstream is one too.
-    rest: Option<String>,
+    /// The prefix as a regular expression, where the app does not want to see it.
+    strip: Option<String>,
     /// An upstream's name, or the variable that holds it; `None`: no instance is ready.
     upstream: Option<String>,
     /// The variable with the cookie that a new visitor is given.
@@ -109,6 +108,32 @@ struct Location<'a> {
     buffering: bool,
     /// A registered service is asked for its own host, perhaps over TLS.
     outside: Option<&'a Outside>,
+}
+
+impl<'a> Location<'a> {
+    /// A path of an app with nothing behind it yet.
+    fn new(app: &'a AppName, route: &'a AppRoute, path: &'a PathPrefix, strip: bool) -> Self {
+        Self {
+            app,
+            path,
+            matches: match path.is_root() {
+                true => vec!["/".to_owned()],
+                false => vec![format!("= {path}"), format!("{path}/")],
+            },
+            // Of the characters that a prefix may have only the dot means something else there.
+            strip: (strip && !path.is_root()).then(|| path.as_str().replace('.', "\\.")),
+            upstream: None,
+            cookie: None,
+            maintenance: false,
+            counted: false,
+            no_candidate: false,
+            max_body: route.proxy.max_body.as_str(),
+            connect_timeout_ms: route.proxy.connect_timeout.as_millis(),
+            read_timeout_ms: route.proxy.read_timeout.as_millis(),
+            buffering: route.proxy.buffering,
+            outside: route.outside.as_ref(),
+        }
+    }
 }
 
 impl<'a> View<'a> {
@@ -181,14 +206,6 @@ fn servers<'a>(routes: &'a Routes, frame: &Frame) -> Vec<Server<'a>> {
             let choice = split.as_ref().filter(|_| is_main && upstream.is_some());
             let upstream = choice.map(Split::chosen).or(upstream);
             let locations = route.paths.iter().map(|path| Location {
-                app,
-                path,
-                matches: match path.is_root() {
-                    true => vec!["/".to_owned()],
-                    false => vec![format!("= {path}"), format!("{path}/")],
-                },
-                strip: route.strip_prefix && !path.is_root(),
-                rest: choice.filter(|_| route.strip_prefix && !path.is_root()).and_then(|s| s.rest_of(path)),
                 upstream: upstream.clone(),
                 cookie: choice.and_then(|s| s.cookie.clone()).or_else(|| {
                     let several = route.releases.values().any(|instances| instances.len() > 1);
@@ -198,11 +215,7 @@ fn servers<'a>(routes: &'a Routes, frame: &Frame) -> Vec<Server<'a>> {
                 maintenance: route.maintenance && is_main,
                 counted: is_main,
                 no_candidate,
-                max_body: route.proxy.max_body.as_str(),
-                connect_timeout_ms: route.proxy.connect_timeout.as_millis(),
-                read_timeout_ms: route.proxy.read_timeout.as_millis(),
-                buffering: route.proxy.buffering,
-                outside: route.outside.as_ref(),
+                ..Location::new(app, route, path, route.strip_prefix)
             });
             by_host.entry(host).or_default().extend(locations);
         }
@@ -239,21 +252,8 @@ fn of_registry(routes: &Routes) -> Vec<Location<'_>> {
     let services = routes.apps.iter().filter_map(|(name, route)| Some((name, route, route.outside.as_ref()?)));
     services
         .map(|(app, route, outside)| Location {
-            app,
-            path: &outside.prefix,
-            matches: vec![format!("= {}", outside.prefix), format!("{}/", outside.prefix)],
-            strip: true,
-            rest: None,
             upstream: (!route.releases.is_empty()).then(|| shared_name(app)),
-            cookie: None,
-            maintenance: false,
-            counted: false,
-            no_candidate: false,
-            max_body: route.proxy.max_body.as_str(),
-            connect_timeout_ms: route.proxy.connect_timeout.as_millis(),
-            read_timeout_ms: route.proxy.read_timeout.as_millis(),
-            buffering: route.proxy.buffering,
-            outside: Some(outside),
+            ..Location::new(app, route, &outside.prefix, true)
         })
         .collect()
 }
