@@ -1,11 +1,12 @@
 //! The seeded simulator: the real core against an engine and a balancer that lose, delay and fail.
 //!
 //! Four apps are deployed by every strategy, several at once, with good releases and bad ones. Invariants, checked
-//! after every act: *an instance that the live routes name is never stopped*; a release that is not healthy and
-//! tested has no traffic; where stable can serve, somebody does. And once the trouble ends, everything converges:
-//! nothing is stuck, nothing is left over. A failing seed prints itself; `SIMULATE=seed` replays it alone.
+//! after every act: *an instance that the live routes name is never stopped*; a release that is not healthy, or has
+//! not passed its gate, has no traffic; where stable can serve, somebody does. And once the trouble ends, everything
+//! converges: nothing is stuck, nothing is left over. A failing seed prints itself; `SIMULATE=seed` replays it alone.
+//! That each of these is seen is tried with a [`Mistake`] of each kind.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use jiff::Timestamp;
 
 use super::app::{Strategy, parse_file};
 use super::container::{Container, ContainerId, RunState};
-use super::deploy::{GateResult, Tally};
+use super::deploy::{Deployment, GateResult, Stage, Tally};
 use super::names::{AppName, Version};
 use super::plan::plan;
 use super::repository::{File, Index};
@@ -28,7 +29,7 @@ use super::world::{
 
 const APPS: [(&str, &str); 4] = [
     ("shop", "replicas = 2"),
-    ("blog", "replicas = 1"),
+    ("blog", "replicas = 1\ngate = { image = \"gate:1\" }"),
     ("cart", "replicas = 3\nsticky.mode = \"release\""),
     ("desk", "replicas = 1\nvolumes = [\"desk:/data\"]"),
 ];
@@ -39,9 +40,23 @@ const VERSIONS: u64 = 9;
 /// Lives; in them over 10,000 deployments are begun.
 const SEEDS: u64 = 2_000;
 
+/// Something the platform must never do, done on purpose to see whether it is noticed.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Mistake {
+    StopWhileRouted,
+    TrafficBeforeItIsHealthy,
+    TrafficWithoutTheGate,
+    NobodyServes,
+    LeaveAnInstance,
+    NeverTell,
+}
+
 /// What is outside: it goes on while the supervisor is dead.
 struct Outside {
     random: Random,
+    mistake: Option<Mistake>,
+    /// Deployments whose gate has passed.
+    passed: BTreeSet<Arc<str>>,
     containers: BTreeMap<ContainerId, Container>,
     next_id: u32,
     live: Option<(u64, Arc<Routes>)>,
@@ -93,9 +108,11 @@ fn index() -> Arc<Index> {
 }
 
 impl Outside {
-    fn new(seed: u64) -> Self {
+    fn new(seed: u64, mistake: Option<Mistake>) -> Self {
         Self {
             random: Random::new(seed),
+            mistake,
+            passed: BTreeSet::new(),
             containers: BTreeMap::new(),
             next_id: 0,
             live: None,
@@ -165,6 +182,9 @@ impl Outside {
             }
             Action::Gate { deployment, .. } => {
                 let result = GateResult { exit_code: Some(i64::from(self.trouble(4))), error: None, log: Vec::new() };
+                if result.passed() {
+                    self.passed.insert(deployment.clone());
+                }
                 self.facts.push_back(Fact::Gated { deployment, result });
             }
             Action::Probe(targets) => {
@@ -179,6 +199,7 @@ impl Outside {
                     });
                 }
             }
+            Action::Switch(_) if self.mistake == Some(Mistake::NeverTell) => {}
             Action::Switch(switch) => self.switch(switch),
             Action::Start(spec) => {
                 if self.trouble(8) {
@@ -215,6 +236,9 @@ impl Outside {
                 self.facts.push_back(Fact::Restarted { id, result: Ok(()) });
             }
             Action::Drain { id, .. } => self.facts.push_back(Fact::Drained(id)),
+            Action::Stop { id, .. } if self.mistake == Some(Mistake::LeaveAnInstance) => {
+                self.facts.push_back(Fact::Stopped { id, result: Ok(()) });
+            }
             Action::Stop { id, .. } => {
                 let address = self.containers.get(&id).and_then(|c| c.address_on("platform"));
                 let named = |routes: &Routes| address.is_some_and(|ip| routes.names((ip, 8080).into()));
@@ -227,7 +251,10 @@ impl Outside {
         }
     }
 
-    fn switch(&mut self, switch: Switch) {
+    fn switch(&mut self, mut switch: Switch) {
+        if let Some(mistake) = self.mistake {
+            switch.routes = self.mistaken(mistake, &switch.routes);
+        }
         if self.trouble(7) {
             let error = SwitchError::Trouble { reason: "disk full".into() };
             self.facts.push_back(Fact::Unswitched { generation: switch.generation, error });
@@ -241,6 +268,12 @@ impl Outside {
             {
                 self.violation = Some(format!("{app}: {} has traffic while it is {}", early.release, early.state()));
             }
+            let untested = intent.active().filter(|d| d.gate.is_some() && !self.passed.contains(&d.id));
+            if let Some(untested) = untested.filter(|d| Some(&d.release) != intent.stable.as_ref() && !d.hurried)
+                && route.split.share(&untested.release) > Percent::NONE
+            {
+                self.violation = Some(format!("{app}: {} has traffic and its gate has not passed", untested.release));
+            }
             let can_serve = intent.stable.as_ref().is_some_and(|stable| route.releases.contains_key(stable));
             if can_serve && route.main().is_empty() {
                 self.violation = Some(format!("{app}: stable can serve and nobody does"));
@@ -249,6 +282,26 @@ impl Outside {
         self.live = Some((switch.generation, switch.routes));
         self.facts.push_back(Fact::Reached(switch.generation));
         self.facts.push_back(Fact::Settled(switch.generation));
+    }
+
+    /// The routes as they must not be.
+    fn mistaken(&self, mistake: Mistake, routes: &Routes) -> Arc<Routes> {
+        let mut wrong = routes.clone();
+        for (app, route) in &mut wrong.apps {
+            let deployment = self.ledger.get(app).and_then(Intent::active);
+            let is_meant = |d: &&Arc<Deployment>| match mistake {
+                Mistake::TrafficBeforeItIsHealthy => d.stage == Stage::Starting && d.gate.is_none(),
+                Mistake::TrafficWithoutTheGate => d.stage == Stage::Testing,
+                _ => false,
+            };
+            if let Some(early) = deployment.filter(is_meant) {
+                Arc::make_mut(route).split = Split::all(early.release.clone());
+            }
+            if mistake == Mistake::NobodyServes {
+                Arc::make_mut(route).split = Split::default();
+            }
+        }
+        Arc::new(wrong)
     }
 
     /// Requests to whatever is live, counted by the balancer.
@@ -370,7 +423,7 @@ impl Outside {
             let warm = intent.warm.as_ref().map_or(0, |_| usize::from(wanted));
             let wanted = usize::from(wanted);
             // Promoted while no instance was wanted, so that nothing could prove it: it never serves.
-            if never_ready(&stable) {
+            if never_ready(&stable) || intent.warm.as_ref().is_some_and(never_ready) {
                 continue;
             }
             if (routed, of(Some(&stable)), of(None)) != (wanted, wanted, wanted + warm) {
@@ -394,6 +447,10 @@ impl Outside {
             }
         }
         let plan = plan(world, self.now);
+        if self.mistake == Some(Mistake::StopWhileRouted) {
+            let leaving: Vec<ContainerId> = world.retiring.keys().cloned().collect();
+            leaving.into_iter().for_each(|id| self.act(Action::Stop { id, grace: Duration::ZERO }));
+        }
         for action in plan.actions {
             // A kill between two acts: what was begun is forgotten, what was done stays.
             if self.trouble(80) {
@@ -403,12 +460,16 @@ impl Outside {
             world.begin(&action, self.now);
             self.act(action);
         }
+        for (app, wanted) in plan.due {
+            let request = DeployRequest { automatic: true, version: Some(wanted.version), ..DeployRequest::default() };
+            self.command(world, &Command::Steer { app, steer: Steer::Deploy(Box::new(request)) });
+        }
     }
 }
 
 /// Lives one life. Returns how many deployments were begun in it.
-fn run(seed: u64) -> Result<u64, String> {
-    let mut outside = Outside::new(seed);
+fn run(seed: u64, mistake: Option<Mistake>) -> Result<u64, String> {
+    let mut outside = Outside::new(seed, mistake);
     let mut world = outside.boot();
     for turn in 0..120 {
         outside.happen(&mut world);
@@ -439,6 +500,14 @@ fn run(seed: u64) -> Result<u64, String> {
                 if halted {
                     outside.command(&mut world, &Command::Steer { app: name(n), steer: Steer::Abort });
                 }
+                // Its first release did not pass; that it is not tried again by itself is right.
+                let is_without =
+                    world.intents.get(&name(n)).is_some_and(|i| i.stable.is_none() && i.active().is_none());
+                if is_without {
+                    let first = DeployRequest { version: Some(version(0)), ..DeployRequest::default() };
+                    outside
+                        .command(&mut world, &Command::Steer { app: name(n), steer: Steer::Deploy(Box::new(first)) });
+                }
             }
         }
         outside.turn(&mut world);
@@ -459,13 +528,13 @@ fn run(seed: u64) -> Result<u64, String> {
 #[test]
 fn whatever_is_lost_fails_or_dies_no_routed_instance_is_stopped_and_all_converges() {
     if let Some(seed) = std::env::var("SIMULATE").ok().and_then(|seed| seed.parse().ok()) {
-        run(seed).unwrap_or_else(|violation| panic!("seed {seed}: {violation}"));
+        run(seed, None).unwrap_or_else(|violation| panic!("seed {seed}: {violation}"));
         return;
     }
     let live = |first: u64| {
         let lives = (first..SEEDS)
             .step_by(2)
-            .map(|seed| run(seed).map_err(|v| format!("seed {seed}: {v} (SIMULATE={seed} replays it)")));
+            .map(|seed| run(seed, None).map_err(|v| format!("seed {seed}: {v} (SIMULATE={seed} replays it)")));
         lives.sum::<Result<u64, String>>()
     };
     let began: u64 = std::thread::scope(|scope| {
@@ -473,4 +542,22 @@ fn whatever_is_lost_fails_or_dies_no_routed_instance_is_stopped_and_all_converge
         halves.into_iter().map(|half| half.join().unwrap().unwrap_or_else(|violation| panic!("{violation}"))).sum()
     });
     assert!(began >= 10_000, "only {began} deployments were begun");
+}
+
+#[test]
+fn a_mistake_of_each_kind_is_noticed() {
+    use Mistake::{
+        LeaveAnInstance, NeverTell, NobodyServes, StopWhileRouted, TrafficBeforeItIsHealthy, TrafficWithoutTheGate,
+    };
+    for (mistake, seen) in [
+        (StopWhileRouted, "was stopped while the live routes name it"),
+        (TrafficBeforeItIsHealthy, "has traffic while it is starting"),
+        (TrafficWithoutTheGate, "its gate has not passed"),
+        (NobodyServes, "stable can serve and nobody does"),
+        (LeaveAnInstance, "in all"),
+        (NeverTell, "has no route"),
+    ] {
+        let noticed = (1..200).find_map(|seed| run(seed, Some(mistake)).err().filter(|why| why.contains(seen)));
+        assert!(noticed.is_some(), "{mistake:?} was not noticed in 200 lives");
+    }
 }

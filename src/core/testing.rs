@@ -1,13 +1,17 @@
 //! Builders for the core's own tests.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 
-use super::app::{Canary, Period, Strategy};
+use super::app::{App, Canary, Period, Strategy, parse_file};
 use super::container::{Attachment, Container, ContainerId, Owner, RunState};
 use super::deploy::{Deployment, Judged, Kind, Stage};
 use super::names::{AppName, Domain, Version};
+use super::repository::Index;
 use super::split::Percent;
-use super::world::Platform;
+use super::templates::Templates;
+use super::world::{Fact, Intent, Platform, World};
 use super::zone::DnsOptions;
 
 /// A running container on network `platform`; its address is made from its name, so that it is stable.
@@ -27,6 +31,19 @@ pub fn container(name: &str, labels: &[(&str, &str)]) -> Container {
         created_at: Timestamp::UNIX_EPOCH,
         started_at: Some(Timestamp::UNIX_EPOCH),
     }
+}
+
+/// A world that knows enough to act, in which one app is declared; nothing runs.
+pub fn world_with(declaration: &str, intent: impl FnOnce(&Arc<App>, &Index) -> Intent) -> (World, Arc<App>) {
+    let mut index = Index::default();
+    let app = Arc::new(parse_file("apps/shop.toml", declaration).unwrap());
+    index.apps.insert(app.name.clone(), app.clone());
+    let mut world = World::new(platform(), Arc::new(Templates::built_in()), at(0));
+    world.apply(Fact::Adopted(None), at(0));
+    world.apply(Fact::Recalled([(app.name.clone(), intent(&app, &index))].into()), at(0));
+    world.apply(Fact::Indexed(Arc::new(index)), at(0));
+    world.apply(Fact::Listed { containers: Vec::new(), networks: Vec::new(), local: Vec::new() }, at(0));
+    (world, app)
 }
 
 /// The platform that tests of core and supervisor run in.

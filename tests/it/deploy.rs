@@ -187,6 +187,24 @@ async fn a_gate_lets_pass_or_keeps_every_request_away() {
     assert_eq!(left.lines().count(), 1, "gates and candidates are gone");
 }
 
+#[tokio::test]
+async fn the_first_release_has_no_traffic_either_before_its_gate_has_passed() {
+    if !docker_or_skip() {
+        return;
+    }
+    let mut platform = Platform::new();
+    let gate = "[gate]\nimage = \"debian:bookworm-slim\"\ncommand = [\"sh\", \"-c\", \"echo not yet; exit 7\"]";
+    platform.add_demo("hello", "1.0.0", &unmonitored(gate));
+    platform.up();
+    until_state(&platform, "failed").await;
+    assert_eq!(platform.get("hello.localhost", "/greeting").await.status, 503);
+    let history = platform.ok(&["history", "hello", "--json"]);
+    assert!(history.contains("the first release of the app") && history.contains("exit code 7: not yet"), "{history}");
+    // Nothing has changed, so it is not tried again by itself; what changes is up to people.
+    platform.ok(&["deploy", "hello", "--no-gate", "--wait"]);
+    assert_eq!(platform.get("hello.localhost", "/greeting").await.json()["version"], "1.0.0");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_candidate_that_is_never_ready_or_dies_leaves_stable_alone() {
     if !docker_or_skip() {

@@ -61,6 +61,7 @@ async fn requests_arrive_with_their_forwarding_headers_and_stripped_prefix() {
     .unwrap();
     let seen = answer.json();
     assert_eq!(seen["path"], "/echo?a=1");
+    assert_eq!(platform.get("shop.example", "/%61pi/echo?a=%20").await.json()["path"], "/echo?a=%20");
     let headers = &seen["headers"];
     assert_eq!(headers["Host"], "shop.example");
     assert_eq!(headers["X-Real-IP"], "127.0.0.1");

@@ -121,7 +121,7 @@ async fn the_preview_secret_picks_the_candidate_before_it_has_traffic() {
     if !docker_or_skip() {
         return;
     }
-    let platform = with_candidate("").await;
+    let platform = with_candidate("paths = [\"/\", \"/api\"]\nstrip_prefix = true\n").await;
     let token = platform.token().unwrap();
     let authorised = format!("Authorization: Bearer {}\r\nContent-Type: application/json\r\n", token.trim());
     let body = br#"{"version": "1.1.0", "replace": true}"#;
@@ -142,6 +142,8 @@ async fn the_preview_secret_picks_the_candidate_before_it_has_traffic() {
     assert_eq!(version(&ask(&platform, &format!("X-Platformer-Preview: {secret}\r\n")).await), "1.1.0");
     assert_eq!(version(&ask(&platform, &format!("Cookie: platformer_preview={secret}\r\n")).await), "1.1.0");
     assert_eq!(version(&platform.get("candidate.hello.localhost", "/").await), "1.1.0");
+    // A prefix is cut off in the same way as without a choice of releases.
+    assert_eq!(platform.get("hello.localhost", "/%61pi/echo?c=1").await.json()["path"], "/echo?c=1");
     assert!(!platform.ok(&["status", "--json"]).contains(&secret), "who only looks does not see it");
 }
 

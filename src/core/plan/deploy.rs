@@ -63,8 +63,9 @@ impl Around<'_> {
         self.first_release().or_else(|| self.proof()).or_else(|| self.deployment())
     }
 
-    /// A declared app without a stable release gets its newest version. While no instance of it has ever been
-    /// ready the release is made anew when its artefact, config or declaration changes.
+    /// A declared app without a stable release gets its newest version, at once where no gate has to pass first.
+    /// While no instance of it has ever been ready the release is made anew when its artefact, config or declaration
+    /// changes.
     fn first_release(&self) -> Option<(Intent, Vec<Entry>)> {
         let intent = self.intent;
         let draft = |version: &Version| Release::draft(self.app, version.clone(), None, self.index, self.now);
@@ -73,6 +74,7 @@ impl Around<'_> {
             return None;
         }
         match &intent.stable {
+            None if self.app.gate.is_some() => None,
             None => {
                 let version = self.first_version()?;
                 let entry = self.entry("release", &version, "the first release of the app");
@@ -205,12 +207,10 @@ impl Around<'_> {
     fn acts(&self, plan: &mut Plan) {
         let (world, name) = (self.world, &self.app.name);
         let fetching = self.intent.active().filter(|d| d.stage == Stage::Fetching).map(|d| &d.release);
-        let stable = self
-            .intent
-            .stable
-            .as_ref()
-            .filter(|v| self.intent.releases.get(*v).is_some_and(|r| r.image_digest.is_none()));
-        for version in fetching.into_iter().chain(stable) {
+        // A deployment of a kept release secures it anew; one that was called off before that leaves it to be done.
+        let unsecured = |v: &&Version| self.intent.releases.get(*v).is_some_and(|r| r.image_digest.is_none());
+        let running = [&self.intent.stable, &self.intent.warm].into_iter().flatten().filter(unsecured);
+        for version in fetching.into_iter().chain(running) {
             let key = (name.clone(), version.clone());
             let Some(release) = self.intent.releases.get(version) else { continue };
             if world.preparing.contains(&key) || (world.prepared.contains(&key) && release.image_digest.is_some()) {
@@ -275,12 +275,13 @@ impl Around<'_> {
         plan.actions.push(Action::Gate { deployment: deployment.id.clone(), job: Box::new(job) });
     }
 
-    /// A new version of an app that wants such deployed by themselves.
+    /// A new version of an app that wants such deployed by themselves; the first one of an app with a gate.
     fn due(&self, plan: &mut Plan) {
         let intent = self.intent;
         let source = self.app.source.as_ref();
         let is_automatic = self.app.deploy.auto || source.is_some_and(|source| source.auto == Auto::Newest);
-        if !is_automatic || intent.stopped {
+        let is_first = intent.stable.is_none() && self.app.gate.is_some();
+        if !(is_automatic || is_first) || intent.stopped {
             return;
         }
         let pin = self.world.pin(self.app);
@@ -291,7 +292,7 @@ impl Around<'_> {
         };
         let Some(wanted) = self.world.wanted_version(self.app).or_else(own_image) else { return };
         let current = intent.candidate().or(intent.stable.as_ref()).map(Version::base);
-        let is_other = current.is_some_and(|current| match pin {
+        let is_other = current.map_or(is_first, |current| match pin {
             Some(_) => wanted.version.base() != current,
             None => wanted.version.base() > current,
         });
@@ -331,5 +332,27 @@ fn keep(world: &World, plan: &mut Plan) {
         releases.flat_map(|r| [&r.artefact, &r.config]).flatten().map(|blob| blob.sha256.clone()).collect();
     if world.keeping.as_deref() != Some(&contents) {
         plan.actions.push(Action::Keep(Arc::new(contents)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::testing::{at, world_with};
+
+    #[test]
+    fn what_stays_warm_is_secured_again_after_its_new_deployment_was_called_off() {
+        let [stable, warm] = ["1.0", "1.1"].map(|v| Version::parse(v).unwrap());
+        let (mut world, _) = world_with("image = \"shop:1.0\"", |app, index| {
+            let mut intent = Intent { stable: Some(stable.clone()), warm: Some(warm.clone()), ..Intent::new(at(0)) };
+            for (version, digest) in [(stable, Some("sha256:1".into())), (warm.clone(), None)] {
+                let release = Release::draft(app, version.clone(), None, index, at(0));
+                intent.releases.insert(version, Release { image_digest: digest, proven: true, ..release });
+            }
+            intent
+        });
+        let planned = crate::core::plan::plan(&mut world, at(1));
+        let secured = |a: &Action| matches!(a, Action::Prepare { release, .. } if release.version == warm);
+        assert!(planned.actions.iter().any(secured), "{:?}", planned.actions);
     }
 }

@@ -55,7 +55,9 @@ impl World {
                 format!("{} is stable already and nothing has changed; {remedy}", release.version),
             ));
         }
-        let strategy = asked.strategy.unwrap_or(declared.deploy.strategy);
+        // Where there is nothing to go over from there is nothing to go over slowly.
+        let by_itself = if intent.stable.is_some() { declared.deploy.strategy } else { Strategy::BlueGreen };
+        let strategy = asked.strategy.unwrap_or(by_itself);
         let gate = match &asked.gate {
             GateChoice::Declared => declared.gate.clone(),
             GateChoice::None => None,
@@ -72,10 +74,11 @@ impl World {
         if !asked.automatic {
             intent.pin = None;
         }
-        let reason = asked
-            .reason
-            .clone()
-            .unwrap_or_else(|| if asked.automatic { "a new version appeared".into() } else { "asked for".into() });
+        let reason = asked.reason.clone().unwrap_or_else(|| match (asked.automatic, &intent.stable) {
+            (true, None) => "the first release of the app".into(),
+            (true, Some(_)) => "a new version appeared".into(),
+            (false, _) => "asked for".into(),
+        });
         intent.releases.insert(release.version.clone(), release);
         Ok(self.launch(declared, intent, Deployment { reason, ..deployment }, "deploy", who))
     }

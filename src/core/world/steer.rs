@@ -161,6 +161,10 @@ impl World {
                 return Err(refuse(app, format!("{version} cannot have {share} %: no instance of it is ready")));
             }
         }
+        if let Some(ending) = intent.active().filter(|d| !d.is_candidate()) {
+            let reason = format!("deployment {} is {}; split once it has ended", ending.id, ending.state());
+            return Err(refuse(app, reason));
+        }
         let shares = split.iter().map(|(v, s)| format!("{v}={s}")).collect::<Vec<_>>().join(" ");
         let said = format!("the traffic of {app} is split {shares}");
         let Some(current) = intent.underway().cloned() else {
@@ -243,4 +247,25 @@ pub(super) fn note(app: &AppName, intent: Intent, action: &str, said: String, wh
     };
     let record = Action::Record { app: app.clone(), intent: Box::new(intent), entries: vec![entry] };
     (vec![record], Done { said, deployment: None })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::core::deploy::Stage;
+    use crate::core::testing::{at, deployment, world_with};
+    use crate::core::world::Command;
+
+    #[test]
+    fn no_split_names_a_candidate_that_is_on_its_way_back() {
+        let aborting = Arc::new(deployment(Strategy::BlueGreen, Stage::Aborting { end: End::Cancelled }));
+        let split = Split::between(None, &aborting.release, Percent::NONE);
+        let (mut world, app) =
+            world_with("image = \"shop:1.0\"", |_, _| Intent { deployment: Some(aborting), ..Intent::new(at(0)) });
+        let command = Command::Steer { app: app.name.clone(), steer: Steer::Split(split) };
+        let refused = world.decide(&command, Decider { by: "me", now: at(1), secret: "" }).unwrap_err();
+        assert!(refused.to_string().contains("is aborting; split once it has ended"), "{refused}");
+    }
 }
