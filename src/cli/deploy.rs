@@ -177,9 +177,10 @@ fn outcome(deployment: &Value) -> Option<u8> {
     }
 }
 
-/// What a gate that did not pass wrote.
+/// What a gate that did not pass wrote, and what the candidate wrote last.
 fn log(deployment: &Value) -> Result<(), Failure> {
-    for line in deployment["gate"]["log"].as_array().into_iter().flatten() {
+    let lines = |log: &Value| log.as_array().cloned().unwrap_or_default();
+    for line in lines(&deployment["gate"]["log"]).iter().chain(&lines(&deployment["log"])) {
         output::line(&format!("  | {}", line.as_str().unwrap_or_default()))?;
     }
     Ok(())

@@ -10,6 +10,7 @@ pub mod container;
 pub mod deploy;
 pub mod hex;
 pub mod kv;
+pub mod log;
 pub mod names;
 pub mod notice;
 pub mod plan;

@@ -1,5 +1,6 @@
 //! One immutable version of an app: what its instances are made from, whatever has changed since.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -16,6 +17,15 @@ pub struct Blob {
     pub path: Arc<str>,
     /// 64 hex digits.
     pub sha256: Arc<str>,
+}
+
+/// What releases that can still be run are made of.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Kept {
+    /// SHA-256 of artefacts and configs.
+    pub contents: BTreeSet<Arc<str>>,
+    /// Images that were pushed to the platform: nobody else looks after them.
+    pub images: BTreeSet<ImageRef>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

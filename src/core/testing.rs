@@ -121,5 +121,6 @@ pub fn deployment(strategy: Strategy, stage: Stage) -> Deployment {
         share: Percent::parse("5").unwrap(),
         hurried: false,
         judged: Judged::default(),
+        last_lines: Vec::new(),
     }
 }

@@ -6,11 +6,12 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::Stream;
+use futures_util::{Stream, StreamExt};
 use jiff::Timestamp;
 
 use crate::core::container::{Container, ContainerId, Network, Owner, Subnet};
 use crate::core::deploy::GateResult;
+use crate::core::log::last_lines;
 use crate::core::world::{InstanceSpec, JobSpec};
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -99,6 +100,8 @@ pub trait Engine: Send + Sync {
     async fn layers_here(&self, layers: &[String]) -> Result<usize, EngineError>;
     /// Takes over the images of an archive as `docker save` writes it; layers that are here may be missing in it.
     async fn load(&self, archive: &Path) -> Result<(), EngineError>;
+    /// Takes away the name of an image, and the image where nothing else needs it. One that is gone is no error.
+    async fn remove_image(&self, image: &str) -> Result<(), EngineError>;
     /// Runs a container on the platform's network to its end and removes it; one of that name that is left from
     /// before is taken over. What does not end in its time is killed.
     async fn job(&self, spec: &JobSpec) -> Result<GateResult, EngineError>;
@@ -107,4 +110,16 @@ pub trait Engine: Send + Sync {
     /// SIGTERM, after `grace` SIGKILL, then removal. One that is gone already counts as stopped.
     async fn stop(&self, id: &ContainerId, grace: Duration) -> Result<(), EngineError>;
     async fn logs(&self, id: &ContainerId, query: LogQuery) -> Result<LogLines, EngineError>;
+
+    /// The last `count` lines that a container wrote. A log that cannot be read has none: what it is kept for goes on.
+    async fn last_lines(&self, id: &ContainerId, count: usize) -> Vec<String> {
+        let Ok(mut chunks) = self.logs(id, LogQuery { follow: false, tail: Some(count) }).await else {
+            return Vec::new();
+        };
+        let mut written = Vec::new();
+        while let Some(Ok(chunk)) = chunks.next().await {
+            written.extend(chunk);
+        }
+        last_lines(&written, count)
+    }
 }

@@ -1,9 +1,13 @@
 //! Runs actions on ports; each result returns as a fact.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use tokio::time::timeout;
+
+use crate::core::container::ContainerId;
 use crate::core::deploy::GateResult;
-use crate::core::names::AppName;
+use crate::core::names::{AppName, ImageRef};
 use crate::core::release::{Blob, Release};
 use crate::core::render::{Frame, Renderer, app_at_line};
 use crate::core::routes::Routes;
@@ -17,6 +21,11 @@ use crate::ports::meters::Meters;
 use crate::ports::prober::Prober;
 use crate::ports::resolver::Resolver;
 use crate::ports::seal::Seal;
+
+/// So much of what an instance wrote is kept when its deployment has failed.
+const LAST_LINES: usize = 50;
+/// An engine that takes longer to tell it is not waited for: the container has to go.
+const READING: Duration = Duration::from_secs(5);
 
 /// The ports that actions are run on.
 #[derive(Clone)]
@@ -43,7 +52,10 @@ impl Hands {
             Action::Probe(targets) => self.prober.probe(&targets),
             // Recorded by the loop before anything else is begun.
             Action::Record { .. } | Action::KeepService { .. } => {}
-            Action::Keep(digests) => self.library.iter().for_each(|library| library.forget_all_but(&digests)),
+            Action::Keep { kept, gone } => {
+                self.library.iter().for_each(|library| library.forget_all_but(&kept.contents));
+                self.remove_images(gone);
+            }
             Action::Prepare { .. }
             | Action::Gate { .. }
             | Action::Switch(_)
@@ -60,6 +72,21 @@ impl Hands {
                 });
             }
         }
+    }
+
+    /// Nothing waits for it: an image that stays costs space only.
+    fn remove_images(&self, images: Vec<ImageRef>) {
+        if images.is_empty() {
+            return;
+        }
+        let engine = self.engine.clone();
+        tokio::spawn(async move {
+            for image in images {
+                if let Err(error) = engine.remove_image(image.as_str()).await {
+                    tracing::warn!(%image, %error, "an image of a release that is kept no more stays");
+                }
+            }
+        });
     }
 
     async fn act(&self, action: Action) -> Fact {
@@ -82,9 +109,11 @@ impl Hands {
                 }
                 Fact::Drained(id)
             }
-            Action::Stop { id, grace } => {
+            Action::Stop { id, grace, keep_log } => {
+                // What it wrote while it was ending is seldom why it is ended.
+                let log = if keep_log { self.last_lines(&id).await } else { Vec::new() };
                 let result = self.engine.stop(&id, grace).await.map_err(|e| e.to_string());
-                Fact::Stopped { id, result }
+                Fact::Stopped { id, result, log }
             }
             Action::Prepare { app, release } => {
                 let result = self.prepare(&release).await;
@@ -103,7 +132,7 @@ impl Hands {
             | Action::KeepService { .. }
             | Action::Publish(_)
             | Action::Probe(_)
-            | Action::Keep(_) => Fact::Tick,
+            | Action::Keep { .. } => Fact::Tick,
         }
     }
 
@@ -125,6 +154,10 @@ impl Hands {
             }
             EngineError::Refused(_) | EngineError::NameTaken(_) => Unprepared::Never(error.to_string()),
         })
+    }
+
+    async fn last_lines(&self, id: &ContainerId) -> Vec<String> {
+        timeout(READING, self.engine.last_lines(id, LAST_LINES)).await.unwrap_or_default()
     }
 
     /// Gives an instance what it shows to be given its secrets; no plan ever holds that.
@@ -222,7 +255,7 @@ fn failed(action: &Action) -> Fact {
         Action::Start(spec) => Fact::Started { name: spec.name.clone(), result: Err(Undone::Refused(reason())) },
         Action::Restart(id) => Fact::Restarted { id: id.clone(), result: Err(Undone::Refused(reason())) },
         Action::Drain { id, .. } => Fact::Drained(id.clone()),
-        Action::Stop { id, .. } => Fact::Stopped { id: id.clone(), result: Err(reason()) },
+        Action::Stop { id, .. } => Fact::Stopped { id: id.clone(), result: Err(reason()), log: Vec::new() },
         Action::Prepare { app, release } => Fact::Prepared {
             app: app.clone(),
             version: release.version.clone(),
@@ -236,6 +269,6 @@ fn failed(action: &Action) -> Fact {
         | Action::KeepService { .. }
         | Action::Publish(_)
         | Action::Probe(_)
-        | Action::Keep(_) => Fact::Tick,
+        | Action::Keep { .. } => Fact::Tick,
     }
 }

@@ -92,6 +92,10 @@ impl Engine for FakeEngine {
         Ok(())
     }
 
+    async fn remove_image(&self, _: &str) -> Result<(), EngineError> {
+        Ok(())
+    }
+
     async fn job(&self, _: &JobSpec) -> Result<GateResult, EngineError> {
         Ok(GateResult { exit_code: Some(0), error: None, log: Vec::new() })
     }

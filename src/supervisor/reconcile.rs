@@ -181,7 +181,7 @@ impl Loop {
             }
             Action::Prepare { .. }
             | Action::Gate { .. }
-            | Action::Keep(_)
+            | Action::Keep { .. }
             | Action::Publish(_)
             | Action::Probe(_)
             | Action::Switch(_)

@@ -218,6 +218,7 @@ async fn a_candidate_that_is_never_ready_or_dies_leaves_stable_alone() {
         platform.put_config("hello", &[variables]);
         let (code, text) = platform.run(&["deploy", "hello@1.1.0", "--strategy", "blue-green", "--wait"]);
         assert!(code == 1 && text.contains(expected), "{expected}: {code} {text}");
+        assert!(text.contains("| hello-world 1.1.0"), "its last lines are shown: {text}");
     }
     let (good, bad) = load.end().await;
     assert!(good > 20 && bad.is_empty(), "{good} good, {} bad: {:?}", bad.len(), bad.first());

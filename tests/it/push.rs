@@ -95,7 +95,10 @@ async fn an_image_arrives_over_a_line_that_is_cut_and_only_what_is_missing_is_se
         return;
     }
     let mut platform = Platform::new();
-    platform.put("apps/shop.toml", "image = \"platformer-push/shop\"\n[deploy]\ngrace = \"100ms\"\nmonitor = \"0s\"\n");
+    platform.put(
+        "apps/shop.toml",
+        "image = \"platformer-push/shop\"\n[deploy]\ngrace = \"100ms\"\nretain = 0\nmonitor = \"0s\"\n",
+    );
     platform.up();
     platform.until("it is up", |s| s["generation"]["live"].is_number()).await;
     let name = format!("{}-local", platform.id);
@@ -120,9 +123,17 @@ async fn an_image_arrives_over_a_line_that_is_cut_and_only_what_is_missing_is_se
     let said = String::from_utf8_lossy(&pushed.stdout).into_owned() + &String::from_utf8_lossy(&pushed.stderr);
     assert!(pushed.status.success() && said.contains("2 of its 2 layers"), "{said}");
     assert_eq!(std::fs::read_dir(platform.path("state/uploads")).unwrap().count(), 0, "nothing is left over");
+    // An image goes with its release: stable and previous stay.
+    docker(&["tag", "platformer-push/shop:1.0.1", "platformer-push/shop:1.0.2"]);
+    for version in ["1.0.1", "1.0.2"] {
+        platform.ok(&["deploy", &format!("shop@{version}"), "--wait"]);
+    }
+    let left = || docker(&["images", "--format", "{{.Tag}}", "platformer-push/shop"]);
+    platform.until("the first image is gone", |_| !left().contains("1.0.0")).await;
+    assert!(left().contains("1.0.1") && left().contains("1.0.2"), "{}", left());
     platform.ok(&["remove", "shop"]);
     platform.until("it is gone", |s| app_of(s, "shop").is_none()).await;
-    docker(&["rmi", "-f", image, "platformer-push/shop:1.0.1"]);
+    docker(&["rmi", "-f", "platformer-push/shop:1.0.1", "platformer-push/shop:1.0.2"]);
 }
 
 #[tokio::test]

@@ -46,6 +46,8 @@ pub struct Observed {
     /// The share that live and settled routes give the candidate.
     pub served: Percent,
     pub gate: Option<GateResult>,
+    /// What an instance of it wrote last before it was taken away.
+    pub last_lines: Vec<String>,
     /// Requests since the last look.
     pub candidate: Tally,
     pub stable: Tally,
@@ -157,7 +159,8 @@ fn step(current: &Deployment, seen: &Observed, now: Timestamp) -> Option<Deploym
         Stage::Draining => None,
         Stage::Aborting { end } => {
             let gone = seen.candidate_left == 0 && seen.served == Percent::NONE;
-            gone.then(|| current.at(end.stage(), current.reason.clone(), now))
+            let ended = gone.then(|| current.at(end.stage(), current.reason.clone(), now))?;
+            Some(Deployment { last_lines: seen.last_lines.clone(), ..ended })
         }
         Stage::Done | Stage::RolledBack | Stage::Failed | Stage::Superseded | Stage::Cancelled => None,
     }

@@ -98,6 +98,9 @@ pub struct Deployment {
     #[serde(default)]
     pub hurried: bool,
     pub judged: Judged,
+    /// What an instance of it wrote last, where it failed or was rolled back: the container is gone by then.
+    #[serde(default)]
+    pub last_lines: Vec<String>,
 }
 
 impl Deployment {

@@ -26,6 +26,11 @@ impl ImageRef {
         Self::parse(&format!("platformer-push/{app}:{version}"))
     }
 
+    /// Whether it was pushed to the platform itself, which is then the only one to know it.
+    pub fn is_pushed(&self) -> bool {
+        self.as_str().starts_with("platformer-push/")
+    }
+
     /// The reference without tag and digest.
     pub fn repository(&self) -> &str {
         let text = self.as_str().split('@').next().unwrap_or_default();

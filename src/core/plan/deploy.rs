@@ -11,7 +11,7 @@ use crate::core::app::{App, Auto, Source};
 use crate::core::container::label;
 use crate::core::deploy::{Crash, Deployment, Entry, Observed, Stage, advance, wake_at};
 use crate::core::names::{AppName, Version};
-use crate::core::release::Release;
+use crate::core::release::{Kept, Release};
 use crate::core::repository::Index;
 use crate::core::source::Wanted;
 use crate::core::split::Percent;
@@ -198,6 +198,7 @@ impl Around<'_> {
                 None => Percent::NONE,
             },
             gate: world.gates.get(&deployment.id).cloned().flatten(),
+            last_lines: world.last_lines.get(&deployment.id).cloned().unwrap_or_default(),
             candidate: fresh(Some(&key.1)),
             stable: fresh(deployment.from.as_ref()),
         }
@@ -320,18 +321,24 @@ fn end_stray_gates(world: &World, plan: &mut Plan) {
         let is_gate = container.is_owned_by(&world.platform.owner) && container.label(label::APP).is_none();
         let deployment = container.label(label::DEPLOYMENT).filter(|_| is_gate);
         if deployment.is_some_and(|id| !testing.contains(id)) && !world.busy.contains(&container.id) {
-            plan.actions.push(Action::Stop { id: container.id.clone(), grace: Duration::ZERO });
+            plan.actions.push(Action::Stop { id: container.id.clone(), grace: Duration::ZERO, keep_log: false });
         }
     }
 }
 
 /// Contents of releases that are not kept any more can go.
 fn keep(world: &World, plan: &mut Plan) {
-    let releases = world.intents.values().flat_map(|i| i.releases.values()).filter(|r| !r.pruned);
-    let contents: BTreeSet<Arc<str>> =
-        releases.flat_map(|r| [&r.artefact, &r.config]).flatten().map(|blob| blob.sha256.clone()).collect();
-    if world.keeping.as_deref() != Some(&contents) {
-        plan.actions.push(Action::Keep(Arc::new(contents)));
+    let releases = || world.intents.values().flat_map(|i| i.releases.values()).filter(|r| !r.pruned);
+    let blobs = releases().flat_map(|r| [&r.artefact, &r.config]).flatten();
+    let kept = Kept {
+        contents: blobs.map(|blob| blob.sha256.clone()).collect(),
+        images: releases().map(|r| &r.image).filter(|image| image.is_pushed()).cloned().collect(),
+    };
+    if world.keeping.as_deref() != Some(&kept) {
+        // Only what went just now: an image of that name may be pushed again before a release is made of it.
+        let before = world.keeping.iter().flat_map(|before| &before.images);
+        let gone = before.filter(|image| !kept.images.contains(*image)).cloned().collect();
+        plan.actions.push(Action::Keep { kept: Arc::new(kept), gone });
     }
 }
 

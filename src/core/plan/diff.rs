@@ -11,12 +11,13 @@ use super::fleet::fleet;
 use super::problems::{self, Problem};
 use super::routes;
 use super::zone::zone;
-use crate::core::container::ContainerId;
+use crate::core::container::{ContainerId, label};
+use crate::core::deploy::{End, Stage};
 use crate::core::names::AppName;
 use crate::core::routes::Routes;
 use crate::core::source::Wanted;
 use crate::core::templates::Templates;
-use crate::core::world::{Action, Member, Phase, ProbeTarget, Subject, Switch, World, by_app};
+use crate::core::world::{Action, Intent, Member, Phase, ProbeTarget, Subject, Switch, World, by_app};
 
 /// How long the hosts of an undeclared app answer 503 after its last container went.
 const DEPARTED: Duration = Duration::from_secs(600);
@@ -176,7 +177,7 @@ fn stop_drained(world: &World, plan: &mut Plan) {
     }
     let deploy = |id| {
         let container = world.containers.get(id)?;
-        let app = container.label(crate::core::container::label::APP).and_then(|a| AppName::parse(a).ok())?;
+        let app = container.label(label::APP).and_then(|a| AppName::parse(a).ok())?;
         world.declared.get(&app).map(|a| a.deploy.clone())
     };
     for id in world.unrouted() {
@@ -184,7 +185,19 @@ fn stop_drained(world: &World, plan: &mut Plan) {
             (world.retiring.get(id).and_then(|r| r.address), deploy(id).unwrap_or_default().drain.get());
         plan.actions.push(Action::Drain { id: id.clone(), address, limit });
     }
+    let given_up: BTreeSet<&str> = world
+        .intents
+        .values()
+        .filter_map(Intent::active)
+        .filter(|d| matches!(d.stage, Stage::Aborting { end: End::Failed | End::RolledBack }))
+        .map(|d| &*d.id)
+        .collect();
     for (id, _) in world.retiring.iter().filter(|(id, r)| r.phase == Phase::Stopping && !world.busy.contains(*id)) {
-        plan.actions.push(Action::Stop { id: id.clone(), grace: deploy(id).unwrap_or_default().grace.get() });
+        let deployment = world.containers.get(id).and_then(|c| c.label(label::DEPLOYMENT));
+        plan.actions.push(Action::Stop {
+            id: id.clone(),
+            grace: deploy(id).unwrap_or_default().grace.get(),
+            keep_log: deployment.is_some_and(|id| given_up.contains(id)),
+        });
     }
 }

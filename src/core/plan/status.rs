@@ -106,6 +106,8 @@ pub struct DeploymentStatus {
     pub plan: Vec<String>,
     pub gate: Option<GateStatus>,
     pub numbers: BTreeMap<String, f64>,
+    /// What an instance wrote last, where the deployment failed or was rolled back.
+    pub log: Vec<String>,
 }
 
 /// The gate of a deployment; without exit code and log while it has not ended.
@@ -132,6 +134,7 @@ impl DeploymentStatus {
                 log: result.log,
             }),
             numbers: d.judged.numbers(d.share),
+            log: d.last_lines,
             id: d.id,
             app: d.app,
             release: d.release,

@@ -9,7 +9,7 @@ use super::{
     Action, Backoff, Claim, EngineState, Fact, Health, Intent, Phase, Refused, Retiring, Subject, SwitchError,
     Switching, Undone, Unprepared, World,
 };
-use crate::core::container::{Container, ContainerId, RunState};
+use crate::core::container::{Container, ContainerId, RunState, label};
 use crate::core::names::{AppName, Version};
 use crate::core::repository::Index;
 
@@ -117,8 +117,12 @@ impl World {
                     retiring.phase = Phase::Stopping;
                 }
             }
-            Fact::Stopped { id, result } => {
+            Fact::Stopped { id, result, log } => {
                 self.busy.remove(&id);
+                let deployment = self.containers.get(&id).and_then(|c| c.label(label::DEPLOYMENT));
+                if let Some(deployment) = deployment.filter(|_| !log.is_empty()).map(Arc::from) {
+                    self.last_lines.entry(deployment).or_insert(log);
+                }
                 if result.is_ok() {
                     self.forget(&id, now);
                 }
@@ -153,7 +157,7 @@ impl World {
             Action::Gate { deployment, .. } => {
                 self.gates.entry(deployment.clone()).or_insert(None);
             }
-            Action::Keep(contents) => self.keeping = Some(contents.clone()),
+            Action::Keep { kept, .. } => self.keeping = Some(kept.clone()),
             Action::Publish(zone) => self.published = Some(zone.clone()),
             Action::Probe(targets) => self.probing = targets.clone(),
             Action::Switch(switch) => {
@@ -321,6 +325,7 @@ impl World {
         }
         let running: Vec<_> = self.intents.values().filter_map(Intent::active).map(|d| d.id.clone()).collect();
         self.gates.retain(|id, _| running.contains(id));
+        self.last_lines.retain(|id, _| running.contains(id));
     }
 
     fn prepared(&mut self, release: (AppName, Version), result: Result<Arc<str>, Unprepared>, now: Timestamp) {

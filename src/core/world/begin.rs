@@ -250,6 +250,7 @@ impl World {
             share: Percent::NONE,
             hurried: false,
             judged: Judged::default(),
+            last_lines: Vec::new(),
         }
     }
 

@@ -1,6 +1,6 @@
 //! What the core is told, and what it answers with.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::core::app::{Limits, Volume};
 use crate::core::container::{Container, ContainerId, Network, Subnet};
 use crate::core::deploy::{Entry, GateResult, Tally};
 use crate::core::names::{AppName, HostName, ImageRef, Version};
-use crate::core::release::Release;
+use crate::core::release::{Kept, Release};
 use crate::core::repository::Index;
 use crate::core::routes::Routes;
 use crate::core::service::Service;
@@ -88,6 +88,8 @@ pub enum Fact {
     Stopped {
         id: ContainerId,
         result: Result<(), String>,
+        /// The last lines that it wrote, where they were asked for.
+        log: Vec<String>,
     },
     /// The contents of a release are secured; `Ok` has the digest of its image.
     Prepared {
@@ -178,8 +180,11 @@ pub enum Action {
         deployment: Arc<str>,
         job: Box<JobSpec>,
     },
-    /// Forget all contents but these.
-    Keep(Arc<BTreeSet<Arc<str>>>),
+    /// Forget all contents but what is kept, and the images that are kept no more.
+    Keep {
+        kept: Arc<Kept>,
+        gone: Vec<ImageRef>,
+    },
     Publish(Arc<Zone>),
     Probe(Arc<Vec<ProbeTarget>>),
     Switch(Switch),
@@ -195,6 +200,8 @@ pub enum Action {
     Stop {
         id: ContainerId,
         grace: Duration,
+        /// Its last lines are asked for: nobody can read them afterwards.
+        keep_log: bool,
     },
 }
 

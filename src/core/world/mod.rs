@@ -39,6 +39,7 @@ use super::claim::{self, Claim};
 use super::container::{Container, ContainerId, Network, Owner};
 use super::deploy::GateResult;
 use super::names::{AppName, Domain, HostName, Version};
+use super::release::Kept;
 use super::repository::Index;
 use super::service::{EndpointId, Service};
 use super::source::{Look, Wanted, wanted};
@@ -126,9 +127,11 @@ pub struct World {
     pub unprepared: BTreeMap<(AppName, Version), (Timestamp, Unprepared)>,
     /// Deployments whose gate runs, and how gates ended that the ledger does not know yet.
     pub gates: BTreeMap<Arc<str>, Option<GateResult>>,
+    /// What instances of deployments that did not promote wrote last.
+    pub last_lines: BTreeMap<Arc<str>, Vec<String>>,
     pub traffic: BTreeMap<AppName, Traffic>,
     /// The contents that are to be kept, as was last told.
-    pub keeping: Option<Arc<BTreeSet<Arc<str>>>>,
+    pub keeping: Option<Arc<Kept>>,
     /// Names that containers have which were not in the last listing.
     pub taken_names: BTreeSet<String>,
     pub balancer: Balancer,
@@ -171,6 +174,7 @@ impl World {
             prepared: BTreeSet::new(),
             unprepared: BTreeMap::new(),
             gates: BTreeMap::new(),
+            last_lines: BTreeMap::new(),
             traffic: BTreeMap::new(),
             keeping: None,
             taken_names: BTreeSet::new(),

@@ -1,19 +1,16 @@
 //! Containers that are run to their end: gates.
 
-use std::collections::VecDeque;
-
 use bollard::Docker;
 use bollard::models::{ContainerCreateBody, ContainerStateStatusEnum, HostConfig};
-use bollard::query_parameters::{
-    CreateContainerOptionsBuilder, LogsOptionsBuilder, RemoveContainerOptionsBuilder, WaitContainerOptions,
-};
+use bollard::query_parameters::{CreateContainerOptionsBuilder, RemoveContainerOptionsBuilder, WaitContainerOptions};
 use futures_util::StreamExt;
 use tokio::time::timeout;
 
 use super::{DockerEngine, run};
+use crate::core::container::ContainerId;
 use crate::core::deploy::GateResult;
 use crate::core::world::JobSpec;
-use crate::ports::engine::EngineError;
+use crate::ports::engine::{Engine, EngineError};
 
 /// So many of the last lines are kept.
 const LINES: usize = 200;
@@ -37,7 +34,7 @@ pub async fn job(engine: &DockerEngine, client: &Docker, spec: &JobSpec) -> Resu
         },
         Err(error) => Err(error),
     };
-    let log = log(client, &spec.name).await;
+    let log = engine.last_lines(&ContainerId(spec.name.as_str().into()), LINES).await;
     let options = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
     // One that cannot be removed is found and ended by the loop.
     let _ = client.remove_container(&spec.name, Some(options)).await;
@@ -88,16 +85,4 @@ async fn end(engine: &DockerEngine, client: &Docker, name: &str) -> Result<i64, 
         Some(Err(error)) => Err(engine.error(error)),
         None => Err(engine.unreachable("it ended the wait without an answer")),
     }
-}
-
-async fn log(client: &Docker, name: &str) -> Vec<String> {
-    let options = LogsOptionsBuilder::default().stdout(true).stderr(true).tail(&LINES.to_string()).build();
-    let mut lines = VecDeque::new();
-    let mut chunks = client.logs(name, Some(options));
-    // A log that cannot be read is no reason to forget how the job ended.
-    while let Some(Ok(chunk)) = chunks.next().await {
-        let text = String::from_utf8_lossy(&chunk.into_bytes()).into_owned();
-        lines.extend(text.lines().map(|line| line.chars().filter(|c| !c.is_control()).take(1000).collect::<String>()));
-    }
-    lines.into_iter().collect()
 }

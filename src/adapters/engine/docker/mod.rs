@@ -16,7 +16,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bollard::Docker;
-use bollard::query_parameters::{ListContainersOptionsBuilder, ListNetworksOptions, LogsOptionsBuilder};
+use bollard::query_parameters::{
+    ListContainersOptionsBuilder, ListNetworksOptions, LogsOptionsBuilder, RemoveImageOptions,
+};
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use crate::core::container::{Container, ContainerId, Owner};
@@ -163,6 +165,19 @@ impl Engine for DockerEngine {
 
     async fn load(&self, archive: &Path) -> Result<(), EngineError> {
         images::load(self, &self.client().await?, archive).await
+    }
+
+    async fn remove_image(&self, image: &str) -> Result<(), EngineError> {
+        match self
+            .client()
+            .await?
+            .remove_image(image, None::<RemoveImageOptions>, None)
+            .await
+            .map_err(|e| self.error(e))
+        {
+            Ok(_) | Err(EngineError::NotFound(_)) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     async fn job(&self, spec: &JobSpec) -> Result<GateResult, EngineError> {

@@ -20,6 +20,7 @@ use super::rows::{self, Numbers};
 use super::{Page, chart};
 use crate::core::app::Strategy;
 use crate::core::config;
+use crate::core::log::plain;
 use crate::core::names::{AppName, Version};
 use crate::core::plan::{AppStatus, DeploymentStatus};
 use crate::core::split::Percent;
@@ -70,7 +71,8 @@ pub async fn show(
         "releases": releases, "several": releases.len() > 1,
         "deployment": app.deployment, "steps": app.deployment.as_ref().map(steps),
         "gate_ended": app.deployment.as_ref().and_then(|d| d.gate.as_ref()?.exit_code).is_some(),
-        "gate_log": app.deployment.as_ref().and_then(|d| Some(d.gate.as_ref()?.log.join("\n"))).map(|log| plain(&log)),
+        "gate_log": app.deployment.as_ref().and_then(|d| Some(d.gate.as_ref()?.log.join("\n"))),
+        "last_lines": app.deployment.as_ref().map(|d| d.log.join("\n")),
         "chart_p95": chart::p95(&recent, &began), "chart_failed": chart::failed(&recent, &began),
         "legend": recent.keys().enumerate().map(|(n, v)| json!({ "version": v, "colour": n % 4 })).collect::<Vec<_>>(),
         "versions": versions(app), "newest": app.source.as_ref().and_then(|s| s.wanted.clone()).or_else(|| deployable.first().cloned()),
@@ -219,34 +221,4 @@ pub async fn logs(
     let body =
         json!({ "app": name, "instance": instance.name, "tail": TAIL, "text": plain(&String::from_utf8_lossy(&text)) });
     Ok(Page { context: &context, template: "logs.html", current: "Apps", title, body }.ok().await)
-}
-
-/// A log without what moves a terminal's cursor or colours its text.
-fn plain(text: &str) -> String {
-    let mut plain = String::with_capacity(text.len());
-    let mut chars = text.chars().peekable();
-    while let Some(c) = chars.next() {
-        match c {
-            '\u{1b}' if chars.peek() == Some(&'[') => {
-                chars.next();
-                // A control sequence ends with a letter or one of few signs (ECMA-48).
-                while chars.next().is_some_and(|c| !('@'..='~').contains(&c)) {}
-            }
-            '\n' | '\t' => plain.push(c),
-            c if c.is_control() => {}
-            c => plain.push(c),
-        }
-    }
-    plain
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_log_keeps_its_text_and_loses_what_is_meant_for_a_terminal() {
-        assert_eq!(plain("\u{1b}[31mred\u{1b}[0m\tok\r\n<b>\u{7}\u{1b}]0;t\u{7}"), "red\tok\n<b>]0;t");
-        assert_eq!(plain("cut \u{1b}[3"), "cut ");
-    }
 }

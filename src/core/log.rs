@@ -1,0 +1,40 @@
+//! What programs write, made fit to be shown and kept.
+
+/// The text without what moves a terminal's cursor or colours it.
+pub fn plain(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        match c {
+            '\u{1b}' if chars.peek() == Some(&'[') => {
+                chars.next();
+                // A control sequence ends with a letter or one of few signs (ECMA-48).
+                while chars.next().is_some_and(|c| !('@'..='~').contains(&c)) {}
+            }
+            '\n' | '\t' => plain.push(c),
+            c if c.is_control() => {}
+            c => plain.push(c),
+        }
+    }
+    plain
+}
+
+/// At most `count` lines from the end, each cut after 1,000 characters.
+pub fn last_lines(written: &[u8], count: usize) -> Vec<String> {
+    let text = plain(&String::from_utf8_lossy(written));
+    let lines: Vec<&str> = text.lines().collect();
+    let skipped = lines.len().saturating_sub(count);
+    lines[skipped..].iter().map(|line| line.chars().take(1000).collect()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_keeps_its_text_and_loses_what_is_meant_for_a_terminal() {
+        assert_eq!(plain("\u{1b}[31mred\u{1b}[0m\tok\r\n<b>\u{7}\u{1b}]0;t\u{7}"), "red\tok\n<b>]0;t");
+        assert_eq!(plain("cut \u{1b}[3"), "cut ");
+        assert_eq!(last_lines(b"a\nb\n\xffc\n", 2), ["b", "\u{fffd}c"]);
+    }
+}
