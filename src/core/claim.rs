@@ -49,7 +49,7 @@ pub fn read(container: &Container, owner: &Owner, declared: impl Fn(&str) -> boo
 
 /// Labels below `platformer.` that mean nothing, each with the one that was probably meant.
 pub fn unknown_labels(container: &Container) -> Vec<(String, Option<&'static str>)> {
-    let ours = container.labels.range(label::PREFIX.to_owned()..).take_while(|(k, _)| k.starts_with(label::PREFIX));
+    let ours = container.labels.iter().filter(|(k, _)| k.starts_with(label::PREFIX));
     ours.filter(|(k, _)| !label::ALL.contains(&k.as_str()))
         .map(|(k, _)| (k.chars().take(80).collect(), nearest(k, label::ALL)))
         .collect()
@@ -63,7 +63,7 @@ fn read_wish(
     declared: impl Fn(&str) -> bool,
 ) -> Result<Option<Instance>, Refusal> {
     let named = match container.label(label::APP) {
-        Some(app) => Some((parse(label::APP, app, AppName::parse)?, suffix_of(&container.name, app))),
+        Some(app) => Some((parse(label::APP, app, AppName::parse)?, None)),
         None if container.label(label::ROUTE) == Some("true") => {
             let (app, version) = split_name(&container.name, declared);
             let app = AppName::parse(&app).map_err(|e| {
@@ -78,6 +78,7 @@ fn read_wish(
     };
     let version = match container.label(label::VERSION) {
         Some(text) => Some(parse(label::VERSION, text, Version::parse)?),
+        None if container.label(label::APP).is_some() => suffix_of(&container.name, app.as_str()),
         None => named_version,
     };
     Ok(Some(Instance {

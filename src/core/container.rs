@@ -115,9 +115,11 @@ impl Container {
         if self.host_network {
             return Some(IpAddr::from([127, 0, 0, 1]));
         }
-        let mut attachments: Vec<_> = self.attachments.iter().filter(|a| !a.addresses.is_empty()).collect();
-        attachments.sort_by_key(|a| (&*a.network != network, a.network.clone()));
-        let addresses = &attachments.first()?.addresses;
+        let attachments = self.attachments.iter().filter(|a| !a.addresses.is_empty());
+        let ours_first = |a: &&Attachment, b: &&Attachment| {
+            (&*a.network != network, &a.network).cmp(&(&*b.network != network, &b.network))
+        };
+        let addresses = &attachments.min_by(ours_first)?.addresses;
         addresses.iter().find(|a| a.is_ipv4()).or(addresses.first()).copied()
     }
 }

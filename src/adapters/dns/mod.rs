@@ -19,7 +19,7 @@ use hickory_server::Server;
 use hickory_server::resolver::TokioResolver;
 
 use crate::core::names::HostName;
-use crate::core::zone::{Answer, QueryKind, Reply, Zone};
+use crate::core::zone::{QueryKind, Reply, Zone};
 use crate::ports::meters::Meters;
 use crate::ports::resolver::Resolver;
 
@@ -51,14 +51,9 @@ impl Resolver for Names {
     async fn look_up(&self, name: &HostName) -> Result<IpAddr, String> {
         let loopback = IpAddr::from([127, 0, 0, 1]);
         let zone = self.zone.load_full().ok_or("no names are known yet")?;
-        match zone.lookup(name.as_str(), QueryKind::A, loopback) {
-            Reply::Answers { answers, .. } => {
-                let address = answers.into_iter().find_map(|answer| match answer {
-                    Answer::Address(ip) => Some(ip),
-                    Answer::Pointer(_) | Answer::Service { .. } | Answer::Soa | Answer::NameServer(_) => None,
-                });
-                address.ok_or_else(|| "it has no address".to_owned())
-            }
+        let reply = zone.lookup(name.as_str(), QueryKind::A, loopback);
+        match reply {
+            Reply::Answers { .. } => reply.addresses().first().copied().ok_or_else(|| "it has no address".to_owned()),
             Reply::NoData | Reply::NoName => Err("there is no such name in our domain".into()),
             Reply::NotOurs => {
                 let outside = self.outside.as_ref().ok_or("there is no DNS server to ask, dns.upstream names one")?;

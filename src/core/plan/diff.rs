@@ -129,7 +129,6 @@ fn probes(world: &World, members: &[Member<'_>]) -> Vec<ProbeTarget> {
         })
         .collect();
     targets.extend(super::services::probes(world));
-    targets.sort_by(|a, b| a.subject.cmp(&b.subject));
     targets
 }
 

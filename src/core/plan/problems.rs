@@ -123,23 +123,23 @@ fn of_stuck(world: &World, problems: &mut Vec<Problem>, now: Timestamp) {
 }
 
 fn of_member(world: &World, member: &Member<'_>, problems: &mut Vec<Problem>, now: Timestamp) {
-    let subject = format!("container {}", member.container.name);
+    let subject = || format!("container {}", member.container.name);
     let since = member.since;
     match (&member.address, member.condition) {
         (_, Condition::Draining | Condition::Stopped) => {}
         (Err(unreachable), _) => {
-            problems.push(Problem::new(subject, unreachable.reason.clone(), unreachable.remedy.clone(), since));
+            problems.push(Problem::new(subject(), unreachable.reason.clone(), unreachable.remedy.clone(), since));
         }
         (Ok(_), Condition::Unhealthy) => {
             let reason = member.reason.clone().unwrap_or_else(|| "its probe fails".into());
-            problems.push(Problem::new(subject, reason, format!("docker logs {}", member.container.name), since));
+            problems.push(Problem::new(subject(), reason, format!("docker logs {}", member.container.name), since));
         }
         (Ok(_), Condition::Starting) => {
             let limit = member.app.map_or(std::time::Duration::from_secs(120), |a| a.deploy.ready_timeout.get());
             if now.duration_since(since).unsigned_abs() > limit {
                 let why = member.reason.clone().unwrap_or_else(|| "no probe has passed".into());
                 problems.push(Problem::new(
-                    subject,
+                    subject(),
                     format!("not ready after {limit:?}: {why}"),
                     format!("docker logs {}", member.container.name),
                     since,
@@ -148,14 +148,7 @@ fn of_member(world: &World, member: &Member<'_>, problems: &mut Vec<Problem>, no
         }
         (Ok(_), Condition::Ready) => {}
     }
-    let other_release = member.app.is_some() && world.stable(&member.claim.app).is_some_and(|s| *s != member.version);
-    if other_release && !member.claim.managed {
-        return;
-    }
-    if member.claim.managed
-        && world.declared_app(&member.claim.app).is_none()
-        && !world.retiring.contains_key(&member.container.id)
-    {
+    if member.claim.managed && member.app.is_none() && !world.retiring.contains_key(&member.container.id) {
         let reason = format!("app {} runs but is not declared any more", member.claim.app);
         problems.push(Problem::new(
             format!("app {}", member.claim.app),

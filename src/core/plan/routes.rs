@@ -17,15 +17,14 @@ use crate::core::world::{Intent, Member, World, by_app};
 
 /// The hosts an app asks for: declared ones, else those its containers name, else the default.
 pub fn hosts_of(world: &World, name: &AppName, app: Option<&App>, members: &[&Member<'_>]) -> Vec<HostName> {
-    let mut declared = match app {
-        Some(app) => app.clone(),
-        None => App::named(name.clone()),
-    };
-    if app.is_none() {
-        let asked: BTreeSet<_> = members.iter().flat_map(|m| m.claim.hosts.iter().cloned()).collect();
-        declared.hosts = asked.into_iter().collect();
+    let domain = &world.platform.domain;
+    match app {
+        Some(app) => app.all_hosts(domain),
+        None => {
+            let asked: BTreeSet<_> = members.iter().flat_map(|m| m.claim.hosts.iter().cloned()).collect();
+            App { hosts: asked.into_iter().collect(), ..App::named(name.clone()) }.all_hosts(domain)
+        }
     }
-    declared.all_hosts(&world.platform.domain)
 }
 
 /// Builds the wanted routes from the members (ordered by app), and reports every host that is refused.

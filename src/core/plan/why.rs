@@ -8,7 +8,7 @@ use super::status::Status;
 use crate::core::names::{AppName, HostName};
 use crate::core::routes::Routes;
 use crate::core::world::Condition;
-use crate::core::zone::{Answer, QueryKind, Reply, Target, Zone};
+use crate::core::zone::{QueryKind, Reply, Zone};
 
 /// One link of the chain.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -40,7 +40,7 @@ pub fn why(target: &str, zone: &Zone, routes: &Routes, status: &Status) -> Vec<S
         )];
     };
     let mut steps = vec![resolve(&host, zone)];
-    if let Some(container) = zone.origins.get(host.as_str()).filter(|_| !is_balanced(&host, zone)) {
+    if let Some(container) = zone.container_at(host.as_str()) {
         steps.push(holds(format!("{host} is container {container} itself; the balancer is not asked")));
         return steps;
     }
@@ -71,15 +71,10 @@ pub fn why(target: &str, zone: &Zone, routes: &Routes, status: &Status) -> Vec<S
 }
 
 fn resolve(host: &HostName, zone: &Zone) -> Step {
-    match zone.lookup(host.as_str(), QueryKind::A, IpAddr::V4(Ipv4Addr::LOCALHOST)) {
-        Reply::Answers { answers, .. } => {
-            let addresses: Vec<_> = answers
-                .iter()
-                .map(|a| match a {
-                    Answer::Address(ip) => ip.to_string(),
-                    Answer::Pointer(_) | Answer::Service { .. } | Answer::Soa | Answer::NameServer(_) => String::new(),
-                })
-                .collect();
+    let reply = zone.lookup(host.as_str(), QueryKind::A, IpAddr::V4(Ipv4Addr::LOCALHOST));
+    match reply {
+        Reply::Answers { .. } => {
+            let addresses: Vec<_> = reply.addresses().iter().map(IpAddr::to_string).collect();
             holds(format!(
                 "{host} resolves to {} on this machine, to {} in containers",
                 addresses.join(", "),
@@ -91,10 +86,6 @@ fn resolve(host: &HostName, zone: &Zone) -> Step {
         }
         Reply::NotOurs => holds(format!("{host} is not in our domain; other DNS servers answer for it")),
     }
-}
-
-fn is_balanced(host: &HostName, zone: &Zone) -> bool {
-    matches!(zone.names.get(host.as_str()), Some(Target::Balancer))
 }
 
 /// The app that a host and path lead to, and whether one release of it is asked for by name.

@@ -1,6 +1,7 @@
 //! World → zone: a name for every container, app, instance and part of the platform.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -9,7 +10,7 @@ use crate::core::claim::Claim;
 use crate::core::container::Container;
 use crate::core::names::{AppName, RESERVED};
 use crate::core::world::{Claimed, Member, World, by_app};
-use crate::core::zone::{Naming, Target, Zone};
+use crate::core::zone::{Located, Naming, Pointer, Target, Zone};
 
 /// Builds the zone from the containers and the members among them.
 pub fn zone(world: &World, claims: &[Claimed<'_>], members: &[Member<'_>]) -> Zone {
@@ -18,19 +19,16 @@ pub fn zone(world: &World, claims: &[Claimed<'_>], members: &[Member<'_>]) -> Zo
         domain: platform.domain.clone(),
         ttl: platform.dns.ttl,
         wildcard: platform.dns.wildcard,
-        names: HashMap::with_capacity(world.containers.len() * 4),
+        names: HashMap::with_capacity(world.declared.len() * 8),
+        containers: HashMap::with_capacity(world.containers.len()),
         reverse: HashMap::with_capacity(world.containers.len()),
-        origins: HashMap::with_capacity(world.containers.len() * 2),
         networks: world.networks.clone(),
         local: world.local_addresses.clone(),
         gateway: platform.gateway,
     };
-    zone.reverse.insert(platform.gateway, format!("loadbalancer.{}", platform.domain));
-    // Weakest claim first: what comes later takes the name.
+    zone.reverse.insert(platform.gateway, Pointer::Below("loadbalancer".into()));
     let ours = claims.iter().filter(|(c, claim)| c.is_running() && *claim != Claim::Foreign);
-    let mut containers: Vec<_> = ours.map(|(container, _)| *container).collect();
-    containers.sort_by(|a, b| (a.started_at, &a.name).cmp(&(b.started_at, &b.name)));
-    for container in containers {
+    for (container, _) in ours {
         zone.add_container(container, platform.dns.naming);
     }
     zone.add_apps(world, members);
@@ -42,7 +40,7 @@ pub fn zone(world: &World, claims: &[Claimed<'_>], members: &[Member<'_>]) -> Zo
     }
     for (name, address) in &platform.dns.extra {
         zone.names.insert(name.to_string(), Target::Fixed(*address));
-        zone.reverse.entry(*address).or_insert_with(|| name.to_string());
+        zone.reverse.entry(*address).or_insert_with(|| Pointer::Full(name.to_string()));
     }
     zone.add_empty_parents();
     zone
@@ -50,28 +48,34 @@ pub fn zone(world: &World, claims: &[Claimed<'_>], members: &[Member<'_>]) -> Zo
 
 impl Zone {
     fn add_container(&mut self, container: &Container, naming: Naming) {
-        let addresses: Vec<IpAddr> = container.attachments.iter().flat_map(|a| a.addresses.iter().copied()).collect();
+        let addresses: Arc<[IpAddr]> = container.attachments.iter().flat_map(|a| a.addresses.iter().copied()).collect();
         if addresses.is_empty() {
             return;
         }
-        let lower = container.name.to_ascii_lowercase();
-        let mut names = vec![lower.clone()];
-        if lower.contains('_') {
-            names.push(lower.replace('_', "-"));
+        let lower = lower(&container.name);
+        let plain = plain(&lower);
+        let mut add = |label: &Arc<str>| {
+            let started_at = container.started_at;
+            let located = Located { container: container.name.clone(), started_at, addresses: addresses.clone() };
+            match self.containers.entry(label.clone()) {
+                Entry::Vacant(free) => _ = free.insert(located),
+                Entry::Occupied(mut taken) => {
+                    if (taken.get().started_at, &taken.get().container) < (started_at, &container.name) {
+                        taken.insert(located);
+                    }
+                }
+            }
+        };
+        add(&lower);
+        if plain != lower {
+            add(&plain);
             let devdns = lower.split('_').next().unwrap_or_default();
             if naming == Naming::Devdns && !devdns.is_empty() {
-                names.push(devdns.to_owned());
+                add(&devdns.into());
             }
         }
-        for name in &names {
-            for full in [format!("{name}.{}", self.domain), format!("{name}.container.{}", self.domain)] {
-                self.origins.insert(full.clone(), container.name.clone());
-                self.names.insert(full, Target::Containers(addresses.clone()));
-            }
-        }
-        let plain = names.get(1).unwrap_or(&lower);
-        for address in addresses {
-            self.reverse.insert(address, format!("{plain}.{}", self.domain));
+        for address in &*addresses {
+            self.reverse.insert(*address, Pointer::Below(plain.clone()));
         }
     }
 
@@ -106,11 +110,10 @@ impl Zone {
         for member in ready {
             addresses.extend(member.container.attachments.iter().flat_map(|a| a.addresses.iter().copied()));
             if let Ok(address) = member.address {
-                let plain = member.container.name.to_ascii_lowercase().replace('_', "-");
-                services.push((format!("{plain}.container.{}", self.domain), address.port()));
+                services.push((plain(&lower(&member.container.name)), address.port()));
             }
         }
-        let instances = if addresses.is_empty() { Target::Empty } else { Target::Containers(addresses) };
+        let instances = if addresses.is_empty() { Target::Empty } else { Target::Containers(addresses.into()) };
         self.names.insert(format!("{app}.instances.{}", self.domain), instances);
         let service = if services.is_empty() { Target::Empty } else { Target::Services(services) };
         self.names.insert(format!("_http._tcp.{app}.{}", self.domain), service);
@@ -124,7 +127,7 @@ impl Zone {
                 if parent.len() <= self.domain.as_str().len() || !parent.ends_with(self.domain.as_str()) {
                     break;
                 }
-                if !self.names.contains_key(parent) {
+                if !self.names.contains_key(parent) && self.container_at(parent).is_none() {
                     parents.push(parent.to_owned());
                 }
                 rest = parent;
@@ -134,6 +137,19 @@ impl Zone {
             self.names.entry(parent).or_insert(Target::Empty);
         }
     }
+}
+
+/// A container's name in lower case; most are already, so nothing is copied.
+fn lower(name: &Arc<str>) -> Arc<str> {
+    match name.bytes().any(|b| b.is_ascii_uppercase()) {
+        true => name.to_ascii_lowercase().into(),
+        false => name.clone(),
+    }
+}
+
+/// With `-` for `_`, which is no character of a host name.
+fn plain(lower: &Arc<str>) -> Arc<str> {
+    if lower.contains('_') { lower.replace('_', "-").into() } else { lower.clone() }
 }
 
 #[cfg(test)]

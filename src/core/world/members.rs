@@ -62,18 +62,26 @@ impl World {
 
     /// The instances among the containers, in the same order.
     pub fn members<'w>(&'w self, claims: &[Claimed<'w>]) -> Vec<Member<'w>> {
-        let mut members: Vec<_> = claims.iter().filter_map(|(c, claim)| self.member(c, claim)).collect();
-        members.sort_by(|a, b| {
-            (&a.claim.app, &a.version, &a.container.name).cmp(&(&b.claim.app, &b.version, &b.container.name))
-        });
+        let instance = |(container, claim): &Claimed<'w>| match claim {
+            Claim::Instance(instance) => Some((*container, instance.clone())),
+            Claim::None | Claim::Foreign | Claim::Refused { .. } => None,
+        };
+        let mut instances: Vec<_> = claims.iter().filter_map(instance).collect();
+        instances.sort_by(|(_, a), (_, b)| a.app.cmp(&b.app));
+        let mut members: Vec<Member<'w>> = Vec::with_capacity(instances.len());
+        for (container, claim) in instances {
+            // Once per app: there may be thousands of both.
+            let last = members.last().filter(|last| last.claim.app == claim.app).map(|last| last.app);
+            let app = last.unwrap_or_else(|| self.declared_app(&claim.app));
+            members.push(self.member(container, claim, app));
+        }
+        for of_app in members.chunk_by_mut(|a, b| a.claim.app == b.claim.app) {
+            of_app.sort_by(|a, b| (&a.version, &a.container.name).cmp(&(&b.version, &b.container.name)));
+        }
         members
     }
 
-    fn member<'w>(&'w self, container: &'w Arc<Container>, claim: &Claim) -> Option<Member<'w>> {
-        let Claim::Instance(claim) = claim.clone() else {
-            return None;
-        };
-        let app = self.declared_app(&claim.app);
+    fn member<'w>(&'w self, container: &'w Arc<Container>, claim: Instance, app: Option<&'w Arc<App>>) -> Member<'w> {
         let address = self.reach(container, &claim, app.map(Arc::as_ref));
         let place = address.clone().unwrap_or(SocketAddr::from(([0, 0, 0, 0], 0)));
         let (condition, since, reason) = self.condition(container, app.map(Arc::as_ref), place);
@@ -82,7 +90,7 @@ impl World {
             _ => condition,
         };
         let version = self.version_of(&claim, container, app.is_some());
-        Some(Member { container, claim, app, version, address, condition, since, reason })
+        Member { container, claim, app, version, address, condition, since, reason }
     }
 
     /// An app that is declared and has not been removed.

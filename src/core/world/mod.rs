@@ -27,7 +27,7 @@ pub use services::Reached;
 pub use steer::{Decider, DeployRequest, GateChoice, Steer};
 pub use traffic::Traffic;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -109,7 +109,7 @@ pub struct World {
     /// Declared apps: the last good file of each, also where the file has since broken or vanished.
     pub declared: BTreeMap<AppName, Arc<App>>,
     pub intents: BTreeMap<AppName, Intent>,
-    pub health: BTreeMap<ContainerId, Health>,
+    pub health: HashMap<ContainerId, Health>,
     /// Registered services, what probes said of their endpoints, and where their hosts are.
     pub services: BTreeMap<AppName, Service>,
     pub endpoint_health: BTreeMap<(AppName, EndpointId), Health>,
@@ -161,7 +161,7 @@ impl World {
             index: None,
             declared: BTreeMap::new(),
             intents: BTreeMap::new(),
-            health: BTreeMap::new(),
+            health: HashMap::new(),
             services: BTreeMap::new(),
             endpoint_health: BTreeMap::new(),
             found: BTreeMap::new(),

@@ -8,7 +8,7 @@ use super::steer::Decider;
 use super::{Action, Condition, Done, Health, Refusal, World};
 use crate::core::names::{AppName, HostName};
 use crate::core::service::{Endpoint, EndpointId, MOST_ENDPOINTS, Service, ServiceHost, ServiceUrl, is_ours};
-use crate::core::zone::{Answer, QueryKind, Reply};
+use crate::core::zone::QueryKind;
 
 /// An endpoint of a registered service as it is now.
 #[derive(Debug, Clone)]
@@ -152,15 +152,7 @@ impl World {
         if name.below("localhost").is_some() {
             return vec![loopback];
         }
-        match self.published.as_ref().map(|zone| zone.lookup(name.as_str(), QueryKind::A, loopback)) {
-            Some(Reply::Answers { answers, .. }) => answers
-                .into_iter()
-                .filter_map(|answer| match answer {
-                    Answer::Address(ip) => Some(ip),
-                    Answer::Pointer(_) | Answer::Service { .. } | Answer::Soa | Answer::NameServer(_) => None,
-                })
-                .collect(),
-            Some(Reply::NotOurs | Reply::NoData | Reply::NoName) | None => Vec::new(),
-        }
+        let zone = self.published.as_ref();
+        zone.map_or(Vec::new(), |zone| zone.lookup(name.as_str(), QueryKind::A, loopback).addresses())
     }
 }

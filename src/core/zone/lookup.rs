@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::{Target, Wildcard, Zone};
+use super::{Pointer, Target, Wildcard, Zone};
 
 /// The record types the zone has; everything else is NODATA where the name exists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,6 +44,18 @@ pub enum Reply {
     NotOurs,
 }
 
+impl Reply {
+    /// The addresses among the answers.
+    pub fn addresses(&self) -> Vec<IpAddr> {
+        let Self::Answers { answers, .. } = self else { return Vec::new() };
+        let address = |answer: &Answer| match answer {
+            Answer::Address(ip) => Some(*ip),
+            Answer::Pointer(_) | Answer::Service { .. } | Answer::Soa | Answer::NameServer(_) => None,
+        };
+        answers.iter().filter_map(address).collect()
+    }
+}
+
 impl Zone {
     /// Looks up a name in lower case without the trailing dot.
     pub fn lookup(&self, name: &str, kind: QueryKind, asker: IpAddr) -> Reply {
@@ -59,8 +71,8 @@ impl Zone {
             };
         }
         let ours = name.strip_suffix(domain).is_some_and(|rest| rest.ends_with('.'));
-        match self.names.get(name) {
-            Some(target) => self.answer(target, kind, asker),
+        match self.target(name) {
+            Some(target) => self.answer(&target, kind, asker),
             None if ours => match self.wildcard {
                 Wildcard::Off => Reply::NoName,
                 Wildcard::Balancer => self.answer(&Target::Balancer, kind, asker),
@@ -97,21 +109,17 @@ impl Zone {
             Target::Services(services) if matches!(kind, QueryKind::Srv | QueryKind::Any) => Reply::Answers {
                 answers: services
                     .iter()
-                    .map(|(target, port)| Answer::Service { target: target.clone(), port: *port })
+                    .map(|(label, port)| Answer::Service { target: self.name_of_container(label), port: *port })
                     .collect(),
-                extra: services.iter().flat_map(|(name, _)| self.addresses_of(name, asker)).collect(),
+                extra: services.iter().flat_map(|(label, _)| self.addresses_of(label, asker)).collect(),
             },
             Target::Services(_) | Target::Empty => Reply::NoData,
         }
     }
 
-    fn addresses_of(&self, name: &str, asker: IpAddr) -> Vec<(String, IpAddr)> {
-        match self.names.get(name) {
-            Some(Target::Containers(all)) => {
-                self.shared_with(asker, all).into_iter().map(|ip| (name.to_owned(), ip)).collect()
-            }
-            _ => Vec::new(),
-        }
+    fn addresses_of(&self, label: &str, asker: IpAddr) -> Vec<(String, IpAddr)> {
+        let all = self.containers.get(label).map_or(&[][..], |located| &located.addresses);
+        self.shared_with(asker, all).into_iter().map(|ip| (self.name_of_container(label), ip)).collect()
     }
 
     /// Only the addresses on networks that the asker is on too; all of them where there are none such.
@@ -125,7 +133,10 @@ impl Zone {
 
     fn reverse_lookup(&self, address: IpAddr, kind: QueryKind) -> Reply {
         match self.reverse.get(&address) {
-            Some(name) if matches!(kind, QueryKind::Ptr | QueryKind::Any) => one(Answer::Pointer(name.clone())),
+            Some(name) if matches!(kind, QueryKind::Ptr | QueryKind::Any) => one(Answer::Pointer(match name {
+                Pointer::Below(label) => format!("{label}.{}", self.domain),
+                Pointer::Full(name) => name.clone(),
+            })),
             Some(_) => Reply::NoData,
             // An engine's address without a container is nobody else's either.
             None if self.networks.iter().any(|n| n.subnets.iter().any(|s| s.contains(address))) => Reply::NoName,

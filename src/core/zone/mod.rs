@@ -6,11 +6,13 @@ mod lookup;
 
 pub use lookup::{Answer, QueryKind, Reply};
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::container::{Network, Subnet};
@@ -55,11 +57,29 @@ pub enum Target {
     /// The balancer, at the address under which the asker reaches it.
     Balancer,
     /// Containers: those addresses that the asker shares a network with, else all.
-    Containers(Vec<IpAddr>),
-    Services(Vec<(String, u16)>),
+    Containers(Arc<[IpAddr]>),
+    /// Containers by name, each with its port.
+    Services(Vec<(Arc<str>, u16)>),
     Fixed(IpAddr),
     /// There are names below it, nothing at it: NODATA and not NXDOMAIN (RFC 8020).
     Empty,
+}
+
+/// A container behind a name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Located {
+    pub container: Arc<str>,
+    /// Of two that have a name in common the one that started last is found.
+    pub started_at: Option<Timestamp>,
+    pub addresses: Arc<[IpAddr]>,
+}
+
+/// The name that an address belongs to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Pointer {
+    /// A name below the domain.
+    Below(Arc<str>),
+    Full(String),
 }
 
 /// The published names. Lower case, without the trailing dot.
@@ -68,13 +88,67 @@ pub struct Zone {
     pub domain: Domain,
     pub ttl: Duration,
     pub wildcard: Wildcard,
+    /// Everything but containers, by its full name. Where a container has the same name, this one counts.
     pub names: HashMap<String, Target>,
-    /// The name that an address belongs to.
-    pub reverse: HashMap<IpAddr, String>,
-    /// Which container stands behind a name, for people who ask.
-    pub origins: HashMap<String, Arc<str>>,
+    /// Each is found as `NAME.DOMAIN` and as `NAME.container.DOMAIN`; there may be as many as fit on a machine, so
+    /// neither is spelt out.
+    pub containers: HashMap<Arc<str>, Located>,
+    pub reverse: HashMap<IpAddr, Pointer>,
     pub networks: Vec<Network>,
     /// This machine's own addresses with their ranges.
     pub local: Vec<Subnet>,
     pub gateway: IpAddr,
+}
+
+impl Zone {
+    /// What a full name stands for.
+    pub fn target(&self, name: &str) -> Option<Cow<'_, Target>> {
+        if let Some(target) = self.names.get(name) {
+            return Some(Cow::Borrowed(target));
+        }
+        let (label, located) = self.container_label(name)?;
+        match located {
+            Some(located) => Some(Cow::Owned(Target::Containers(located.addresses.clone()))),
+            None if self.is_above_a_container(label) => Some(Cow::Owned(Target::Empty)),
+            None => None,
+        }
+    }
+
+    /// The container that a full name leads to.
+    pub fn container_at(&self, name: &str) -> Option<&Arc<str>> {
+        let located = self.container_label(name).filter(|_| !self.names.contains_key(name))?.1?;
+        Some(&located.container)
+    }
+
+    /// Every full name with what it stands for and, if that is one container, with that one's own name.
+    pub fn entries(&self) -> impl Iterator<Item = (String, Cow<'_, Target>, Option<&str>)> {
+        let others = self.names.iter().map(|(name, target)| (name.clone(), Cow::Borrowed(target), None));
+        let of_containers = self.containers.iter().flat_map(|(label, located)| {
+            let full = [format!("{label}.{}", self.domain), self.name_of_container(label)];
+            let target = || Cow::Owned(Target::Containers(located.addresses.clone()));
+            let free = full.into_iter().filter(|name| !self.names.contains_key(name));
+            free.map(move |name| (name, target(), Some(&*located.container)))
+        });
+        others.chain(of_containers)
+    }
+
+    /// The full name under which a container is found whatever else has its name.
+    pub fn name_of_container(&self, label: &str) -> String {
+        format!("{label}.container.{}", self.domain)
+    }
+
+    /// What a name below the domain says of a container, and the container of that name.
+    fn container_label<'n>(&self, name: &'n str) -> Option<(&'n str, Option<&Located>)> {
+        let label = name.strip_suffix(self.domain.as_str())?.strip_suffix('.')?;
+        let plain = self.containers.get(label).map(|located| (label, Some(located)));
+        plain.or_else(|| {
+            let label = label.strip_suffix(".container").unwrap_or(label);
+            Some((label, self.containers.get(label)))
+        })
+    }
+
+    /// Whether the name is the end of a container's that has dots: something is below it, nothing at it.
+    fn is_above_a_container(&self, label: &str) -> bool {
+        self.containers.keys().any(|name| name.strip_suffix(label).is_some_and(|rest| rest.ends_with('.')))
+    }
 }

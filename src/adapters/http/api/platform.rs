@@ -1,5 +1,7 @@
 //! The platform as a whole: status, generation, rendered text, names, `why`, going down.
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
@@ -92,18 +94,19 @@ pub async fn dns(State(context): State<Context>) -> Result<Json<Value>, Problem>
 
 pub fn names(zone: &Zone) -> Vec<NameRow> {
     let mut rows: Vec<NameRow> = zone
-        .names
-        .iter()
-        .filter_map(|(name, target)| {
-            let (kind, addresses) = match target {
+        .entries()
+        .filter_map(|(name, target, container)| {
+            let (kind, addresses) = match &*target {
                 Target::Balancer => ("balancer", vec!["127.0.0.1".to_owned(), zone.gateway.to_string()]),
                 Target::Containers(all) => ("container", all.iter().map(ToString::to_string).collect()),
-                Target::Services(all) => ("service", all.iter().map(|(host, port)| format!("{host}:{port}")).collect()),
+                Target::Services(all) => {
+                    let of = |(label, port): &(Arc<str>, u16)| format!("{}:{port}", zone.name_of_container(label));
+                    ("service", all.iter().map(of).collect())
+                }
                 Target::Fixed(address) => ("fixed", vec![address.to_string()]),
                 Target::Empty => return None,
             };
-            let container = zone.origins.get(name).filter(|_| kind == "container").map(|c| c.to_string());
-            Some(NameRow { name: name.clone(), kind, addresses, container })
+            Some(NameRow { name, kind, addresses, container: container.map(str::to_owned) })
         })
         .collect();
     rows.sort_by(|a, b| a.name.cmp(&b.name));
