@@ -20,7 +20,7 @@ use crate::ports::resolver::Resolver;
 use crate::ports::snapshot::{Snapshot, View};
 
 /// Everything is listed anew this often, whatever the events said.
-const RELIST: Duration = Duration::from_secs(30);
+const RELIST: Duration = Duration::from_secs(60);
 /// Hosts of registered services are looked up anew this often.
 const LOOK_UP: Duration = Duration::from_secs(10);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);

@@ -28,14 +28,18 @@ const RECHECK: Duration = Duration::from_millis(50);
 /// The longest head of an answer that is read.
 const HEAD: usize = 512;
 
+/// Probes of ready instances fall on a common beat, so that many are sent at one awakening.
+const BEAT: Duration = Duration::from_millis(500);
+
 pub struct Probes {
     inbox: Inbox,
+    began: Instant,
     tasks: Mutex<HashMap<ProbeTarget, JoinHandle<()>>>,
 }
 
 impl Probes {
     pub fn new(inbox: Inbox) -> Self {
-        Self { inbox, tasks: Mutex::default() }
+        Self { inbox, began: Instant::now(), tasks: Mutex::default() }
     }
 }
 
@@ -52,7 +56,7 @@ impl Prober for Probes {
         });
         for target in targets {
             if !tasks.contains_key(target) {
-                tasks.insert(target.clone(), tokio::spawn(follow(target.clone(), self.inbox.clone())));
+                tasks.insert(target.clone(), tokio::spawn(follow(target.clone(), self.began, self.inbox.clone())));
             }
         }
     }
@@ -66,7 +70,7 @@ impl Drop for Probes {
     }
 }
 
-async fn follow(target: ProbeTarget, inbox: Inbox) {
+async fn follow(target: ProbeTarget, beat: Instant, inbox: Inbox) {
     let began = Instant::now();
     let mut reported: Option<Result<(), String>> = None;
     let mut failures = 0;
@@ -87,7 +91,7 @@ async fn follow(target: ProbeTarget, inbox: Inbox) {
             reported = Some(verdict.clone());
         }
         let pause = match verdict {
-            Ok(()) => target.interval,
+            Ok(()) => on_the_beat(beat.elapsed(), target.interval),
             Err(_) if hiccup => RECHECK,
             Err(_) if began.elapsed() < BOOTING_FOR => BOOTING,
             Err(_) if failures < 1200 => SLOW_BOOT,
@@ -95,6 +99,13 @@ async fn follow(target: ProbeTarget, inbox: Inbox) {
         };
         sleep(pause.min(target.interval)).await;
     }
+}
+
+/// The pause after `elapsed`: at most the interval, and up to a beat less.
+fn on_the_beat(elapsed: Duration, interval: Duration) -> Duration {
+    let past = (elapsed + interval).as_nanos() % BEAT.as_nanos();
+    let past = Duration::from_nanos(u64::try_from(past).unwrap_or_default());
+    if interval > 2 * BEAT { interval - past } else { interval }
 }
 
 async fn probe(address: SocketAddr, kind: &ProbeKind) -> Result<(), String> {
@@ -156,6 +167,14 @@ mod tests {
             ("", false),
         ] {
             assert_eq!(probe(server(answer).await, &http).await.is_ok(), ready, "{answer:?}");
+        }
+    }
+
+    #[test]
+    fn ready_instances_are_probed_on_a_common_beat_and_never_later_than_asked() {
+        let ms = Duration::from_millis;
+        for (elapsed, interval, pause) in [(1_110, 5_000, 4_890), (0, 5_000, 5_000), (1_110, 300, 300)] {
+            assert_eq!(on_the_beat(ms(elapsed), ms(interval)), ms(pause));
         }
     }
 

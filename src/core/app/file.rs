@@ -107,7 +107,7 @@ impl AppFile {
         if self.canary.steps.windows(2).any(|w| w[0] >= w[1]) {
             return Err("canary.steps must rise".into());
         }
-        if self.health.interval.get().is_zero() || self.health.timeout.get().is_zero() {
+        if self.health.interval.is_some_and(|i| i.get().is_zero()) || self.health.timeout.get().is_zero() {
             return Err("health.interval and health.timeout must be longer than 0".into());
         }
         if self.limits.cpus.is_some_and(|cpus| !(cpus > 0.0 && cpus <= 1024.0)) {

@@ -167,13 +167,15 @@ impl Default for Deploy {
 pub struct Health {
     /// Answers 200-399 when the instance can serve. Without it Docker's HEALTHCHECK counts, else a TCP accept.
     pub path: Option<HealthPath>,
-    pub interval: Period,
+    /// Between probes of an instance that is ready; without it 5 s, or 10 s where only a TCP accept is tried: that says
+    /// little more than the engine's own events do.
+    pub interval: Option<Period>,
     pub timeout: Period,
 }
 
 impl Default for Health {
     fn default() -> Self {
-        Self { path: None, interval: Period::seconds(5), timeout: Period::seconds(2) }
+        Self { path: None, interval: None, timeout: Period::seconds(2) }
     }
 }
 

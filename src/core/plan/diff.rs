@@ -118,12 +118,13 @@ fn probes(world: &World, members: &[Member<'_>]) -> Vec<ProbeTarget> {
         .filter_map(|member| {
             let app = member.app.map(Arc::as_ref);
             let health = app.map(|a| a.health.clone()).unwrap_or_default();
+            let kind = world.probe_kind(member.container, app)?;
             Some(ProbeTarget {
                 subject: Subject::Container(member.container.id.clone()),
                 started_at: member.container.started_at,
                 address: *member.address.as_ref().ok()?,
-                kind: world.probe_kind(member.container, app)?,
-                interval: health.interval.get(),
+                interval: health.interval.map_or(kind.usual_interval(), |period| period.get()),
+                kind,
                 timeout: health.timeout.get(),
             })
         })

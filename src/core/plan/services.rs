@@ -110,15 +110,15 @@ fn of_service(world: &World, name: &AppName, endpoints: &[Reached<'_>], prefix: 
 
 /// Every endpoint whose address is known.
 pub(super) fn probes(world: &World) -> Vec<ProbeTarget> {
-    let usual = Health::default();
     let target = |reached: Reached<'_>| {
+        let kind = reached.endpoint.health.clone().map_or(ProbeKind::Tcp, ProbeKind::Http);
         Some(ProbeTarget {
             subject: Subject::Endpoint(reached.service.clone(), reached.id.clone()),
             started_at: Some(reached.endpoint.at),
             address: reached.address.ok()?,
-            kind: reached.endpoint.health.clone().map_or(ProbeKind::Tcp, ProbeKind::Http),
-            interval: usual.interval.get(),
-            timeout: usual.timeout.get(),
+            interval: kind.usual_interval(),
+            kind,
+            timeout: Health::default().timeout.get(),
         })
     };
     world.endpoints().into_iter().filter_map(target).collect()

@@ -41,6 +41,16 @@ pub enum ProbeKind {
     Tcp,
 }
 
+impl ProbeKind {
+    /// Between probes of what is ready, where nothing else is asked for.
+    pub fn usual_interval(&self) -> Duration {
+        match self {
+            Self::Http(_) => Duration::from_secs(5),
+            Self::Tcp => Duration::from_secs(10),
+        }
+    }
+}
+
 /// What is probed.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Subject {
