@@ -28,8 +28,9 @@ impl Percent {
         if decimals.len() > 2 {
             return Err(fail("two decimals are the most"));
         }
-        let hundredths = |t: &str| t.parse::<u16>().unwrap_or(u16::MAX);
-        let value = hundredths(whole) * 100 + hundredths(&format!("{decimals:0<2}"));
+        // Both are two or three digits, so that nothing is out of range here.
+        let number = |t: &str| t.parse::<u32>().unwrap_or(u32::from(u16::MAX));
+        let value = u16::try_from(number(whole) * 100 + number(&format!("{decimals:0<2}"))).unwrap_or(u16::MAX);
         if value > Self::ALL.0 { Err(fail("100 is the most")) } else { Ok(Self(value)) }
     }
 
@@ -233,6 +234,14 @@ mod tests {
         assert_eq!(split.among(|v| *v == other, Some(&other)).share(&other), Percent::ALL, "stable need not be named");
         let untested = Split::between(Some(&old), &new, Percent::NONE);
         assert_eq!(untested.among(|v| *v == new, Some(&old)).share(&new), Percent::NONE, "untested stays untested");
+    }
+
+    #[test]
+    fn a_share_far_over_100_is_no_small_one() {
+        // 700 % is 70,000 hundredths, which is 4,464 more than 16 bits hold.
+        for text in ["101", "656", "700", "999.99"] {
+            assert!(Percent::parse(text).is_err(), "{text}");
+        }
     }
 
     #[test]

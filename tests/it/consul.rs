@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 
 use crate::harness::{Answer, Platform, app_of, docker_or_skip, request_with};
@@ -114,6 +116,44 @@ async fn keys_are_kept_listed_compared_and_waited_for() {
     }
     assert_eq!(consul.call("PUT", &format!("/v1/kv/{}", "k".repeat(513)), "x").await.status, 400);
     assert_eq!(consul.call("PUT", "/v1/kv/big", &"v".repeat((512 << 10) + 1)).await.status, 413);
+}
+
+/// consul-template asks so: `stale`, long waits, an index that may go back, and the nodes of a service with `passing`.
+#[tokio::test]
+async fn a_template_is_rendered_anew_with_each_change_it_watches() {
+    if !docker_or_skip() {
+        return;
+    }
+    let platform = Platform::with_demo().await;
+    let consul = Consul::new(&platform);
+    consul.call("PUT", "/v1/kv/web/title", "one").await;
+    let render = async |after: (u64, u64)| {
+        let key = format!("/v1/kv/web/title?index={}&stale=&wait=60000ms", after.0);
+        let nodes = format!("/v1/health/service/hello?index={}&passing=1&stale=&wait=60000ms", after.1);
+        let (key, nodes) = tokio::join!(consul.call("GET", &key, ""), consul.call("GET", &nodes, ""));
+        let index = |answer: &Answer| answer.header("x-consul-index").unwrap().parse::<u64>().unwrap();
+        for answer in [&key, &nodes] {
+            assert_eq!(answer.header("x-consul-knownleader"), Some("true"), "{answer:?}");
+            assert_eq!(answer.header("x-consul-lastcontact"), Some("0"), "{answer:?}");
+        }
+        let title =
+            String::from_utf8(BASE64_STANDARD.decode(key.json()[0]["Value"].as_str().unwrap()).unwrap()).unwrap();
+        (format!("{title}: {}", nodes.json().as_array().unwrap().len()), (index(&key), index(&nodes)))
+    };
+    let (first, seen) = render((0, 0)).await;
+    assert_eq!(first, "one: 1");
+    let changing = async {
+        consul.call("PUT", "/v1/kv/web/title", "two").await;
+        platform.ok(&["scale", "hello", "2"]);
+        platform.until_ready("hello", 2).await;
+    };
+    let ((_, mut seen), ()) = tokio::join!(render(seen), changing);
+    // An index from before a restart of another server is no reason to wait.
+    seen.0 = 0;
+    seen.1 = 0;
+    assert_eq!(render(seen).await.0, "two: 2");
+    let services = consul.call("GET", "/v1/catalog/services?index=0&stale=&wait=60000ms", "").await;
+    assert_eq!(services.json()["hello"], json!(["1.0.0", "stable"]));
 }
 
 #[tokio::test]
