@@ -16,7 +16,9 @@ const LONGEST: usize = 400;
 const TESTS: [&str; 3] = ["core/testing.rs", "core/simulation.rs", "supervisor/fakes.rs"];
 
 /// Crates that may be named only below the given folders.
-const CRATES: [(&str, &[&str]); 25] = [
+const CRATES: [(&str, &[&str]); 27] = [
+    ("hyper", &["adapters/http"]),
+    ("hyper_util", &["adapters/http"]),
     ("tokio", &["ports", "adapters", "supervisor", "cli"]),
     ("tera", &["core/render", "adapters/http/dashboard"]),
     ("plotters", &["adapters/http/dashboard/chart.rs"]),

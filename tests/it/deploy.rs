@@ -210,7 +210,7 @@ async fn a_candidate_that_is_never_ready_or_dies_leaves_stable_alone() {
     if !docker_or_skip() {
         return;
     }
-    let platform = with_versions("replicas = 1\n[deploy]\nmonitor = \"3s\"\nready_timeout = \"4s\"").await;
+    let platform = with_versions("replicas = 1\n[deploy]\nmonitor = \"8s\"\nready_timeout = \"4s\"").await;
     let load = Load::begin(platform.http_address(), "hello.localhost", "/", 2);
     for (variables, expected) in
         [(("HEALTHY", "0"), "not ready within 4s"), (("CRASH_AFTER", "2"), "after it was ready")]

@@ -18,13 +18,14 @@ mod metrics;
 mod pages;
 mod repository;
 mod secrets;
+mod server;
 mod services;
 mod webhooks;
 
 use std::future::Future;
-use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::Mutex;
@@ -77,15 +78,16 @@ pub struct Context {
     pub trusted_origins: Arc<[String]>,
 }
 
+/// How long a client may take over the head of a request, and a connection may be idle.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 /// Serves the API until `stop` resolves; the result is why it ended before that.
 pub async fn serve_api(
     listener: TcpListener,
     context: Context,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
-    // Who asks from where is known, so that wrong tokens can be counted.
-    let service = api::router(context).into_make_service_with_connect_info::<SocketAddr>();
-    axum::serve(listener, service).with_graceful_shutdown(stop).await
+    server::serve(listener, api::router(context), Some(PATIENCE), stop).await
 }
 
 /// Serves pages and the repository to nginx until `stop` resolves.
@@ -94,5 +96,6 @@ pub async fn serve_internal(
     context: Context,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
-    axum::serve(listener, internal::router(context)).with_graceful_shutdown(stop).await
+    // nginx keeps connections for longer, and its own clients' patience is its own affair.
+    server::serve(listener, internal::router(context), None, stop).await
 }
