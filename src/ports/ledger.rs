@@ -28,6 +28,8 @@ pub trait Ledger: Send + Sync {
     fn keep_service(&self, name: &AppName, service: Option<&Service>) -> Result<(), LedgerError>;
     /// The latest `limit` entries of an app, newest first.
     fn history(&self, app: &AppName, limit: usize) -> Result<Vec<Entry>, LedgerError>;
+    /// The latest `limit` deployments of an app or of all, newest first.
+    fn deployments(&self, app: Option<&AppName>, limit: usize) -> Result<Vec<Deployment>, LedgerError>;
     /// A deployment as it was last recorded.
     fn deployment(&self, id: &str) -> Result<Option<Deployment>, LedgerError>;
 }

@@ -13,6 +13,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{Mutex, watch};
 use tokio::time::{Instant, timeout};
 
+use super::doctor::Machine;
 use super::execute::Hands;
 use super::lock::{self, Lock, LockError};
 use super::places::{
@@ -157,6 +158,7 @@ pub async fn up(settings: Settings, progress: &dyn Progress, stop: impl Future<O
         inbox: inbox.clone(),
         library: Arc::new(tree.clone()),
         engine: engine.clone(),
+        doctor: Arc::new(Machine(Arc::new(settings.clone()))),
         balancer: balancer.clone(),
         ledger: store.clone(),
         kv: Arc::new(Keys::open(&settings.state)?),

@@ -2,10 +2,10 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use nix::sys::statvfs::statvfs;
-use serde::Serialize;
 use tokio::net::UdpSocket;
 use tokio::time::timeout;
 
@@ -16,6 +16,7 @@ use crate::adapters::host::resolv::Resolver;
 use crate::adapters::nginx;
 use crate::core::names::ImageRef;
 use crate::core::world::JobSpec;
+use crate::ports::doctor::{Check, Doctor};
 use crate::ports::engine::Engine;
 use crate::settings::{Listen, Settings};
 
@@ -23,13 +24,14 @@ use crate::settings::{Listen, Settings};
 const LITTLE_SPACE: u64 = 1 << 30;
 const PATIENCE: Duration = Duration::from_secs(2);
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Check {
-    pub name: &'static str,
-    /// `ok`, `warning` or `failed`.
-    pub verdict: &'static str,
-    pub found: String,
-    pub remedy: Option<String>,
+/// The machine that a platform with these settings runs on, or is to.
+pub struct Machine(pub Arc<Settings>);
+
+#[async_trait::async_trait]
+impl Doctor for Machine {
+    async fn examine(&self) -> Vec<Check> {
+        examine(&self.0).await
+    }
 }
 
 fn ok(name: &'static str, found: impl Into<String>) -> Check {
@@ -44,8 +46,7 @@ fn failed(name: &'static str, found: impl Into<String>, remedy: impl Into<String
     Check { name, verdict: "failed", found: found.into(), remedy: Some(remedy.into()) }
 }
 
-/// Runs all checks. One container is run for a moment, nothing else is changed.
-pub async fn doctor(settings: &Settings) -> Vec<Check> {
+async fn examine(settings: &Settings) -> Vec<Check> {
     let running =
         std::fs::read_to_string(settings.state.join("supervisor.pid")).ok().and_then(|t| t.trim().parse::<u32>().ok());
     let running = running.filter(|pid| Path::new(&format!("/proc/{pid}")).exists());

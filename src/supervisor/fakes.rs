@@ -218,6 +218,10 @@ impl Ledger for FakeLedger {
         Ok(Vec::new())
     }
 
+    fn deployments(&self, _: Option<&AppName>, _: usize) -> Result<Vec<Deployment>, LedgerError> {
+        Ok(Vec::new())
+    }
+
     fn deployment(&self, _: &str) -> Result<Option<Deployment>, LedgerError> {
         Ok(None)
     }

@@ -18,4 +18,4 @@ pub mod watch;
 pub use crate::adapters::host::resolv;
 pub use crate::adapters::nginx::Notify;
 pub use boot::{BootError, up};
-pub use doctor::{Check, doctor};
+pub use doctor::Machine;

@@ -156,6 +156,10 @@ impl Ledger for Nobody {
         Ok(Vec::new())
     }
 
+    fn deployments(&self, _app: Option<&AppName>, _limit: usize) -> Result<Vec<Deployment>, LedgerError> {
+        Ok(Vec::new())
+    }
+
     fn deployment(&self, _id: &str) -> Result<Option<Deployment>, LedgerError> {
         Ok(None)
     }

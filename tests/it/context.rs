@@ -81,6 +81,9 @@ async fn a_platform_behind_ssh_is_talked_to_by_its_name() {
     assert_eq!(laptop.run(&["context", "use", "prod"], &[]).0, 0);
     let (_, text) = laptop.run(&["scale", "hello", "2"], &[]);
     assert!(text.contains("2 instances"), "{text}");
+    // Not this machine, which has no platform at all.
+    let (_, checks) = laptop.run(&["doctor", "--json"], &[]);
+    assert!(checks.contains("DNS answers") && checks.contains(&format!("{api} is held by")), "{checks}");
     let (_, listed) = laptop.run(&["context", "list", "--json"], &[]);
     let listed: Value = serde_json::from_str(&listed).unwrap();
     assert_eq!((&listed[1]["name"], &listed[1]["current"]), (&"prod".into(), &true.into()));

@@ -207,7 +207,7 @@ async fn pages_are_accessible_and_look_right_at_every_width() {
         ("/repository", "repository"),
         ("/registry", "services"),
         ("/events", "events"),
-        ("/settings", "settings"),
+        ("/settings?check=true", "settings"),
     ] {
         browser.open(path).await;
         for scheme in ["dark", "light"] {

@@ -35,6 +35,7 @@ pub use keyring::Keyring;
 
 use crate::core::render::Frame;
 use crate::ports::balancer::Balancer;
+use crate::ports::doctor::Doctor;
 use crate::ports::engine::Engine;
 use crate::ports::inbox::Inbox;
 use crate::ports::kv::Kv;
@@ -53,6 +54,7 @@ pub struct Context {
     pub inbox: Inbox,
     pub library: Arc<dyn Library>,
     pub engine: Arc<dyn Engine>,
+    pub doctor: Arc<dyn Doctor>,
     pub balancer: Arc<dyn Balancer>,
     pub ledger: Arc<dyn Ledger>,
     pub kv: Arc<dyn Kv>,

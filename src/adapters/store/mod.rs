@@ -148,6 +148,19 @@ impl Ledger for Store {
             .collect()
     }
 
+    fn deployments(&self, app: Option<&AppName>, limit: usize) -> Result<Vec<Deployment>, LedgerError> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let rows: Vec<String> = self.with(|connection| {
+            let query = "SELECT deployment FROM deployments WHERE ?1 IS NULL OR app = ?1 \
+                         ORDER BY deployment ->> 'started_at' DESC, id DESC LIMIT ?2";
+            let mut statement = connection.prepare(query)?;
+            statement.query_map((app.map(AppName::as_str), limit), |row| row.get(0))?.collect()
+        })?;
+        rows.iter()
+            .map(|text| serde_json::from_str(text).map_err(|e| self.broken(format!("deployments: {e}"))))
+            .collect()
+    }
+
     fn deployment(&self, id: &str) -> Result<Option<Deployment>, LedgerError> {
         let text: Option<String> = self.with(|connection| {
             let query = "SELECT deployment FROM deployments WHERE id = ?1";
@@ -161,8 +174,11 @@ impl Ledger for Store {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::app::Strategy;
+    use crate::core::deploy::Stage;
     use crate::core::names::Version;
     use jiff::Timestamp;
+    use std::sync::Arc;
 
     #[test]
     fn decisions_and_their_history_survive() {
@@ -184,6 +200,27 @@ mod tests {
         assert_eq!(store.history(&app, 9).unwrap(), [entry(2), entry(1)]);
         assert_eq!(store.history(&app, 1).unwrap(), [entry(2)]);
         assert!(store.deployment("shop-1").unwrap().is_none());
+    }
+
+    #[test]
+    fn deployments_are_listed_from_the_newest_on_and_once_each() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        let first = crate::core::testing::deployment(Strategy::Rolling, Stage::Done);
+        for (n, app) in [(1, "blog"), (2, "shop"), (3, "blog"), (1, "blog")] {
+            let (app, id) = (AppName::parse(app).unwrap(), format!("{app}-{n}").into());
+            let started_at = crate::core::testing::at(n);
+            let deployment = Deployment { id, app: app.clone(), started_at, ..first.clone() };
+            let intent = Intent { deployment: Some(Arc::new(deployment)), ..Intent::new(started_at) };
+            store.record(&app, &intent, &[]).unwrap();
+        }
+        let ids = |app: Option<&str>, limit| {
+            let app = app.map(|app| AppName::parse(app).unwrap());
+            let found = store.deployments(app.as_ref(), limit).unwrap();
+            found.iter().map(|d| d.id.to_string()).collect::<Vec<_>>()
+        };
+        assert_eq!(ids(None, 9), ["blog-3", "shop-2", "blog-1"]);
+        assert_eq!(ids(Some("blog"), 1), ["blog-3"]);
     }
 
     #[test]

@@ -204,6 +204,25 @@ pub async fn show(
 
 #[derive(Deserialize, Default)]
 #[serde(default)]
+pub struct ListQuery {
+    app: Option<AppName>,
+    limit: Option<usize>,
+    offset: usize,
+}
+
+/// Those of all apps, or of one, whether they are over or not.
+pub async fn list(
+    State(context): State<Context>,
+    Query(query): Query<ListQuery>,
+) -> Result<Json<Vec<DeploymentStatus>>, Problem> {
+    let limit = query.limit.unwrap_or(ENTRIES);
+    let all = context.ledger.deployments(query.app.as_ref(), limit.saturating_add(query.offset))?;
+    let (rows, _) = Slice { limit: Some(limit), offset: query.offset }.of(all.iter().map(DeploymentStatus::new));
+    Ok(Json(rows))
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
 pub struct HistoryQuery {
     limit: Option<usize>,
     offset: usize,

@@ -35,6 +35,7 @@ fn rows() -> Vec<Row> {
         get("/v1/generation", Read, "Which routes are wanted, written and live", platform::generation),
         get("/v1/render", Read, "nginx's config as it is wanted; ?diff=true against what is live", platform::render),
         get("/v1/dns", Read, "Every name that the DNS server answers", platform::dns),
+        get("/v1/doctor", Admin, "What is wrong with the machine, and what mends it", platform::doctor),
         get("/v1/why", Read, "The chain behind an answer: ?target=HOST or URL", platform::why),
         get("/v1/events", Read, "Events as a server-sent stream, after Last-Event-ID", events::stream).streams(),
         post("/v1/down", Admin, "Stops the platform", platform::down).asks::<platform::DownRequest>(),
@@ -49,6 +50,7 @@ fn rows() -> Vec<Row> {
         post("/v1/apps/{app}/deployments", Deploy, "Begins to make a release stable", deployments::deploy)
             .asks::<deployments::Deploy>(),
         get("/v1/apps/{app}/deployments/{id}", Read, "One deployment", deployments::show),
+        get("/v1/deployments", Read, "Deployments, newest first; ?app, ?limit, ?offset", deployments::list),
         post("/v1/apps/{app}/promote", Deploy, "Gives the candidate all traffic now", deployments::promote),
         post("/v1/apps/{app}/pause", Deploy, "Halts a deployment where it is", deployments::pause),
         post("/v1/apps/{app}/resume", Deploy, "Lets a halted deployment go on", deployments::resume),

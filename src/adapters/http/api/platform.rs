@@ -113,6 +113,11 @@ pub fn names(zone: &Zone) -> Vec<NameRow> {
     rows
 }
 
+/// What is wrong with the machine.
+pub async fn doctor(State(context): State<Context>) -> Json<Value> {
+    Json(json!({ "checks": context.doctor.examine().await }))
+}
+
 #[derive(Deserialize)]
 pub struct WhyQuery {
     target: String,

@@ -15,7 +15,7 @@ use super::super::keyring::Caller;
 use super::Page;
 use super::rows::{self, Numbers};
 use crate::core::access::Right;
-use crate::core::plan::why;
+use crate::core::plan::{DeploymentStatus, why};
 use crate::core::world::EngineState;
 use crate::ports::snapshot::Event;
 
@@ -54,18 +54,16 @@ pub async fn apps(
     Page { context: &context, template: "apps.html", current: "Apps", title: "Apps".into(), body }.ok().await
 }
 
-pub async fn deployments(State(context): State<Context>) -> Response {
-    let view = context.snapshot.view();
-    let mut all: Vec<_> = view.status.apps.iter().filter_map(|app| app.deployment.as_ref()).collect();
-    all.sort_by_key(|d| std::cmp::Reverse(d.started_at));
-    let shown = all.into_iter().take(MOST).map(|d| {
+pub async fn deployments(State(context): State<Context>) -> Result<Response, Problem> {
+    let all = context.ledger.deployments(None, MOST)?;
+    let shown = all.iter().map(DeploymentStatus::new).map(|d| {
         let (state, mut row) = (rows::of_deployment(d.state), json!(d));
         (row["class"], row["icon"]) = (json!(state.class), json!(state.icon));
         row
     });
     let body = json!({ "deployments": shown.collect::<Vec<_>>() });
     let (current, title) = ("Deployments", "Deployments".into());
-    Page { context: &context, template: "deployments.html", current, title, body }.ok().await
+    Ok(Page { context: &context, template: "deployments.html", current, title, body }.ok().await)
 }
 
 pub async fn routes(State(context): State<Context>, Query(asked): Query<Asked>) -> Response {
@@ -169,8 +167,22 @@ pub async fn events(State(context): State<Context>, Query(asked): Query<Asked>) 
     Page { context: &context, template: "events.html", current: "Events", title: "Events".into(), body }.ok().await
 }
 
-pub async fn settings(State(context): State<Context>, Extension(caller): Extension<Caller>) -> Response {
-    settings_page(&context, &caller, None, None).await.ok().await
+#[derive(Deserialize, Default)]
+pub struct Examine {
+    #[serde(default)]
+    check: bool,
+}
+
+pub async fn settings(
+    State(context): State<Context>,
+    Extension(caller): Extension<Caller>,
+    Query(asked): Query<Examine>,
+) -> Response {
+    let mut page = settings_page(&context, &caller, None, None).await;
+    if asked.check && caller.may(Right::Admin, None).is_ok() {
+        page.body["checks"] = json!(context.doctor.examine().await);
+    }
+    page.ok().await
 }
 
 pub(super) async fn settings_page<'p>(
