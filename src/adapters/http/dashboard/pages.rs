@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use axum::extract::{Query, State};
 use axum::response::Response;
 use axum::{Extension, Json};
+use jiff::{Timestamp, Unit};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -211,9 +212,10 @@ pub(super) async fn settings_page<'p>(
         Some(json!({ "app": app, "paths": paths.join(" "), "secret": context.seal.webhook_secret(app) }))
     });
     let nginx = context.balancer.status().await;
+    let second = |moment: Timestamp| moment.round(Unit::Second).unwrap_or(moment);
     let docker = match view.status.engine.state {
-        EngineState::Connected { since } => format!("connected since {since}"),
-        EngineState::Unknown { since } => format!("unknown since {since}"),
+        EngineState::Connected { since } => format!("connected since {}", second(since)),
+        EngineState::Unknown { since } => format!("unknown since {}", second(since)),
     };
     let fact = |name: &str, value: String| json!({ "name": name, "value": value });
     let body = json!({
@@ -224,7 +226,7 @@ pub(super) async fn settings_page<'p>(
             fact("nginx", format!("{} {}", nginx.version, nginx.state)),
             fact("Domain", context.frame.domain.to_string()),
             fact("Problems", view.status.problems.len().to_string()),
-            fact("Supervisor", format!("pid {}, since {}", std::process::id(), context.started_at)),
+            fact("Supervisor", format!("pid {}, since {}", std::process::id(), second(context.started_at))),
         ],
     });
     Page { context, template: "settings.html", current: "Settings", title: "Settings".into(), body }
