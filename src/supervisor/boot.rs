@@ -170,6 +170,7 @@ pub async fn up(settings: Settings, progress: &dyn Progress, stop: impl Future<O
         uploads: settings.state.join("uploads").into(),
         nudges,
         links: Arc::default(),
+        listed: Arc::default(),
         network: settings.docker.network.as_str().into(),
         keyring: Arc::new(http::Keyring::open(store.clone(), &token, lock::secret)?),
         started_at: Timestamp::now(),

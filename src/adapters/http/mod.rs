@@ -30,6 +30,7 @@ use std::time::Duration;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::Mutex;
 
+pub use api::Listed;
 pub use dashboard::Links;
 pub use keyring::Keyring;
 
@@ -66,6 +67,7 @@ pub struct Context {
     pub uploads: Arc<Path>,
     pub nudges: Nudges,
     pub links: Arc<Links>,
+    pub listed: Arc<Listed>,
     /// The engine's network that instances are started on.
     pub network: Arc<str>,
     pub tokens: Arc<dyn Tokens>,

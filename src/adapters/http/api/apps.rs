@@ -1,8 +1,13 @@
 //! Apps: shown, declared, and steered by commands.
 
+use std::sync::Arc;
+
+use arc_swap::ArcSwapOption;
 use axum::Json;
+use axum::body::Bytes;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -14,8 +19,9 @@ use super::{By, Context, Sent};
 use crate::core::names::AppName;
 use crate::core::plan::AppStatus;
 use crate::core::world::Command;
+use crate::ports::snapshot::View;
 
-#[derive(Deserialize, Default)]
+#[derive(Deserialize, Default, PartialEq)]
 #[serde(default)]
 pub struct ListQuery {
     /// Part of the name.
@@ -24,18 +30,42 @@ pub struct ListQuery {
     offset: usize,
 }
 
-/// Written straight from the view: it is asked for often, and a copy of a hundred apps takes longer than the text.
+/// Written straight from the view: a copy of a hundred apps takes longer than the text.
 #[derive(Serialize)]
 struct List<'a> {
     apps: Vec<&'a AppStatus>,
     total: usize,
 }
 
-pub async fn list(State(context): State<Context>, Query(asked): Query<ListQuery>) -> Response {
+/// The whole list as it was last written: it is asked for more often than anything in it changes.
+#[derive(Default)]
+pub struct Listed(ArcSwapOption<(Arc<View>, Bytes)>);
+
+impl Listed {
+    fn text(&self, view: &Arc<View>) -> Result<Bytes, Problem> {
+        if let Some(last) = self.0.load().as_deref().filter(|(of, _)| Arc::ptr_eq(of, view)) {
+            return Ok(last.1.clone());
+        }
+        let list = List { apps: view.status.apps.iter().collect(), total: view.status.apps.len() };
+        let text = Bytes::from(serde_json::to_vec(&list).map_err(internal)?);
+        self.0.store(Some(Arc::new((view.clone(), text.clone()))));
+        Ok(text)
+    }
+}
+
+fn internal(error: serde_json::Error) -> Problem {
+    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", error.to_string())
+}
+
+pub async fn list(State(context): State<Context>, Query(asked): Query<ListQuery>) -> Result<Response, Problem> {
     let view = context.snapshot.view();
+    if asked == ListQuery::default() {
+        let text = context.listed.text(&view)?;
+        return Ok(([(CONTENT_TYPE, "application/json")], text).into_response());
+    }
     let slice = Slice { limit: asked.limit, offset: asked.offset };
     let (apps, total) = slice.of(view.status.apps.iter().filter(|app| app.name.as_str().contains(&asked.q)));
-    Json(List { apps, total }).into_response()
+    Ok(Json(List { apps, total }).into_response())
 }
 
 pub async fn show(State(context): State<Context>, Path(app): Path<String>) -> Result<Response, Problem> {

@@ -23,6 +23,7 @@ use super::access::Waiver;
 use super::consul::{self, agent, catalog, kv, txn};
 use super::{Context, access, config, dashboard, events, images, linger, logs, metrics, services, webhooks};
 use crate::core::access::Right::{Admin, Change, Deploy, Open, Read};
+pub use apps::Listed;
 pub use by::By;
 pub use sent::Sent;
 use table::{Row, delete, get, post, put};

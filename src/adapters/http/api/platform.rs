@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
-use axum::response::IntoResponse;
+use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use similar::TextDiff;
@@ -13,10 +13,11 @@ use utoipa::ToSchema;
 
 use super::super::error::Problem;
 use super::{By, Context};
-use crate::core::plan::SupervisorStatus;
+use crate::core::plan::{Status, SupervisorStatus};
 use crate::core::render::Renderer;
 use crate::core::world::Command;
 use crate::core::zone::{Target, Zone};
+use crate::ports::balancer::BalancerStatus;
 use crate::ports::snapshot::View;
 
 pub async fn health() -> &'static str {
@@ -24,17 +25,22 @@ pub async fn health() -> &'static str {
 }
 
 /// The status with the parts that are not the core's: nginx and the supervisor itself.
-pub async fn status(State(context): State<Context>) -> Result<Json<Value>, Problem> {
-    let view = context.snapshot.view();
-    let mut value = serde_json::to_value(&view.status).map_err(internal)?;
+#[derive(Serialize)]
+struct Whole<'a> {
+    #[serde(flatten)]
+    status: &'a Status,
+    nginx: BalancerStatus,
+    supervisor: SupervisorStatus,
+}
+
+pub async fn status(State(context): State<Context>) -> Response {
     let supervisor = SupervisorStatus {
         pid: std::process::id(),
         version: env!("CARGO_PKG_VERSION"),
         started_at: context.started_at,
     };
-    value["nginx"] = serde_json::to_value(context.balancer.status().await).map_err(internal)?;
-    value["supervisor"] = serde_json::to_value(supervisor).map_err(internal)?;
-    Ok(Json(value))
+    let nginx = context.balancer.status().await;
+    Json(Whole { status: &context.snapshot.view().status, nginx, supervisor }).into_response()
 }
 
 pub async fn generation(State(context): State<Context>) -> impl IntoResponse {
@@ -148,8 +154,4 @@ pub async fn down(
     let keep_apps = request.is_some_and(|Json(r)| r.keep_apps);
     let done = context.inbox.ask(Command::Close { keep_apps }, &by.0).await?;
     Ok(Json(json!({ "done": done.said, "pid": std::process::id() })))
-}
-
-fn internal(error: serde_json::Error) -> Problem {
-    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", error.to_string())
 }
