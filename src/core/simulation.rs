@@ -237,7 +237,7 @@ impl Outside {
             }
             Action::Drain { id, .. } => self.facts.push_back(Fact::Drained(id)),
             Action::Stop { id, .. } if self.mistake == Some(Mistake::LeaveAnInstance) => {
-                self.facts.push_back(Fact::Stopped { id, result: Ok(()), log: Vec::new() });
+                self.facts.push_back(Fact::Stopped { id, result: Ok(()) });
             }
             Action::Stop { id, .. } => {
                 let address = self.containers.get(&id).and_then(|c| c.address_on("platform"));
@@ -246,7 +246,7 @@ impl Outside {
                     self.violation = Some(format!("{id} was stopped while the live routes name it"));
                 }
                 self.containers.remove(&id);
-                self.facts.push_back(Fact::Stopped { id, result: Ok(()), log: Vec::new() });
+                self.facts.push_back(Fact::Stopped { id, result: Ok(()) });
             }
         }
     }
@@ -449,7 +449,7 @@ impl Outside {
         let plan = plan(world, self.now);
         if self.mistake == Some(Mistake::StopWhileRouted) {
             let leaving: Vec<ContainerId> = world.retiring.keys().cloned().collect();
-            leaving.into_iter().for_each(|id| self.act(Action::Stop { id, grace: Duration::ZERO, keep_log: false }));
+            leaving.into_iter().for_each(|id| self.act(Action::Stop { id, grace: Duration::ZERO, log_for: None }));
         }
         for action in plan.actions {
             // A kill between two acts: what was begun is forgotten, what was done stays.

@@ -109,11 +109,12 @@ impl Hands {
                 }
                 Fact::Drained(id)
             }
-            Action::Stop { id, grace, keep_log } => {
-                // What it wrote while it was ending is seldom why it is ended.
-                let log = if keep_log { self.last_lines(&id).await } else { Vec::new() };
+            Action::Stop { id, grace, log_for } => {
+                if let Some(deployment) = log_for {
+                    self.inbox.tell(Fact::Wrote { deployment, lines: self.last_lines(&id).await });
+                }
                 let result = self.engine.stop(&id, grace).await.map_err(|e| e.to_string());
-                Fact::Stopped { id, result, log }
+                Fact::Stopped { id, result }
             }
             Action::Prepare { app, release } => {
                 let result = self.prepare(&release).await;
@@ -255,7 +256,7 @@ fn failed(action: &Action) -> Fact {
         Action::Start(spec) => Fact::Started { name: spec.name.clone(), result: Err(Undone::Refused(reason())) },
         Action::Restart(id) => Fact::Restarted { id: id.clone(), result: Err(Undone::Refused(reason())) },
         Action::Drain { id, .. } => Fact::Drained(id.clone()),
-        Action::Stop { id, .. } => Fact::Stopped { id: id.clone(), result: Err(reason()), log: Vec::new() },
+        Action::Stop { id, .. } => Fact::Stopped { id: id.clone(), result: Err(reason()) },
         Action::Prepare { app, release } => Fact::Prepared {
             app: app.clone(),
             version: release.version.clone(),

@@ -321,7 +321,7 @@ fn end_stray_gates(world: &World, plan: &mut Plan) {
         let is_gate = container.is_owned_by(&world.platform.owner) && container.label(label::APP).is_none();
         let deployment = container.label(label::DEPLOYMENT).filter(|_| is_gate);
         if deployment.is_some_and(|id| !testing.contains(id)) && !world.busy.contains(&container.id) {
-            plan.actions.push(Action::Stop { id: container.id.clone(), grace: Duration::ZERO, keep_log: false });
+            plan.actions.push(Action::Stop { id: container.id.clone(), grace: Duration::ZERO, log_for: None });
         }
     }
 }

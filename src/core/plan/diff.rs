@@ -185,19 +185,17 @@ fn stop_drained(world: &World, plan: &mut Plan) {
             (world.retiring.get(id).and_then(|r| r.address), deploy(id).unwrap_or_default().drain.get());
         plan.actions.push(Action::Drain { id: id.clone(), address, limit });
     }
-    let given_up: BTreeSet<&str> = world
-        .intents
-        .values()
-        .filter_map(Intent::active)
+    let active = world.intents.values().filter_map(Intent::active);
+    let given_up: Vec<&Arc<str>> = active
         .filter(|d| matches!(d.stage, Stage::Aborting { end: End::Failed | End::RolledBack }))
-        .map(|d| &*d.id)
+        .map(|d| &d.id)
         .collect();
     for (id, _) in world.retiring.iter().filter(|(id, r)| r.phase == Phase::Stopping && !world.busy.contains(*id)) {
         let deployment = world.containers.get(id).and_then(|c| c.label(label::DEPLOYMENT));
         plan.actions.push(Action::Stop {
             id: id.clone(),
             grace: deploy(id).unwrap_or_default().grace.get(),
-            keep_log: deployment.is_some_and(|id| given_up.contains(id)),
+            log_for: given_up.iter().find(|id| deployment == Some(&***id)).map(|id| (*id).clone()),
         });
     }
 }

@@ -9,7 +9,7 @@ use super::{
     Action, Backoff, Claim, EngineState, Fact, Health, Intent, Phase, Refused, Retiring, Subject, SwitchError,
     Switching, Undone, Unprepared, World,
 };
-use crate::core::container::{Container, ContainerId, RunState, label};
+use crate::core::container::{Container, ContainerId, RunState};
 use crate::core::names::{AppName, Version};
 use crate::core::repository::Index;
 
@@ -117,12 +117,13 @@ impl World {
                     retiring.phase = Phase::Stopping;
                 }
             }
-            Fact::Stopped { id, result, log } => {
-                self.busy.remove(&id);
-                let deployment = self.containers.get(&id).and_then(|c| c.label(label::DEPLOYMENT));
-                if let Some(deployment) = deployment.filter(|_| !log.is_empty()).map(Arc::from) {
-                    self.last_lines.entry(deployment).or_insert(log);
+            Fact::Wrote { deployment, lines } => {
+                if !lines.is_empty() {
+                    self.last_lines.entry(deployment).or_insert(lines);
                 }
+            }
+            Fact::Stopped { id, result } => {
+                self.busy.remove(&id);
                 if result.is_ok() {
                     self.forget(&id, now);
                 }

@@ -88,8 +88,11 @@ pub enum Fact {
     Stopped {
         id: ContainerId,
         result: Result<(), String>,
-        /// The last lines that it wrote, where they were asked for.
-        log: Vec<String>,
+    },
+    /// What an instance of a deployment wrote last. Told before it is stopped: with it goes its log.
+    Wrote {
+        deployment: Arc<str>,
+        lines: Vec<String>,
     },
     /// The contents of a release are secured; `Ok` has the digest of its image.
     Prepared {
@@ -200,8 +203,8 @@ pub enum Action {
     Stop {
         id: ContainerId,
         grace: Duration,
-        /// Its last lines are asked for: nobody can read them afterwards.
-        keep_log: bool,
+        /// The deployment that keeps its last lines: nobody can read them afterwards.
+        log_for: Option<Arc<str>>,
     },
 }
 
