@@ -90,8 +90,7 @@ pub async fn offset(
     clean_up(&context.uploads).await;
     let free = statvfs(&*context.uploads).map(|found| found.blocks_available() * found.fragment_size());
     let free = free.map_err(|e| disk(&std::io::Error::from(e)))?;
-    // What is sent is kept beside what the engine makes of it until that is done.
-    let needed = (asked.size - offset) + asked.size + RESERVE;
+    let needed = room_for(asked.size, offset);
     if needed > free {
         let detail = format!(
             "{} needs {} MiB free, to receive and to load it, and there are {} MiB; delete images (`docker image prune`) or old versions",
@@ -102,6 +101,12 @@ pub async fn offset(
         return Err(Problem::new(StatusCode::INSUFFICIENT_STORAGE, "disk", detail));
     }
     Ok(Json(json!({ "offset": offset, "image": upload.image })))
+}
+
+/// The free bytes that an image needs of which `offset` have come: what is sent is kept beside what the engine makes of
+/// it until that is done.
+fn room_for(size: u64, offset: u64) -> u64 {
+    (size - offset).saturating_add(size).saturating_add(RESERVE)
 }
 
 #[derive(Deserialize)]
@@ -226,4 +231,15 @@ async fn clean_up(folder: &FilePath) {
 
 fn disk(error: &std::io::Error) -> Problem {
     Problem::new(StatusCode::INSUFFICIENT_STORAGE, "disk", format!("the image cannot be kept: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_announced_size_is_so_large_that_it_fits_again() {
+        assert_eq!(room_for(10, 4), 16 + RESERVE);
+        assert_eq!(room_for(u64::MAX, 0), u64::MAX);
+    }
 }
