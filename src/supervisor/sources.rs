@@ -28,6 +28,8 @@ struct Turn {
     source: Source,
     at: Instant,
     failures: u32,
+    /// A place wants to be left alone until then, whoever asks.
+    barred: Option<Instant>,
     waiting: Vec<oneshot::Sender<()>>,
     is_looking: bool,
     /// Asked for again while it was looked at: what was found may be older than the asking.
@@ -60,8 +62,7 @@ pub async fn follow(
             nudge = nudges.recv() => match nudge {
                 None => return "nobody can ask any more".into(),
                 Some((app, done)) => if let Some(turn) = turns.get_mut(&app) {
-                    turn.at = now;
-                    if turn.is_looking { turn.again.push(done) } else { turn.waiting.push(done) }
+                    turn.asked(done, now);
                 },
             },
             Some((app, look, wait)) = looks.next(), if !looks.is_empty() => {
@@ -82,29 +83,41 @@ fn take_over(turns: &mut BTreeMap<AppName, Turn>, view: &View) {
     turns.retain(|app, turn| index.apps.get(app).and_then(source).as_ref() == Some(&turn.source));
     for (name, app) in index.apps.iter().filter(|(name, _)| !turns.contains_key(*name)).collect::<Vec<_>>() {
         if let Some(source) = source(app) {
-            let (waiting, again) = (Vec::new(), Vec::new());
-            let turn = Turn { source, at: Instant::now(), failures: 0, waiting, is_looking: false, again };
-            turns.insert(name.clone(), turn);
+            turns.insert(name.clone(), Turn::new(source));
         }
     }
 }
 
 impl Turn {
+    fn new(source: Source) -> Self {
+        let (waiting, again) = (Vec::new(), Vec::new());
+        Self { source, at: Instant::now(), failures: 0, barred: None, waiting, is_looking: false, again }
+    }
+
+    /// Somebody wants to know now.
+    fn asked(&mut self, done: oneshot::Sender<()>, now: Instant) {
+        self.at = self.not_barred(now);
+        if self.is_looking { self.again.push(done) } else { self.waiting.push(done) }
+    }
+
+    fn not_barred(&self, moment: Instant) -> Instant {
+        self.barred.map_or(moment, |until| until.max(moment))
+    }
+
     fn looked(&mut self, failed: Option<Option<Duration>>) {
         self.is_looking = false;
         // They may have gone, which is no error.
         self.waiting.drain(..).for_each(|done| _ = done.send(()));
         self.failures = if failed.is_some() { self.failures.saturating_add(1) } else { 0 };
+        self.barred = failed.flatten().map(|wait| Instant::now() + wait);
         let pause = match failed {
             None => self.source.poll.get(),
             Some(wait) => {
                 FAILED.saturating_mul(2u32.saturating_pow(self.failures)).min(LONGEST).max(wait.unwrap_or_default())
             }
         };
-        self.at = match self.again.is_empty() {
-            true => Instant::now() + jittered(pause),
-            false => Instant::now(),
-        };
+        let next = if self.again.is_empty() { jittered(pause) } else { Duration::ZERO };
+        self.at = self.not_barred(Instant::now() + next);
         self.waiting.append(&mut self.again);
     }
 }
@@ -150,4 +163,28 @@ async fn images(
         }
     }
     Ok(images)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_that_wants_to_be_left_alone_is_whoever_asks() {
+        let hour = Duration::from_secs(3600);
+        let mut turn = Turn::new(Source::default());
+        let asked = |turn: &mut Turn| turn.asked(oneshot::channel().0, Instant::now());
+        asked(&mut turn);
+        assert!(turn.at <= Instant::now());
+        turn.is_looking = true;
+        asked(&mut turn);
+        let began = Instant::now();
+        turn.looked(Some(Some(hour)));
+        assert!(turn.at >= began + hour, "somebody asked again meanwhile");
+        asked(&mut turn);
+        assert!(turn.at >= began + hour, "somebody asks");
+        turn.looked(None);
+        asked(&mut turn);
+        assert!(turn.at <= Instant::now(), "it has answered");
+    }
 }

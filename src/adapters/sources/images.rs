@@ -4,10 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use docker_credential::{CredentialRetrievalError, DockerCredential, get_credential};
+use jiff::Timestamp;
+use jiff::fmt::rfc2822;
 use oci_client::client::{ClientConfig, ClientProtocol};
-use oci_client::errors::{OciDistributionError, OciErrorCode};
+use oci_client::errors::{OciDistributionError, OciEnvelope, OciErrorCode};
 use oci_client::secrets::RegistryAuth;
 use oci_client::{Client, Reference};
+use reqwest::header::RETRY_AFTER;
+use reqwest::redirect::Policy;
 
 use crate::core::names::{ImageRef, Version};
 use crate::core::source::{login_of, versions};
@@ -17,8 +21,10 @@ use crate::ports::sources::SourceError;
 const PAGE: usize = 1000;
 const PAGES: usize = 100;
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a registry that counts requests (429) is left alone: Docker Hub counts by the hour.
+/// How long a registry that counts requests (429) is left alone if it does not say: Docker Hub counts by the hour.
 const LIMITED: Duration = Duration::from_secs(600);
+/// No longer than this, whatever it says.
+const LONGEST: Duration = Duration::from_secs(3600);
 
 pub fn client() -> Result<Client, String> {
     let config = ClientConfig {
@@ -52,7 +58,8 @@ pub async fn tags(client: &Client, image: &ImageRef) -> Result<Vec<Version>, Sou
         let page = match page {
             // Nothing has been pushed there yet.
             Err(error) if is_unknown(&error) => return Ok(Vec::new()),
-            page => page.map_err(|error| explain(image, &error))?.tags,
+            Err(error) => return Err(explain(image, &error).await),
+            Ok(page) => page.tags,
         };
         // A registry that does not know pages sends everything again.
         let is_last = page.len() < PAGE || page.last() == last.as_ref();
@@ -68,7 +75,10 @@ pub async fn tags(client: &Client, image: &ImageRef) -> Result<Vec<Version>, Sou
 pub async fn digest(client: &Client, image: &ImageRef) -> Result<Arc<str>, SourceError> {
     let (reference, auth) = place(image).await?;
     let client = for_registry(client, &reference)?;
-    client.fetch_manifest_digest(&reference, &auth).await.map(Arc::from).map_err(|error| explain(image, &error))
+    match client.fetch_manifest_digest(&reference, &auth).await {
+        Ok(digest) => Ok(digest.into()),
+        Err(error) => Err(explain(image, &error).await),
+    }
 }
 
 async fn place(image: &ImageRef) -> Result<(Reference, RegistryAuth), SourceError> {
@@ -107,13 +117,12 @@ fn is_unknown(error: &OciDistributionError) -> bool {
     }
 }
 
-fn explain(image: &ImageRef, error: &OciDistributionError) -> SourceError {
-    let limited = match error {
-        OciDistributionError::ServerError { code, .. } => *code == 429,
-        OciDistributionError::RegistryError { envelope, .. } => {
-            envelope.errors.iter().any(|e| e.code == OciErrorCode::Toomanyrequests)
-        }
-        _ => false,
+async fn explain(image: &ImageRef, error: &OciDistributionError) -> SourceError {
+    let is_limit = |envelope: &OciEnvelope| envelope.errors.iter().any(|e| e.code == OciErrorCode::Toomanyrequests);
+    let wait = match error {
+        OciDistributionError::ServerError { code: 429, url, .. } => Some(asked_pause(url).await),
+        OciDistributionError::RegistryError { envelope, url } if is_limit(envelope) => Some(asked_pause(url).await),
+        _ => None,
     };
     let mut reason = format!("image {image}: {error}");
     let mut cause = std::error::Error::source(error);
@@ -125,5 +134,45 @@ fn explain(image: &ImageRef, error: &OciDistributionError) -> SourceError {
     {
         reason += "; `docker login` as the user who runs the platform";
     }
-    SourceError { reason, wait: limited.then_some(LIMITED) }
+    SourceError { reason, wait }
+}
+
+/// How long the registry wants to be left alone. The library keeps only the body of a refusal, so it is asked once
+/// more for the head of one.
+async fn asked_pause(url: &str) -> Duration {
+    let asked = async {
+        let client = reqwest::Client::builder().timeout(TIMEOUT).redirect(Policy::none()).build().ok()?;
+        let answer = client.head(url).send().await.ok()?;
+        retry_after(answer.headers().get(RETRY_AFTER)?.to_str().ok()?, Timestamp::now())
+    };
+    asked.await.unwrap_or(LIMITED)
+}
+
+/// `Retry-After`: seconds, or a date (RFC 9110, 10.2.3).
+fn retry_after(value: &str, now: Timestamp) -> Option<Duration> {
+    let until = |date: jiff::Zoned| Duration::try_from(date.timestamp().duration_since(now)).unwrap_or_default();
+    let seconds = value.trim().parse().ok().map(Duration::from_secs);
+    let pause = seconds.or_else(|| rfc2822::parse(value.trim()).ok().map(until))?;
+    Some(pause.min(LONGEST))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_registry_says_in_seconds_or_by_a_date_how_long_it_is_to_be_left_alone() {
+        let now: Timestamp = "2026-11-22T10:00:00Z".parse().unwrap();
+        for (value, seconds) in [
+            ("30", Some(30)),
+            ("0", Some(0)),
+            ("Sun, 22 Nov 2026 10:02:00 GMT", Some(120)),
+            ("Sun, 22 Nov 2026 09:00:00 GMT", Some(0)),
+            ("99999999999", Some(3600)),
+            ("soon", None),
+            ("-1", None),
+        ] {
+            assert_eq!(retry_after(value, now), seconds.map(Duration::from_secs), "{value}");
+        }
+    }
 }
