@@ -13,6 +13,9 @@ pub const LONGEST_KEY: usize = 512;
 pub const LARGEST_VALUE: usize = 512 << 10;
 /// Operations in one batch.
 pub const LARGEST_BATCH: usize = 128;
+/// Keys that are kept at once, and bytes of keys and values together: all of them are held in memory.
+pub const MOST_KEYS: usize = 100_000;
+pub const MOST_BYTES: usize = 256 << 20;
 
 /// A value with its history.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +27,12 @@ pub struct Pair {
     /// The index at which it was made, and that of its last change.
     pub created: u64,
     pub modified: u64,
+}
+
+impl Pair {
+    fn bytes(&self) -> usize {
+        self.key.len() + self.value.len()
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,6 +96,14 @@ pub struct Failed {
     pub what: String,
 }
 
+/// Why a batch was not done; nothing of it was.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refused {
+    Failed(Vec<Failed>),
+    /// It would be more than is kept at once.
+    Full,
+}
+
 /// What a batch did: the pairs that its operations speak of, and what has to be kept.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Outcome {
@@ -103,13 +120,16 @@ pub struct Tree {
     index: u64,
     /// The index of the last change that took a key away.
     deleted: u64,
+    /// Of keys and values.
+    bytes: usize,
 }
 
 impl Tree {
     /// The tree as it was kept; `index` is the last that was given out.
     pub fn new(pairs: impl IntoIterator<Item = Pair>, index: u64) -> Self {
-        let pairs = pairs.into_iter().map(|pair| (pair.key.clone(), pair)).collect();
-        Self { pairs, index, deleted: index }
+        let pairs: BTreeMap<_, _> = pairs.into_iter().map(|pair| (pair.key.clone(), pair)).collect();
+        let bytes = pairs.values().map(Pair::bytes).sum();
+        Self { pairs, index, deleted: index, bytes }
     }
 
     pub fn get(&self, key: &str) -> Option<&Pair> {
@@ -138,8 +158,8 @@ impl Tree {
     /// Does every operation in order, or none.
     ///
     /// # Errors
-    /// Every operation that cannot be done, with its place.
-    pub fn apply(&mut self, ops: &[Op]) -> Result<Outcome, Vec<Failed>> {
+    /// Every operation that cannot be done, with its place; or there is no room for all of it.
+    pub fn apply(&mut self, ops: &[Op]) -> Result<Outcome, Refused> {
         let index = self.index + 1;
         let mut work = Work { before: self, changed: BTreeMap::new(), pairs: Vec::new(), index };
         let failed: Vec<Failed> = ops
@@ -148,7 +168,10 @@ impl Tree {
             .filter_map(|(op, what)| work.step(what).err().map(|what| Failed { op, what }))
             .collect();
         if !failed.is_empty() {
-            return Err(failed);
+            return Err(Refused::Failed(failed));
+        }
+        if work.is_too_much() {
+            return Err(Refused::Full);
         }
         let (pairs, changed) = (work.pairs, work.changed);
         let changes: Vec<_> = changed.into_iter().collect();
@@ -159,13 +182,17 @@ impl Tree {
     /// Takes over changes made at this index.
     pub fn take(&mut self, changes: &[(Arc<str>, Option<Pair>)], index: u64) {
         for (key, pair) in changes {
-            match pair {
-                Some(pair) => _ = self.pairs.insert(key.clone(), pair.clone()),
-                None => {
-                    self.pairs.remove(key);
-                    self.deleted = index;
+            let before = match pair {
+                Some(pair) => {
+                    self.bytes += pair.bytes();
+                    self.pairs.insert(key.clone(), pair.clone())
                 }
-            }
+                None => {
+                    self.deleted = index;
+                    self.pairs.remove(key)
+                }
+            };
+            self.bytes -= before.as_ref().map_or(0, Pair::bytes);
             self.index = index;
         }
     }
@@ -184,6 +211,16 @@ impl Work<'_> {
             Some(changed) => changed.as_ref(),
             None => self.before.get(key),
         }
+    }
+
+    /// Whether there would be more than may be kept, and more than there is: what makes room is always done.
+    fn is_too_much(&self) -> bool {
+        let before = || self.changed.keys().filter_map(|key| self.before.get(key));
+        let after = || self.changed.values().flatten();
+        let keys = self.before.pairs.len() - before().count() + after().count();
+        let bytes =
+            self.before.bytes - before().map(Pair::bytes).sum::<usize>() + after().map(Pair::bytes).sum::<usize>();
+        (keys > MOST_KEYS && keys > self.before.pairs.len()) || (bytes > MOST_BYTES && bytes > self.before.bytes)
     }
 
     fn keys_below(&self, prefix: &str) -> Vec<Arc<str>> {
@@ -275,6 +312,7 @@ mod tests {
         let mut tree = Tree::default();
         assert_eq!(tree.apply(&[set("a/1", "x"), set("a/2", "y"), set("b", "z")]).unwrap().index, 1);
         let failed = tree.apply(&[set("c", "x"), Op::CheckNotExists("b".into()), Op::Get("no".into())]).unwrap_err();
+        let Refused::Failed(failed) = failed else { panic!("{failed:?}") };
         assert_eq!(failed.iter().map(|f| f.op).collect::<Vec<_>>(), [1, 2]);
         assert_eq!(keys(&tree, ""), ["a/1", "a/2", "b"]);
         let read = tree.apply(&[set("a/3", "w"), Op::Delete("a/1".into()), Op::GetTree("a/".into())]).unwrap();
@@ -296,6 +334,29 @@ mod tests {
         assert_eq!((tree.get("k").unwrap().created, tree.index_of("k")), (1, 3));
         tree.apply(&[Op::Delete("k".into())]).unwrap();
         assert!(tree.index_below("k") >= 4 && tree.index_of("k") >= 4);
+    }
+
+    #[test]
+    fn only_so_much_is_kept_and_room_can_always_be_made() {
+        let pairs = |count: usize, value: &Arc<[u8]>| {
+            let pair = |n: usize| Pair {
+                key: format!("{n:06}").into(),
+                value: value.clone(),
+                flags: 0,
+                created: 1,
+                modified: 1,
+            };
+            Tree::new((0..count).map(pair), 1)
+        };
+        let largest: Arc<[u8]> = vec![0; LARGEST_VALUE].into();
+        for mut tree in [pairs(MOST_KEYS, &[].into()), pairs(MOST_BYTES / LARGEST_VALUE - 1, &largest)] {
+            let one_more = Op::Set { key: "one more".into(), value: largest.clone(), flags: 0 };
+            assert_eq!(tree.apply(std::slice::from_ref(&one_more)), Err(Refused::Full));
+            tree.apply(&[set("000000", "smaller"), Op::Delete("000001".into()), one_more]).unwrap();
+            assert_eq!(tree.bytes, tree.pairs.values().map(Pair::bytes).sum::<usize>());
+            tree.apply(&[Op::DeleteTree("".into())]).unwrap();
+            assert_eq!(tree.bytes, 0);
+        }
     }
 
     #[test]

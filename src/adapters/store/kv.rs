@@ -94,7 +94,7 @@ impl Writer {
         while let Ok(first) = waiting.recv() {
             let jobs: Vec<Job> = std::iter::once(first).chain(waiting.try_iter().take(TOGETHER - 1)).collect();
             let done: Vec<_> =
-                jobs.into_iter().map(|(ops, reply)| (working.apply(&ops).map_err(KvError::Failed), reply)).collect();
+                jobs.into_iter().map(|(ops, reply)| (working.apply(&ops).map_err(KvError::from), reply)).collect();
             let outcomes: Vec<&Outcome> = done.iter().filter_map(|(result, _)| result.as_ref().ok()).collect();
             let kept = self.keep(&outcomes);
             if kept.is_err() {

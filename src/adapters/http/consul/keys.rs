@@ -134,8 +134,11 @@ impl From<KvOrProblem> for Problem {
         match error {
             KvOrProblem::Problem(problem) => problem,
             KvOrProblem::Kv(KvError::Failed(_)) => refused("the index has changed meanwhile".into()),
-            KvOrProblem::Kv(KvError::Broken(reason)) => {
-                Problem::new(StatusCode::INSUFFICIENT_STORAGE, "disk", format!("the keys cannot be kept: {reason}"))
+            KvOrProblem::Kv(error @ KvError::Full) => {
+                Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-many-keys", error.to_string())
+            }
+            KvOrProblem::Kv(error @ KvError::Broken(_)) => {
+                Problem::new(StatusCode::INSUFFICIENT_STORAGE, "disk", error.to_string())
             }
         }
     }
