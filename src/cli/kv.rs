@@ -37,7 +37,7 @@ impl Kv {
     pub async fn run(self, client: &Client, globals: &Globals) -> Result<(), Failure> {
         match self.verb {
             Verb::Get { key } => {
-                let url = format!("{}{}", path(&key), if globals.json { "" } else { "?raw" });
+                let url = format!("{}{}", path(&key)?, if globals.json { "" } else { "?raw" });
                 let found = client.find(client.request(Method::GET, &url)).await?;
                 let found = found.ok_or_else(|| Failure::failed(format!("there is no key {key}")))?;
                 if globals.json {
@@ -57,11 +57,11 @@ impl Kv {
                         read
                     }
                 };
-                client.json(client.request(Method::PUT, &path(&key)).body(value)).await?;
+                client.json(client.request(Method::PUT, &path(&key)?).body(value)).await?;
                 if globals.json { Ok(()) } else { output::line(&format!("{key} is set")) }
             }
             Verb::Delete { key, recurse } => {
-                let url = format!("{}{}", path(&key), if recurse { "?recurse" } else { "" });
+                let url = format!("{}{}", path(&key)?, if recurse { "?recurse" } else { "" });
                 client.json(client.request(Method::DELETE, &url)).await?;
                 if globals.json { Ok(()) } else { output::line(&format!("{key} is gone")) }
             }
@@ -71,7 +71,7 @@ impl Kv {
 }
 
 async fn list(client: &Client, globals: &Globals, prefix: &str) -> Result<(), Failure> {
-    let found = client.find(client.request(Method::GET, &format!("{}?keys", path(prefix)))).await?;
+    let found = client.find(client.request(Method::GET, &format!("{}?keys", path(prefix)?))).await?;
     let keys: Value = match found {
         Some(found) => found.json().await.map_err(|e| Failure::failed(e.to_string()))?,
         None => Value::Array(Vec::new()),
@@ -82,7 +82,32 @@ async fn list(client: &Client, globals: &Globals, prefix: &str) -> Result<(), Fa
     keys.as_array().into_iter().flatten().filter_map(|key| key.as_str()).try_for_each(output::line)
 }
 
-/// Slashes part a key; everything else that a path cannot hold is encoded.
-fn path(key: &str) -> String {
-    format!("/v1/kv/{}", key.split('/').map(segment).collect::<Vec<_>>().join("/"))
+/// Slashes part a key; everything else that a path cannot hold is encoded. Where a part is `.` or `..` the slashes are
+/// encoded too, since URLs are shortened by such parts.
+fn path(key: &str) -> Result<String, Failure> {
+    if matches!(key, "." | "..") {
+        return Err(Failure::usage(format!("{key}: no URL can name this key; name it in a transaction, PUT /v1/txn")));
+    }
+    let has_dots = key.split('/').any(|part| matches!(part, "." | ".."));
+    let slash = if has_dots { "%2F" } else { "/" };
+    Ok(format!("/v1/kv/{}", key.split('/').map(segment).collect::<Vec<_>>().join(slash)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_with_dots_stays_itself_in_a_url() {
+        for (key, expected) in [
+            ("a/b c", "/v1/kv/a/b%20c"),
+            ("a/../b", "/v1/kv/a%2F..%2Fb"),
+            ("./x", "/v1/kv/.%2Fx"),
+            ("a/..b", "/v1/kv/a/..b"),
+        ] {
+            let path = path(key).unwrap();
+            assert_eq!(path, expected);
+            assert_eq!(reqwest::Url::parse("http://h").unwrap().join(&path).unwrap().path(), expected);
+        }
+    }
 }
