@@ -2,7 +2,7 @@
 
 use std::process::Stdio;
 
-use crate::harness::{Platform, docker, docker_or_skip, request_with};
+use crate::harness::{Platform, app_of, docker, docker_or_skip, request_with};
 
 /// Every byte of it has to arrive.
 const VALUE: &str = "p'w \"$HOME`id`\\ ünd\n#x";
@@ -35,22 +35,33 @@ async fn a_secret_reaches_the_app_byte_for_byte_and_nobody_else() {
     let container = docker(&["ps", "-q", "--filter", &network, "--filter", "label=platformer.version=1.1.0"]);
     let environment = docker(&["inspect", "-f", "{{join .Config.Env \"\\n\"}}", container.trim()]);
     let token = environment.lines().find_map(|line| line.strip_prefix("PLATFORMER_TOKEN=")).unwrap();
-    let ask = |path: &'static str, token: String| {
-        let (address, host) = (platform.http_address(), host.clone());
-        async move {
-            let headers = format!("Authorization: Bearer {token}\r\n");
-            request_with(address, "GET", &host, path, &headers, b"").await.unwrap()
-        }
+    let container = container.trim().to_owned();
+    let repository = docker(&["inspect", "-f", "{{join .Args \" \"}}", &container]);
+    let repository = repository.split_whitespace().last().unwrap().to_owned();
+    // From inside a container, as startup.sh asks; the status is the last line.
+    let ask = |container: &str, path: &str, token: &str| {
+        let (header, url) = (format!("Authorization: Bearer {token}"), format!("http://{repository}{path}"));
+        let answer = docker(&["exec", container, "curl", "-s", "-w", "\n%{http_code}", "-H", &header, &url]);
+        let (body, status) = answer.trim_end().rsplit_once('\n').unwrap();
+        (status.parse::<u16>().unwrap(), body.to_owned())
     };
-    assert!(ask(path, token.to_owned()).await.body.contains("export GREETING='p'\\''w"));
-    platform.put_files("other").await;
-    for (path, token, status) in [
-        ("/config/other/other.config?as=sh", token.to_owned(), 403),
-        (path, token.replace("1.1.0", "1.0.0"), 403),
-        (path, "boot.hello@1.1.0.00".to_owned(), 403),
+    assert!(ask(&container, path, token).1.contains("export GREETING='p'\\''w"));
+    platform.add_demo("other", "1.0.0", "");
+    platform.until("the other app runs", |s| app_of(s, "other").is_some_and(|a| a["ready"] == 1)).await;
+    for (path, token) in [
+        ("/config/other/other.config?as=sh", token.to_owned()),
+        (path, token.replace("1.1.0", "1.0.0")),
+        (path, "boot.hello@1.1.0.00".to_owned()),
     ] {
-        assert_eq!(ask(path, token.clone()).await.status, status, "{path} {token}");
+        assert_eq!(ask(&container, path, &token).0, 403, "{path} {token}");
     }
+    // The right token from another place: another app's instance, a container of somebody's, this machine.
+    let other = docker(&["ps", "-q", "--filter", &network, "--filter", "label=platformer.app=other"]);
+    let refused = ask(other.trim(), path, token);
+    assert!(refused.0 == 403 && refused.1.contains("is no instance of hello@1.1.0"), "{refused:?}");
+    let headers = format!("Authorization: Bearer {token}\r\n");
+    let from_here = request_with(platform.http_address(), "GET", &host, path, &headers, b"").await.unwrap();
+    assert_eq!(from_here.status, 403, "{from_here:?}");
     // Nowhere at rest, nor in what is logged or told.
     let mut seen = vec![environment.clone(), platform.log(), platform.ok(&["history", "hello", "--json"])];
     for folder in ["state", "repository"] {
@@ -64,8 +75,8 @@ async fn a_secret_reaches_the_app_byte_for_byte_and_nobody_else() {
     // A secret of another platform is named, and stops only who needs it.
     platform.put_config("hello", &[("GREETING", "secret:v1:AAAA")]);
     platform.until("the change is seen", |_| platform.ok(&["config", "get", "hello"]).contains("(secret)")).await;
-    let foreign = ask(path, token.to_owned()).await;
-    assert!(foreign.status == 422 && foreign.body.contains("key GREETING: its secret was made by"), "{foreign:?}");
+    let foreign = ask(&container, path, token);
+    assert!(foreign.0 == 422 && foreign.1.contains("key GREETING: its secret was made by"), "{foreign:?}");
 }
 
 fn walk(folder: &std::path::Path) -> Vec<std::path::PathBuf> {

@@ -1,15 +1,24 @@
 //! Configs as shell lines: readable on the platform's network, but for their secrets, which only the app's own
 //! instances are given.
 
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use tokio::io::AsyncReadExt;
+use tokio::time::timeout;
 
 use super::Context;
 use super::repository::text;
 use crate::core::config::{self, Assignment};
-use crate::core::names::AppName;
+use crate::core::names::{AppName, Version};
 use crate::core::repository::File;
+use crate::ports::snapshot::View;
+
+/// How long the engine's news of an instance may take to arrive here.
+const HEARD_OF: Duration = Duration::from_secs(5);
 
 /// The config as lines that a shell evaluates to the same values; 422 names the line where it does not parse.
 pub async fn as_sh(
@@ -28,10 +37,10 @@ pub async fn as_sh(
     let lines = match (config::parse(&content), app) {
         (Err(error), _) => return text(StatusCode::UNPROCESSABLE_ENTITY, &format!("{}: {error}\n", file.path)),
         (Ok(assignments), None) => Ok(without_secrets(assignments)),
-        (Ok(assignments), Some(app)) => match is_own(context, &app, headers) {
+        (Ok(assignments), Some(app)) => match is_own(context, &app, headers).await {
             Ok(true) => opened(context, &app, assignments),
             Ok(false) => Ok(without_secrets(assignments)),
-            Err(reason) => return text(StatusCode::FORBIDDEN, &format!("{reason}\n")),
+            Err((status, reason)) => return text(status, &format!("{reason}\n")),
         },
     };
     match lines {
@@ -45,23 +54,40 @@ pub async fn as_sh(
     }
 }
 
-/// Whether an instance of the app asks: it brings its boot token, and asks from no other app's address.
-fn is_own(context: &Context, app: &AppName, headers: &HeaderMap) -> Result<bool, String> {
+/// Whether an instance of the app asks: it brings its release's boot token, and asks from its own address. An instance
+/// may ask before the engine has told of it.
+async fn is_own(context: &Context, app: &AppName, headers: &HeaderMap) -> Result<bool, (StatusCode, String)> {
     let value = |name: &str| headers.get(name).and_then(|v| v.to_str().ok());
     let Some(token) = value("authorization").and_then(|v| v.strip_prefix("Bearer ")) else { return Ok(false) };
-    let (own, _) = context.seal.booted(token.trim()).ok_or("this is no boot token of this platform")?;
+    let forbidden = |reason: String| (StatusCode::FORBIDDEN, reason);
+    let booted = context.seal.booted(token.trim());
+    let (own, version) = booted.ok_or_else(|| forbidden("this is no boot token of this platform".into()))?;
     if own != *app {
-        return Err(format!("this token is for the config of {own}, not of {app}"));
+        return Err(forbidden(format!("this token is for the config of {own}, not of {app}")));
     }
-    let from = value("x-real-ip").unwrap_or_default();
-    let view = context.snapshot.view();
-    let of_another = view.status.apps.iter().filter(|other| other.name != *app).find(|other| {
-        other.instances.iter().any(|i| i.address.is_some_and(|address| address.ip().to_string() == from))
-    });
-    match of_another {
-        Some(other) => Err(format!("{from} is an instance of {}, and this token is for {app}", other.name)),
-        None => Ok(true),
+    let from = value("x-real-ip").and_then(|ip| ip.parse::<IpAddr>().ok());
+    let from = from.ok_or_else(|| forbidden("it is not known who asks".into()))?;
+    let is_there = |view: &View| is_instance(view, from, app, &version);
+    let patience = if from.is_loopback() { Duration::ZERO } else { HEARD_OF };
+    if timeout(patience, context.snapshot.until(is_there)).await.is_ok() {
+        return Ok(true);
     }
+    let is_other = from.is_loopback() || containers_at(&context.snapshot.view(), from).next().is_some();
+    // Of an address that nothing is known of it may still be told; startup.sh asks again then.
+    let status = if is_other { StatusCode::FORBIDDEN } else { StatusCode::SERVICE_UNAVAILABLE };
+    Err((status, format!("{from} is no instance of {app}@{version}, and this token is for those alone")))
+}
+
+/// Whether the address is one of an instance of this release that we started.
+fn is_instance(view: &View, address: IpAddr, app: &AppName, version: &Version) -> bool {
+    let instances = view.status.apps.iter().filter(|status| status.name == *app).flat_map(|status| &status.instances);
+    let mut own = instances.filter(|i| i.managed && i.release == *version);
+    own.any(|instance| containers_at(view, address).any(|name| *name == instance.name))
+}
+
+fn containers_at(view: &View, address: IpAddr) -> impl Iterator<Item = &Arc<str>> {
+    let located = view.zone.iter().flat_map(|zone| zone.containers.values());
+    located.filter(move |located| located.addresses.contains(&address)).map(|located| &located.container)
 }
 
 fn without_secrets(assignments: Vec<Assignment>) -> Vec<Assignment> {
