@@ -38,6 +38,7 @@ pub struct Settings {
     pub dns: Dns,
     pub api: Api,
     pub services: Services,
+    pub webhooks: Webhooks,
     /// Servers that are told what happens.
     pub notify: Vec<Notify>,
 }
@@ -59,6 +60,13 @@ pub struct Listens {
 pub struct Services {
     /// Whoever asks from this machine needs no token to use the registry, as older clients expect.
     pub open: bool,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Webhooks {
+    /// Docker Hub is told at the `callback_url` of its webhook that it was taken, if that is on Docker's own host.
+    pub callback: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -127,6 +135,7 @@ impl Default for Settings {
             dns: Dns::default(),
             api: Api::default(),
             services: Services::default(),
+            webhooks: Webhooks::default(),
             notify: Vec::new(),
         }
     }

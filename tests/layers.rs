@@ -37,7 +37,7 @@ const CRATES: [(&str, &[&str]); 27] = [
     ("oci_client", &["adapters/sources"]),
     ("docker_credential", &["adapters/sources", "adapters/engine/docker"]),
     ("url", &["core/service.rs", "adapters/http/consul"]),
-    ("reqwest", &["adapters/notices.rs", "cli"]),
+    ("reqwest", &["adapters/notices.rs", "adapters/sources", "adapters/http/callback.rs", "cli"]),
     ("rustls", &["cli/mod.rs"]),
     ("clap", &["cli"]),
     ("indicatif", &["cli"]),

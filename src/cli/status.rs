@@ -66,6 +66,10 @@ fn one(app: &Value) -> Result<(), Failure> {
     if !app["pin"].is_null() {
         output::line(&format!("held at {}; `platformer unpin` lets it go", cell(&app["pin"])))?;
     }
+    if !app["queued"].is_null() {
+        let queued = cell(&app["queued"]);
+        output::line(&format!("{queued} is queued behind {}", cell(&app["deployment"]["id"])))?;
+    }
     let source = &app["source"];
     let said = source["notes"].as_array().into_iter().chain(source["errors"].as_array()).flatten();
     said.map(cell).try_for_each(|note| output::line(&note))?;

@@ -5,7 +5,7 @@ use toml::Value;
 use crate::core::names::nearest;
 
 /// Every setting by its path in the file.
-pub const KEYS: [&str; 23] = [
+pub const KEYS: [&str; 24] = [
     "domain",
     "state",
     "repository",
@@ -29,6 +29,7 @@ pub const KEYS: [&str; 23] = [
     "api.allowed_hosts",
     "api.trusted_origins",
     "services.open",
+    "webhooks.callback",
 ];
 
 const PREFIX: &str = "PLATFORMER_";
@@ -76,7 +77,9 @@ pub fn put(table: &mut toml::Table, key: &str, text: &str) -> Result<(), String>
             });
             Value::Table(pairs.collect::<Result<_, String>>()?)
         }
-        "services.open" => Value::Boolean(text.parse().map_err(|_| format!("{text:?}: write true or false"))?),
+        "services.open" | "webhooks.callback" => {
+            Value::Boolean(text.parse().map_err(|_| format!("{text:?}: write true or false"))?)
+        }
         _ => Value::String(text.to_owned()),
     };
     let target = match key.split_once('.') {

@@ -175,6 +175,7 @@ pub async fn up(settings: Settings, progress: &dyn Progress, stop: impl Future<O
         keyring: Arc::new(http::Keyring::open(store.clone(), &token, lock::secret)?),
         started_at: Timestamp::now(),
         services_open: settings.services.open,
+        webhook_callback: settings.webhooks.callback,
         allowed_hosts: settings.api.allowed_hosts.clone().into(),
         trusted_origins: settings.api.trusted_origins.clone().into(),
     };

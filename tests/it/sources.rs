@@ -192,7 +192,95 @@ async fn tags_that_arrive_are_deployed_and_a_pin_outlives_the_next_look() {
 }
 
 #[tokio::test]
+async fn tags_told_one_by_one_are_one_deployment_and_the_newest_queued() {
+    if !docker_or_skip() {
+        return;
+    }
+    let mut platform = Platform::new();
+    let registry = Registry::start(&platform, None).await;
+    registry.push("1.0.0");
+    let image = registry.image();
+    let text = format!(
+        "[source]\nauto = \"newest\"\npoll = \"1h\"\nimage = \"{image}\"\n[deploy]\nstrategy = \"manual\"\ngrace = \"100ms\"\nmonitor = \"0s\"\n"
+    );
+    platform.put("apps/shop.toml", text);
+    platform.up();
+    until_stable(&platform, "1.0.0").await;
+    let hooks = call(&platform, "GET", "/v1/apps/shop/webhooks", "").await.json();
+    let path = hooks["dockerhub"]["path"].as_str().unwrap();
+    for number in 1..=30 {
+        let version = format!("1.0.{number}");
+        registry.push(&version);
+        let body = json!({ "push_data": { "tag": version }, "repository": { "repo_name": image } }).to_string();
+        let told = hook(&platform, path, "", &body).await;
+        assert_eq!(told.status, 200, "{told:?}");
+        let expected = match number {
+            1 => json!({ "app": "shop", "deployment": "shop-1", "queued": null }),
+            _ => json!({ "app": "shop", "deployment": null, "queued": version }),
+        };
+        assert_eq!(told.json(), expected);
+    }
+    assert!(platform.ok(&["status", "shop"]).contains("1.0.30 is queued behind shop-1"));
+    platform
+        .until("the first is ready", |s| app_of(s, "shop").is_some_and(|a| a["deployment"]["state"] == "paused"))
+        .await;
+    platform.ok(&["promote", "shop"]);
+    let is_second = |s: &Value| app_of(s, "shop").is_some_and(|a| a["deployment"]["id"] == "shop-2");
+    let found = platform.until("the newest is next", is_second).await;
+    let found = app_of(&found, "shop").unwrap();
+    assert_eq!((&found["stable"], &found["deployment"]["release"]), (&json!("1.0.1"), &json!("1.0.30")));
+    assert_eq!(found["queued"], Value::Null);
+}
+
+/// How a git repository is served over http.
+enum Web {
+    /// By git's own protocol, through its CGI.
+    Smart,
+    /// As plain files.
+    Dumb,
+}
+
+impl Web {
+    /// Serves the folder that the origin is in. Returns the server, and the origin's URL.
+    async fn serve(&self, platform: &Platform) -> (Running, String) {
+        let (port, root) = (platform.slot_port(6), platform.folder.path());
+        let (mut server, path) = match self {
+            Self::Smart => {
+                let script = root.join("cgi-bin/git");
+                std::fs::create_dir_all(script.parent().unwrap()).unwrap();
+                let text = format!(
+                    "#!/bin/sh\nGIT_PROJECT_ROOT={} GIT_HTTP_EXPORT_ALL=1 exec git http-backend\n",
+                    root.display()
+                );
+                std::fs::write(&script, text).unwrap();
+                assert!(Command::new("chmod").arg("+x").arg(&script).status().unwrap().success());
+                let mut server = Command::new("busybox");
+                server.args(["httpd", "-f", "-p", &format!("127.0.0.1:{port}"), "-h"]).arg(root);
+                (server, "cgi-bin/git/")
+            }
+            Self::Dumb => {
+                let mut server = Command::new("python3");
+                server.args(["-m", "http.server", &port.to_string(), "--bind", "127.0.0.1", "--directory"]).arg(root);
+                (server, "")
+            }
+        };
+        let server = Running(server.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
+        until_open(port).await;
+        (server, format!("http://127.0.0.1:{port}/{path}origin.git"))
+    }
+}
+
+#[tokio::test]
 async fn a_git_tag_waits_for_its_image_and_commits_wait_for_a_tag() {
+    git_is_followed(&Web::Smart).await;
+}
+
+#[tokio::test]
+async fn a_git_repository_of_plain_files_is_followed_too() {
+    git_is_followed(&Web::Dumb).await;
+}
+
+async fn git_is_followed(web: &Web) {
     if !docker_or_skip() {
         return;
     }
@@ -202,14 +290,8 @@ async fn a_git_tag_waits_for_its_image_and_commits_wait_for_a_tag() {
     origin.commit("one");
     origin.tag("0.0.4");
     registry.push("0.0.4");
-    // Over http, as a server without git's own protocol offers it.
     origin.git(&["update-server-info"]);
-    let port = platform.slot_port(6).to_string();
-    let mut web = Command::new("python3");
-    web.args(["-m", "http.server", &port, "--bind", "127.0.0.1", "--directory"]).arg(platform.folder.path());
-    let web = Running(web.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
-    until_open(platform.slot_port(6)).await;
-    let git = format!("http://127.0.0.1:{port}/origin.git");
+    let (server, git) = web.serve(&platform).await;
     declare(&platform, &format!("image = \"{}\"\ngit = \"{git}\"", registry.image()));
     platform.up();
     until_stable(&platform, "0.0.4").await;
@@ -225,7 +307,7 @@ async fn a_git_tag_waits_for_its_image_and_commits_wait_for_a_tag() {
     registry.push("0.0.5");
     call(&platform, "POST", "/v1/apps/shop/sync", "").await;
     until_stable(&platform, "0.0.5").await;
-    drop(web);
+    drop(server);
     call(&platform, "POST", "/v1/apps/shop/sync", "").await;
     let status = platform.until_problem("app shop", "git:").await;
     assert_eq!(app_of(&status, "shop").unwrap()["stable"], "0.0.5", "what runs stays");

@@ -4,6 +4,7 @@
 
 pub mod access;
 mod api;
+mod callback;
 mod config;
 mod consul;
 mod dashboard;
@@ -76,6 +77,8 @@ pub struct Context {
     pub started_at: jiff::Timestamp,
     /// Whether this machine uses the registry without a token.
     pub services_open: bool,
+    /// Whether Docker Hub is told that its webhook was taken.
+    pub webhook_callback: bool,
     /// Host names besides loopback under which the API may be asked.
     pub allowed_hosts: Arc<[String]>,
     /// Origins besides our own whose pages may change things.

@@ -1,6 +1,6 @@
 //! Webhooks: somebody says that there is something new. Each brings its own proof; its body is only a hint.
 //!
-//! What is new, and which digest it has, is asked at the app's own source. No URL in a body is ever called.
+//! What is new, and which digest it has, is asked at the app's own source.
 
 use std::time::Duration;
 
@@ -12,11 +12,12 @@ use axum::{Extension, Json};
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
+use serde_json::json;
 use sha2::{Digest, Sha256};
 use tokio::time::timeout;
 
 use super::Context;
+use super::callback::Callback;
 use super::error::Problem;
 use super::keyring::digest;
 use crate::core::app::Source;
@@ -66,7 +67,16 @@ pub async fn docker_hub(
     image_matches(&app, &source, &push.repository.repo_name)?;
     // It numbers nothing: the same body is the same delivery.
     let delivery = hex(&Sha256::digest(&body));
-    look(&context, "dockerhub", &app, &delivery, &body).await
+    let answer = look(&context, "dockerhub", &app, &delivery, &body).await?;
+    if let Some(callback) = push.callback_url.filter(|_| context.webhook_callback && !answer.is_copy) {
+        match Callback::parse(&callback) {
+            Ok(callback) => {
+                callback.call(&format!("the source of {app} was looked at by {}", context.frame.domain)).await
+            }
+            Err(reason) => tracing::warn!(%app, "callback_url is not called: {reason}"),
+        }
+    }
+    Ok(answer.into_response())
 }
 
 /// Notifications of a distribution registry, as its configuration's `notifications.endpoints` send them.
@@ -90,7 +100,7 @@ pub async fn registry(
         return Err(other_repository(&app, path));
     }
     let delivery = pushes.iter().map(|event| event.id.as_str()).collect::<Vec<_>>().join(" ");
-    look(&context, "registry", &app, &delivery, &body).await
+    Ok(look(&context, "registry", &app, &delivery, &body).await?.into_response())
 }
 
 /// GitHub signs the bytes with HMAC-SHA-256.
@@ -165,7 +175,7 @@ async fn from_git(
         return Err(other_repository(app, own));
     }
     let delivery = delivery.map_or_else(|| hex(&Sha256::digest(body)), str::to_owned);
-    look(context, provider, app, &delivery, body).await
+    Ok(look(context, provider, app, &delivery, body).await?.into_response())
 }
 
 /// Has the source looked at. A delivery that was seen before is answered as it was then.
@@ -175,7 +185,7 @@ async fn look(
     app: &AppName,
     delivery: &str,
     body: &Bytes,
-) -> Result<Response, Problem> {
+) -> Result<Taken, Problem> {
     let key = digest(&format!("webhook {provider} {app} {delivery}"));
     let request = hex(&Sha256::digest(body));
     if let Some(before) = context.tokens.answered(&key)? {
@@ -183,22 +193,48 @@ async fn look(
             let detail = "this delivery was sent before with another body";
             return Err(Problem::new(StatusCode::CONFLICT, "delivery-reused", detail));
         }
-        return Ok(([(header::CONTENT_TYPE, "application/json")], before.body).into_response());
+        return Ok(Taken { status: StatusCode::OK, body: before.body, is_copy: true });
     }
-    let found = timeout(LOOK, sync(context, app)).await;
-    let (status, deployment) = match found {
-        Ok(deployment) => (StatusCode::OK, deployment),
-        Err(_) => (StatusCode::ACCEPTED, None),
-    };
-    tracing::info!(target: "audit", by = provider, what = "webhook", %app, ?deployment, "called");
-    let answer = json!({ "app": app, "deployment": deployment });
-    let answered = Answered { request, status: 200, body: answer.to_string() };
-    context.tokens.answer(&key, &answered)?;
-    Ok((status, Json(answer)).into_response())
+    let (status, came) = sync(context, app).await;
+    tracing::info!(target: "audit", by = provider, what = "webhook", %app, deployment = ?came.deployment, "called");
+    let body = json!({ "app": app, "deployment": came.deployment, "queued": came.queued }).to_string();
+    context.tokens.answer(&key, &Answered { request, status: 200, body: body.clone() })?;
+    Ok(Taken { status, body, is_copy: false })
 }
 
-/// Looks at an app's source now. Returns the deployment that came of it, or that was under way for the same version.
-async fn sync(context: &Context, app: &AppName) -> Option<String> {
+/// What a webhook is answered with.
+struct Taken {
+    status: StatusCode,
+    /// JSON.
+    body: String,
+    /// The delivery was taken before.
+    is_copy: bool,
+}
+
+impl IntoResponse for Taken {
+    fn into_response(self) -> Response {
+        (self.status, [(header::CONTENT_TYPE, "application/json")], self.body).into_response()
+    }
+}
+
+/// What came of looking at an app's source.
+#[derive(Default)]
+struct Came {
+    /// The deployment of the version that is wanted now.
+    deployment: Option<String>,
+    /// The version that is deployed once what is under way has ended.
+    queued: Option<Version>,
+}
+
+/// Looks at an app's source now, or where that takes longer than senders wait, as soon as it can be.
+async fn sync(context: &Context, app: &AppName) -> (StatusCode, Came) {
+    match timeout(LOOK, looked_at(context, app)).await {
+        Ok(came) => (StatusCode::OK, came.unwrap_or_default()),
+        Err(_) => (StatusCode::ACCEPTED, Came::default()),
+    }
+}
+
+async fn looked_at(context: &Context, app: &AppName) -> Option<Came> {
     let asked_at = Timestamp::now();
     context.nudges.look(app).await;
     let is_known = |view: &crate::ports::snapshot::View| {
@@ -208,25 +244,31 @@ async fn sync(context: &Context, app: &AppName) -> Option<String> {
     let view = context.snapshot.until(is_known).await;
     let status = view.status.apps.iter().find(|status| status.name == *app)?;
     let wanted = status.source.as_ref()?.wanted.as_ref()?;
-    let deployment = status.deployment.as_ref().filter(|deployment| deployment.release.base() == *wanted)?;
-    Some(deployment.id.to_string())
+    let deployment = status.deployment.as_ref().filter(|deployment| deployment.release.base() == *wanted);
+    Some(Came { deployment: deployment.map(|d| d.id.to_string()), queued: status.queued.clone() })
 }
 
 /// `POST /v1/apps/APP/sync`: the same for who has a token.
-pub async fn sync_now(State(context): State<Context>, Path(app): Path<String>) -> Result<Json<Value>, Problem> {
+pub async fn sync_now(State(context): State<Context>, Path(app): Path<String>) -> Result<Response, Problem> {
     let app = AppName::parse(&app)?;
     if source(&context, &app).is_none() {
         let detail = format!("apps/{app}.toml has no source.image and no source.git to look at");
         return Err(Problem::new(StatusCode::NOT_FOUND, "no-source", detail));
     }
-    let deployment = sync(&context, &app).await;
-    Ok(Json(json!({ "done": format!("the source of {app} was looked at"), "deployment": deployment })))
+    let (status, came) = sync(&context, &app).await;
+    let done = match status {
+        StatusCode::OK => format!("the source of {app} was looked at"),
+        _ => format!("the source of {app} is looked at as soon as it answers"),
+    };
+    let body = json!({ "done": done, "deployment": came.deployment, "queued": came.queued });
+    Ok((status, Json(body)).into_response())
 }
 
 #[derive(Deserialize)]
 struct HubPush {
     push_data: HubTag,
     repository: HubRepository,
+    callback_url: Option<String>,
 }
 
 #[derive(Deserialize)]

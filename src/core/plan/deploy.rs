@@ -7,13 +7,13 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::diff::Plan;
-use crate::core::app::{App, Auto, Source};
+use super::due::{Due, due};
+use crate::core::app::{App, Source};
 use crate::core::container::label;
 use crate::core::deploy::{Crash, Deployment, Entry, Observed, Stage, advance, wake_at};
 use crate::core::names::{AppName, Version};
 use crate::core::release::{Kept, Release};
 use crate::core::repository::Index;
-use crate::core::source::Wanted;
 use crate::core::split::Percent;
 use crate::core::world::{Action, Condition, EngineState, Intent, JobSpec, Member, Unprepared, World, by_app};
 
@@ -230,7 +230,9 @@ impl Around<'_> {
             }
             self.gate(deployment, plan);
         }
-        self.due(plan);
+        if let Some(Due { wanted, queued: false }) = due(world, self.app, self.intent) {
+            plan.due.push((name.clone(), wanted));
+        }
     }
 
     /// The gate runs once the candidate's own address leads to it.
@@ -274,34 +276,6 @@ impl Around<'_> {
             timeout: gate.timeout.get(),
         };
         plan.actions.push(Action::Gate { deployment: deployment.id.clone(), job: Box::new(job) });
-    }
-
-    /// A new version of an app that wants such deployed by themselves; the first one of an app with a gate.
-    fn due(&self, plan: &mut Plan) {
-        let intent = self.intent;
-        let source = self.app.source.as_ref();
-        let is_automatic = self.app.deploy.auto || source.is_some_and(|source| source.auto == Auto::Newest);
-        let is_first = intent.stable.is_none() && self.app.gate.is_some();
-        if !(is_automatic || is_first) || intent.stopped {
-            return;
-        }
-        let pin = self.world.pin(self.app);
-        let is_remote = source.is_some_and(Source::is_remote);
-        let own_image = || {
-            let version = self.app.image_version().filter(|_| !is_remote && pin.is_none())?;
-            Some(Wanted { version, digest: String::new(), waits_for: None })
-        };
-        let Some(wanted) = self.world.wanted_version(self.app).or_else(own_image) else { return };
-        let current = intent.candidate().or(intent.stable.as_ref()).map(Version::base);
-        let is_other = current.map_or(is_first, |current| match pin {
-            Some(_) => wanted.version.base() != current,
-            None => wanted.version.base() > current,
-        });
-        let is_rejected = intent.rejected.get(&wanted.version).is_some_and(|rejected| *rejected == wanted.digest);
-        let is_ending = intent.active().is_some_and(|d| !d.is_candidate());
-        if is_other && wanted.waits_for.is_none() && !is_rejected && !is_ending {
-            plan.due.push((self.app.name.clone(), wanted));
-        }
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod deploy;
 mod diff;
+mod due;
 mod fleet;
 mod problems;
 mod routes;

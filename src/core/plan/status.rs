@@ -8,8 +8,9 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::diff::Plan;
+use super::due::due;
 use super::problems::Problem;
-use crate::core::app::Strategy;
+use crate::core::app::{App, Strategy};
 use crate::core::container::ContainerId;
 use crate::core::deploy::{Deployment, GateResult, Kind};
 use crate::core::names::{AppName, HostName, ImageRef, Version};
@@ -45,6 +46,8 @@ pub struct AppStatus {
     pub last: Vec<Count>,
     /// The version that it is held at.
     pub pin: Option<Version>,
+    /// The version that is deployed once what is under way has ended.
+    pub queued: Option<Version>,
     pub source: Option<SourceStatus>,
     pub instances: Vec<InstanceStatus>,
     pub deployment: Option<DeploymentStatus>,
@@ -203,6 +206,7 @@ fn app_status(world: &World, plan: &Plan, name: &AppName, members: &[&Member<'_>
         desired: if app.is_some() { desired } else { last.clone() },
         last,
         pin: app.and_then(|app| world.pin(app)).cloned(),
+        queued: app.zip(intent).and_then(|(app, intent)| queued(world, app, intent)),
         source: app.and_then(|app| super::summary::source(world, app)),
         hosts: route.map(|r| r.hosts.clone()).unwrap_or_default(),
         stable: route.and_then(|r| r.stable.clone()),
@@ -220,6 +224,10 @@ fn app_status(world: &World, plan: &Plan, name: &AppName, members: &[&Member<'_>
         instances,
         deployment: world.intents.get(name).and_then(|i| i.deployment.as_deref()).map(DeploymentStatus::new),
     }
+}
+
+fn queued(world: &World, app: &App, intent: &Intent) -> Option<Version> {
+    due(world, app, intent).filter(|due| due.queued).map(|due| due.wanted.version)
 }
 
 fn split(route: &AppRoute) -> BTreeMap<Version, Percent> {

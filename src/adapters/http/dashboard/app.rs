@@ -65,7 +65,7 @@ pub async fn show(
     let body = json!({
         "app": rows::row(app, &view, &Numbers::now(&context), &caller),
         "sticky": view.routes.apps.get(&app.name).map(|route| route.sticky.mode),
-        "sentence": sentence(app), "hosts": app.hosts, "pin": app.pin,
+        "sentence": sentence(app), "hosts": app.hosts, "pin": app.pin, "queued": app.queued,
         "notes": app.source.iter().flat_map(|s| s.notes.iter().chain(&s.errors)).collect::<Vec<_>>(),
         "may": known.is_some() && rows::may(&caller, &app.name),
         "releases": releases, "several": releases.len() > 1,
