@@ -18,7 +18,7 @@ use crate::core::zone::{Naming, Wildcard};
 mod environment;
 mod values;
 
-pub use values::{Listen, Upstream, Wildcarded, Workers};
+pub use values::{Connections, Listen, Upstream, Wildcarded, Workers};
 
 /// Where settings are looked for if none are named.
 const PLACES: [&str; 2] = ["platformer.toml", "/etc/platformer/platformer.toml"];
@@ -83,6 +83,8 @@ pub struct Nginx {
     pub binary: PathBuf,
     /// A number, or `auto` for one per core.
     pub workers: Workers,
+    /// Of each worker.
+    pub connections: Connections,
     pub user: Option<String>,
 }
 
@@ -161,7 +163,7 @@ impl Default for Docker {
 
 impl Default for Nginx {
     fn default() -> Self {
-        Self { binary: "nginx".into(), workers: Workers::Auto, user: None }
+        Self { binary: "nginx".into(), workers: Workers::Auto, connections: Connections(4096), user: None }
     }
 }
 

@@ -5,7 +5,7 @@ use toml::Value;
 use crate::core::names::nearest;
 
 /// Every setting by its path in the file.
-pub const KEYS: [&str; 24] = [
+pub const KEYS: [&str; 25] = [
     "domain",
     "state",
     "repository",
@@ -20,6 +20,7 @@ pub const KEYS: [&str; 24] = [
     "docker.subnet",
     "nginx.binary",
     "nginx.workers",
+    "nginx.connections",
     "nginx.user",
     "dns.ttl",
     "dns.upstream",

@@ -102,3 +102,22 @@ impl std::fmt::Display for Workers {
         }
     }
 }
+
+/// Connections that a worker of nginx can hold, those to instances included. A worker that starts makes room for all
+/// of them, about 420 bytes each, so a large number makes every switch slower.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "toml::Value")]
+pub struct Connections(pub u64);
+
+impl TryFrom<toml::Value> for Connections {
+    type Error = String;
+    fn try_from(value: toml::Value) -> Result<Self, String> {
+        let number = match &value {
+            toml::Value::String(text) => text.parse().ok(),
+            toml::Value::Integer(number) => u64::try_from(*number).ok(),
+            _ => None,
+        };
+        let number = number.filter(|n| (64..=65_536).contains(n)).map(Self);
+        number.ok_or_else(|| format!("{value}: write a number from 64 to 65536"))
+    }
+}

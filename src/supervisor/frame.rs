@@ -34,7 +34,7 @@ pub fn own(
         user: user(settings.nginx.user.as_deref())?,
         workers: settings.nginx.workers.to_string(),
         open_files,
-        connections: open_files / 2,
+        connections: settings.nginx.connections.0.min(open_files),
         owns_http: true,
     })
 }

@@ -95,7 +95,7 @@ impl Balancer for Nginx {
         let orphans = process::orphans(&self.folder);
         loop {
             let mut leaving = self.master().map(|master| master.leaving_workers()).unwrap_or_default();
-            leaving.extend(orphans.iter().filter(|process| !process.accepts()));
+            leaving.extend(orphans.iter().filter(|process| !process.stays()));
             if !drain::is_needed(address, &leaving) || Instant::now() >= deadline {
                 return;
             }

@@ -25,8 +25,13 @@ impl Process {
         Self::at(self.pid) == Some(*self)
     }
 
-    /// Whether it may still accept connections: nginx renames a worker that no longer does.
+    /// Whether it accepts connections: nginx names a process a worker once that has the sockets in its event loop.
     pub fn accepts(&self) -> bool {
+        title(self.pid).starts_with("nginx: worker process") && self.stays()
+    }
+
+    /// Whether it accepts connections or is about to: nginx renames a worker that no longer does.
+    pub fn stays(&self) -> bool {
         self.is_alive() && !title(self.pid).contains("shutting down")
     }
 
@@ -68,17 +73,17 @@ impl Master {
         self.0
     }
 
-    /// Workers that still accept connections.
-    pub fn accepting_workers(&self) -> Vec<Process> {
-        self.workers().filter(Process::accepts).collect()
+    /// Workers that have not been told to quit.
+    pub fn staying_workers(&self) -> Vec<Process> {
+        self.workers().filter(Process::stays).collect()
     }
 
     /// Workers of earlier generations, which finish what they have.
     pub fn leaving_workers(&self) -> Vec<Process> {
-        self.workers().filter(|worker| !worker.accepts()).collect()
+        self.workers().filter(|worker| !worker.stays()).collect()
     }
 
-    fn workers(&self) -> impl Iterator<Item = Process> {
+    pub fn workers(&self) -> impl Iterator<Item = Process> {
         children(self.0.pid).into_iter().filter_map(Process::at)
     }
 }

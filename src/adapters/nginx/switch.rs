@@ -1,8 +1,8 @@
 //! One generation replacing another, without losing a request.
 //!
 //! SIGHUP makes new workers within milliseconds, but the master then sleeps 100 ms before it tells the old
-//! ones to quit, and until then the kernel prefers the old ones. So once new workers exist and one of them has
-//! answered with the new number, we tell the old ones ourselves (DESIGN §6, *settle early*).
+//! ones to quit, and until then the kernel prefers the old ones. So once a new worker accepts connections we tell the
+//! old ones ourselves (DESIGN §6, *settle early*); what counts as reached is still only what a worker answers.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -22,6 +22,7 @@ use crate::ports::balancer::{BalancerError, Generation};
 
 /// A reload that shows neither new workers nor a refusal by then has failed. Parsing 3,000 hosts takes 0.4 s.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// The shortest that the runtime's timers can wait.
 const POLL: Duration = Duration::from_millis(1);
 /// Connections tried at once: the kernel hands some of them to new workers while old ones still accept.
 const ASKERS: usize = 4;
@@ -48,7 +49,7 @@ pub async fn reach(
 }
 
 async fn reload(folder: &Folder, master: Master, number: u64) -> Result<Vec<Process>, BalancerError> {
-    let old = master.accepting_workers();
+    let old = master.staying_workers();
     let offset = log::end(&folder.error_log());
     if !master.process().signal(Signal::SIGHUP) {
         return Err(BalancerError::Trouble("nginx cannot be signalled; does it run as another user?".into()));
@@ -58,8 +59,7 @@ async fn reload(folder: &Folder, master: Master, number: u64) -> Result<Vec<Proc
         if let Some(refusal) = log::refusal(&folder.error_log(), offset) {
             return Err(refusal);
         }
-        let has_new = || master.accepting_workers().iter().any(|worker| !old.contains(worker));
-        if has_new() && answers_with(folder, number).await {
+        if master.workers().any(|worker| !old.contains(&worker) && worker.accepts()) {
             break;
         }
         if !master.process().is_alive() {
@@ -75,6 +75,12 @@ async fn reload(folder: &Folder, master: Master, number: u64) -> Result<Vec<Proc
     for worker in &old {
         // Where it may not be signalled the master tells it 100 ms later.
         worker.signal(Signal::SIGQUIT);
+    }
+    while !answers_with(folder, number).await {
+        if Instant::now() > deadline {
+            return Err(BalancerError::Trouble(format!("no worker of nginx answers with generation {number}")));
+        }
+        sleep(POLL).await;
     }
     Ok(old)
 }
@@ -117,7 +123,7 @@ async fn start(found: &Found, folder: &Folder, number: u64) -> Result<(), Balanc
 /// Returns once none of the replaced workers accepts connections.
 pub async fn settle(replaced: &[Process]) -> Result<(), BalancerError> {
     let deadline = Instant::now() + PATIENCE;
-    while replaced.iter().any(Process::accepts) {
+    while replaced.iter().any(Process::stays) {
         if Instant::now() > deadline {
             return Err(BalancerError::Trouble("old workers of nginx go on accepting connections".into()));
         }
