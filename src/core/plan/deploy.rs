@@ -9,13 +9,14 @@ use jiff::Timestamp;
 use super::diff::Plan;
 use super::due::{Due, due};
 use crate::core::app::{App, Source};
+use crate::core::claim::Claim;
 use crate::core::container::label;
 use crate::core::deploy::{Crash, Deployment, Entry, Observed, Stage, advance, wake_at};
 use crate::core::names::{AppName, Version};
 use crate::core::release::{Kept, Release};
 use crate::core::repository::Index;
 use crate::core::split::Percent;
-use crate::core::world::{Action, Condition, EngineState, Intent, JobSpec, Member, Unprepared, World, by_app};
+use crate::core::world::{Action, Claimed, Condition, EngineState, Intent, JobSpec, Member, Unprepared, World, by_app};
 
 /// What could not be secured is tried again after this long.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -30,7 +31,7 @@ pub fn move_on(world: &World, members: &[Member<'_>], plan: &mut Plan, now: Time
     let by_app = by_app(members);
     for (name, app) in &world.declared {
         let Some(intent) = world.intents.get(name).filter(|i| !i.removed) else { continue };
-        let members = by_app.get(name).map_or(&[][..], Vec::as_slice);
+        let members = by_app.get(name).copied().unwrap_or_default();
         let around = Around { world, app, intent, members, index, now };
         if let Some((intent, entries)) = around.decision() {
             plan.actions.push(Action::Record { app: name.clone(), intent: Box::new(intent), entries });
@@ -53,7 +54,7 @@ struct Around<'w> {
     world: &'w World,
     app: &'w Arc<App>,
     intent: &'w Intent,
-    members: &'w [&'w Member<'w>],
+    members: &'w [Member<'w>],
     index: &'w Index,
     now: Timestamp,
 }
@@ -291,8 +292,9 @@ fn end_stray_gates(world: &World, plan: &mut Plan) {
         .filter(|d| d.stage == Stage::Testing)
         .map(|d| &*d.id)
         .collect();
-    for container in world.containers.values() {
-        let is_gate = container.is_owned_by(&world.platform.owner) && container.label(label::APP).is_none();
+    let claims_nothing = |known: &&Claimed| known.claim == Claim::None;
+    for container in world.containers.values().filter(claims_nothing).map(|known| &known.container) {
+        let is_gate = container.is_owned_by(&world.platform.owner);
         let deployment = container.label(label::DEPLOYMENT).filter(|_| is_gate);
         if deployment.is_some_and(|id| !testing.contains(id)) && !world.busy.contains(&container.id) {
             plan.actions.push(Action::Stop { id: container.id.clone(), grace: Duration::ZERO, log_for: None });

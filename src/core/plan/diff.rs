@@ -50,26 +50,23 @@ pub fn plan(world: &mut World, now: Timestamp) -> Plan {
     let mut plan = Plan::default();
     world.departed.retain(|_, at| now.duration_since(*at).unsigned_abs() < DEPARTED);
     plan.wake_at = world.departed.values().map(|at| *at + DEPARTED).min();
-    let claims = world.claims();
-    let before = world.members(&claims);
+    let before = world.instances();
     let deciding = move_on(world, &before, &mut plan, now);
     let retire = manage_fleets(world, &before, &deciding, &mut plan, now);
-    let (claims, members) = if retire.is_empty() {
-        (claims, before)
+    let members = if retire.is_empty() {
+        before
     } else {
         retire.iter().for_each(|id| world.retire(id));
-        let claims = world.claims();
-        let members = world.members(&claims);
-        (claims, members)
+        world.instances()
     };
     let wanted = routes::routes(world, &members, &mut plan.problems, now);
-    problems::find(world, &claims, &members, &mut plan.problems, now);
-    let zone = zone(world, &claims, &members);
+    problems::find(world, &members, &mut plan.problems, now);
+    let zone = zone(world, &members);
     if world.published.as_deref() != Some(&zone) {
         plan.actions.push(Action::Publish(Arc::new(zone)));
     }
     let probes = probes(world, &members);
-    drop((claims, members));
+    drop(members);
     if *world.probing != probes {
         plan.actions.push(Action::Probe(Arc::new(probes)));
     }
@@ -94,7 +91,7 @@ fn manage_fleets(
     let by_app = by_app(members);
     let mut retire = Vec::new();
     for (name, app) in world.declared.iter().filter(|(name, _)| !deciding.contains(*name)) {
-        let wish = fleet(world, app, by_app.get(name).map_or(&[], Vec::as_slice), now);
+        let wish = fleet(world, app, by_app.get(name).copied().unwrap_or_default(), now);
         plan.actions.extend(wish.actions);
         wish.wake_at.into_iter().for_each(|at| plan.wake_by(at));
         retire.extend(wish.retire);
@@ -176,7 +173,7 @@ fn stop_drained(world: &World, plan: &mut Plan) {
         return;
     }
     let deploy = |id| {
-        let container = world.containers.get(id)?;
+        let container = &world.containers.get(id)?.container;
         let app = container.label(label::APP).and_then(|a| AppName::parse(a).ok())?;
         world.declared.get(&app).map(|a| a.deploy.clone())
     };
@@ -191,7 +188,7 @@ fn stop_drained(world: &World, plan: &mut Plan) {
         .map(|d| &d.id)
         .collect();
     for (id, _) in world.retiring.iter().filter(|(id, r)| r.phase == Phase::Stopping && !world.busy.contains(*id)) {
-        let deployment = world.containers.get(id).and_then(|c| c.label(label::DEPLOYMENT));
+        let deployment = world.containers.get(id).and_then(|known| known.container.label(label::DEPLOYMENT));
         plan.actions.push(Action::Stop {
             id: id.clone(),
             grace: deploy(id).unwrap_or_default().grace.get(),

@@ -22,10 +22,10 @@ pub struct Wish {
 }
 
 /// Plans the instances of one app. `members` are all of its instances, of any release and state.
-pub fn fleet(world: &World, app: &Arc<App>, members: &[&Member<'_>], now: Timestamp) -> Wish {
+pub fn fleet(world: &World, app: &Arc<App>, members: &[Member<'_>], now: Timestamp) -> Wish {
     let mut wish = Wish::default();
     let ours: Vec<&Member<'_>> =
-        members.iter().copied().filter(|m| m.claim.managed && !world.retiring.contains_key(&m.container.id)).collect();
+        members.iter().filter(|m| m.claim.managed && !world.retiring.contains_key(&m.container.id)).collect();
     let wanted = usize::from(world.wanted(app));
     // Until a release is recorded nothing says which of the instances that run are wanted.
     let intent = world.intents.get(&app.name).filter(|i| wanted == 0 || i.stable.is_some() || i.active().is_some());
@@ -47,7 +47,7 @@ fn targets<'m>(
     app: &App,
     wanted: usize,
     ours: &[&Member<'_>],
-    left: impl Iterator<Item = &'m &'m Member<'m>> + Clone,
+    left: impl Iterator<Item = &'m Member<'m>> + Clone,
 ) -> BTreeMap<Version, usize> {
     let mut targets: BTreeMap<Version, usize> =
         [&intent.stable, &intent.warm].into_iter().flatten().map(|version| (version.clone(), wanted)).collect();
@@ -116,7 +116,7 @@ struct Fleet<'w> {
 
 impl Fleet<'_> {
     /// `ours` are the release's instances that are not on their way out, `all` are the app's.
-    fn plan(&self, ours: &[&Member<'_>], all: &[&Member<'_>], wish: &mut Wish) {
+    fn plan(&self, ours: &[&Member<'_>], all: &[Member<'_>], wish: &mut Wish) {
         let (world, app, wanted) = (self.world, self.app, self.wanted);
         let renew_before = self.intent.renew_before;
         let is_current = |m: &&Member<'_>| renew_before.is_none_or(|moment| m.container.created_at >= moment);
@@ -178,7 +178,7 @@ impl Fleet<'_> {
         let taken: BTreeSet<&str> = world
             .containers
             .values()
-            .map(|c| &*c.name)
+            .map(|known| &*known.container.name)
             .chain(world.starting.keys().chain(&world.taken_names).map(String::as_str))
             .collect();
         (1..).map(|n| format!("{prefix}-{n}")).filter(|name| !taken.contains(name.as_str())).take(count).collect()

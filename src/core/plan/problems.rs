@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::core::claim::{self, Claim};
+use crate::core::claim::Claim;
 use crate::core::deploy::Halt;
 use crate::core::world::{Claimed, Condition, EngineState, Intent, Member, Unprepared, World};
 
@@ -34,13 +34,7 @@ impl Problem {
 }
 
 /// Finds all problems but those of hosts, which `routes` reports.
-pub fn find(
-    world: &World,
-    claims: &[Claimed<'_>],
-    members: &[Member<'_>],
-    problems: &mut Vec<Problem>,
-    now: Timestamp,
-) {
+pub fn find(world: &World, members: &[Member<'_>], problems: &mut Vec<Problem>, now: Timestamp) {
     if let EngineState::Unknown { since } = world.engine {
         let reason = "the engine does not answer; what is shown of containers is from before";
         problems.push(Problem::new("docker", reason, "start Docker; `platformer doctor` checks the connection", since));
@@ -65,7 +59,7 @@ pub fn find(
     of_sources(world, problems);
     of_stuck(world, problems, now);
     of_repository(world, members, problems, now);
-    for (container, claim) in claims {
+    for Claimed { container, claim, unknown_labels } in world.containers.values() {
         let subject = || format!("container {}", container.name);
         if *claim == Claim::Foreign {
             continue;
@@ -73,7 +67,7 @@ pub fn find(
         if let Claim::Refused { reason, remedy } = claim {
             problems.push(Problem::new(subject(), reason.clone(), remedy.clone(), container.created_at));
         }
-        for (unknown, near) in claim::unknown_labels(container) {
+        for (unknown, near) in unknown_labels {
             let remedy = near.map_or("remove it".to_owned(), |near| format!("did you mean {near}?"));
             problems.push(Problem::new(
                 subject(),

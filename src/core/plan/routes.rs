@@ -16,7 +16,7 @@ use crate::core::split::{Percent, Split};
 use crate::core::world::{Intent, Member, World, by_app};
 
 /// The hosts an app asks for: declared ones, else those its containers name, else the default.
-pub fn hosts_of(world: &World, name: &AppName, app: Option<&App>, members: &[&Member<'_>]) -> Vec<HostName> {
+pub fn hosts_of(world: &World, name: &AppName, app: Option<&App>, members: &[Member<'_>]) -> Vec<HostName> {
     let domain = &world.platform.domain;
     match app {
         Some(app) => app.all_hosts(domain),
@@ -34,7 +34,7 @@ pub fn routes(world: &World, members: &[Member<'_>], problems: &mut Vec<Problem>
     let mut apps: BTreeMap<AppName, AppRoute> = BTreeMap::new();
     for name in world.declared.keys().chain(by_app.keys().copied()) {
         if !removed(name) && !apps.contains_key(name) {
-            let members = by_app.get(name).map_or(&[][..], Vec::as_slice);
+            let members = by_app.get(name).copied().unwrap_or_default();
             apps.insert(name.clone(), route(world, name, members));
         }
     }
@@ -44,7 +44,7 @@ pub fn routes(world: &World, members: &[Member<'_>], problems: &mut Vec<Problem>
     Routes { apps: apps.into_iter().map(|(name, route)| (name, Arc::new(route))).collect() }
 }
 
-fn route(world: &World, name: &AppName, members: &[&Member<'_>]) -> AppRoute {
+fn route(world: &World, name: &AppName, members: &[Member<'_>]) -> AppRoute {
     let app = world.declared_app(name);
     let mut releases: BTreeMap<Version, Vec<SocketAddr>> = BTreeMap::new();
     for member in members.iter().filter(|m| m.is_ready()) {
@@ -97,7 +97,7 @@ fn route(world: &World, name: &AppName, members: &[&Member<'_>]) -> AppRoute {
 
 /// The decided shares; those of a rolling deployment follow the number of ready instances. What somebody started
 /// by hand is not replaced, so it holds nothing up: it joins stable, whichever that is.
-fn split(intent: &Intent, members: &[&Member<'_>], stable: Option<&Version>) -> Split {
+fn split(intent: &Intent, members: &[Member<'_>], stable: Option<&Version>) -> Split {
     let rolling = intent.active().filter(|d| d.strategy == Strategy::Rolling && d.stage.has_traffic());
     let Some(deployment) = rolling else { return intent.split() };
     let ready = |version: &Version| {
@@ -129,7 +129,7 @@ fn keep_departed(world: &World, apps: &mut BTreeMap<AppName, AppRoute>) {
 /// Gives each pair of host and path to the app that came first; the others lose it and both are told.
 fn grant_hosts(
     world: &World,
-    by_app: &BTreeMap<&AppName, Vec<&Member<'_>>>,
+    by_app: &BTreeMap<&AppName, &[Member<'_>]>,
     apps: &mut BTreeMap<AppName, AppRoute>,
     problems: &mut Vec<Problem>,
     now: Timestamp,
@@ -137,7 +137,7 @@ fn grant_hosts(
     let seen = |name: &AppName| match world.intents.get(name) {
         Some(intent) if world.declared.contains_key(name) => intent.first_seen,
         _ if !by_app.contains_key(name) => world.services.get(name).map_or(now, Service::since),
-        _ => by_app.get(name).into_iter().flatten().map(|m| m.container.created_at).min().unwrap_or(now),
+        _ => by_app.get(name).copied().into_iter().flatten().map(|m| m.container.created_at).min().unwrap_or(now),
     };
     let mut order: Vec<AppName> = apps.keys().cloned().collect();
     order.sort_by_key(|name| (!world.declared.contains_key(name), seen(name), name.clone()));

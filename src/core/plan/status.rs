@@ -191,7 +191,7 @@ pub fn status(world: &World, plan: &Plan) -> Status {
     }
 }
 
-fn app_status(world: &World, plan: &Plan, name: &AppName, members: &[&Member<'_>]) -> AppStatus {
+fn app_status(world: &World, plan: &Plan, name: &AppName, members: &[Member<'_>]) -> AppStatus {
     let route = plan.routes.apps.get(name);
     let app = world.declared_app(name);
     let instances: Vec<_> = members.iter().map(|m| instance(m)).collect();

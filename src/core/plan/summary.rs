@@ -14,7 +14,7 @@ pub(super) fn desired(intent: Option<&Intent>, wanted: usize) -> Vec<Count> {
 }
 
 /// The instances of each release that are ready, oldest first.
-pub(super) fn last(members: &[&Member<'_>]) -> Vec<Count> {
+pub(super) fn last(members: &[Member<'_>]) -> Vec<Count> {
     let mut counts = BTreeMap::new();
     for member in members.iter().filter(|member| member.is_ready()) {
         *counts.entry(member.version.clone()).or_insert(0) += 1;

@@ -12,8 +12,8 @@ use crate::core::names::{AppName, RESERVED};
 use crate::core::world::{Claimed, Member, World, by_app};
 use crate::core::zone::{Located, Naming, Pointer, Target, Zone};
 
-/// Builds the zone from the containers and the members among them.
-pub fn zone(world: &World, claims: &[Claimed<'_>], members: &[Member<'_>]) -> Zone {
+/// Builds the zone from the containers and the instances among them.
+pub fn zone(world: &World, members: &[Member<'_>]) -> Zone {
     let platform = &world.platform;
     let mut zone = Zone {
         domain: platform.domain.clone(),
@@ -27,9 +27,9 @@ pub fn zone(world: &World, claims: &[Claimed<'_>], members: &[Member<'_>]) -> Zo
         gateway: platform.gateway,
     };
     zone.reverse.insert(platform.gateway, Pointer::Below("loadbalancer".into()));
-    let ours = claims.iter().filter(|(c, claim)| c.is_running() && *claim != Claim::Foreign);
-    for (container, _) in ours {
-        zone.add_container(container, platform.dns.naming);
+    let is_ours = |known: &&Claimed| known.container.is_running() && known.claim != Claim::Foreign;
+    for known in world.containers.values().filter(is_ours) {
+        zone.add_container(&known.container, platform.dns.naming);
     }
     zone.add_apps(world, members);
     for name in RESERVED {
@@ -89,7 +89,7 @@ impl Zone {
                 continue;
             }
             let own = name.host(&domain).to_string();
-            for host in hosts_of(world, name, app.map(Arc::as_ref), &members) {
+            for host in hosts_of(world, name, app.map(Arc::as_ref), members) {
                 if host.below(domain.as_str()).is_some() && host.reserved_under(&domain).is_none() {
                     self.names.insert(host.to_string(), Target::Balancer);
                 }
@@ -97,14 +97,14 @@ impl Zone {
             for address in ["", "candidate.", "stable."] {
                 self.names.insert(format!("{address}{own}"), Target::Balancer);
             }
-            self.add_instances(name, &members);
+            self.add_instances(name, members);
         }
         for name in world.services.keys() {
             self.names.insert(name.host(&domain).to_string(), Target::Balancer);
         }
     }
 
-    fn add_instances(&mut self, app: &AppName, members: &[&Member<'_>]) {
+    fn add_instances(&mut self, app: &AppName, members: &[Member<'_>]) {
         let ready: Vec<_> = members.iter().filter(|m| m.is_ready()).collect();
         let (mut addresses, mut services) = (Vec::new(), Vec::new());
         for member in ready {
@@ -184,7 +184,7 @@ mod tests {
             world.apply(Fact::Probed { subject, started_at, verdict: Ok(()) }, at(0));
         }
         let members = world.instances();
-        zone(&world, &world.claims(), &members)
+        zone(&world, &members)
     }
 
     fn addresses(zone: &Zone, name: &str, asker: &str) -> Vec<String> {

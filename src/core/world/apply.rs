@@ -6,9 +6,10 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::{
-    Action, Backoff, Claim, EngineState, Fact, Health, Intent, Phase, Refused, Retiring, Subject, SwitchError,
+    Action, Backoff, Claim, Claimed, EngineState, Fact, Health, Intent, Phase, Refused, Retiring, Subject, SwitchError,
     Switching, Undone, Unprepared, World,
 };
+use crate::core::claim::{self, Instance};
 use crate::core::container::{Container, ContainerId, RunState};
 use crate::core::names::{AppName, Version};
 use crate::core::repository::Index;
@@ -37,7 +38,9 @@ impl World {
             Fact::Counted(counts) => counts
                 .iter()
                 .any(|(app, ..)| self.intents.get(app).is_some_and(|i| i.active().is_some() || i.split.is_some())),
-            Fact::Seen(container) => self.containers.get(&container.id).is_none_or(|known| **known != **container),
+            Fact::Seen(container) => {
+                self.containers.get(&container.id).is_none_or(|known| *known.container != **container)
+            }
             _ => true,
         }
     }
@@ -50,8 +53,11 @@ impl World {
                 }
                 self.listed = true;
                 self.taken_names.clear();
-                self.networks = networks;
                 self.local_addresses = local;
+                if self.networks != networks {
+                    self.networks = networks;
+                    self.claim_anew();
+                }
                 let listed: std::collections::BTreeSet<_> = containers.iter().map(|c| c.id.clone()).collect();
                 let gone: Vec<_> = self.containers.keys().filter(|id| !listed.contains(*id)).cloned().collect();
                 for id in gone {
@@ -64,7 +70,8 @@ impl World {
             Fact::Seen(container) => self.see(*container, now),
             Fact::Gone(id) => self.forget(&id, now),
             Fact::Died { id, code, at } => {
-                let known = self.containers.get(&id).filter(|c| c.is_running() && c.started_at.is_none_or(|s| s <= at));
+                let known = self.containers.get(&id).map(|known| &known.container);
+                let known = known.filter(|c| c.is_running() && c.started_at.is_none_or(|s| s <= at));
                 if let Some(container) = known {
                     let state = RunState::Exited { code, oom: false, at: Some(at) };
                     self.see(Container { state, attachments: Vec::new(), ..(**container).clone() }, now);
@@ -182,29 +189,31 @@ impl World {
 
     /// Begins to take an instance out of service.
     pub fn retire(&mut self, id: &ContainerId) {
-        let address = self.containers.get(id).and_then(|c| self.address_of(c));
+        let address = self.containers.get(id).and_then(|known| self.address_of(known));
         self.retiring.entry(id.clone()).or_insert(Retiring { phase: Phase::Unrouting, address });
     }
 
     fn see(&mut self, container: Container, now: Timestamp) {
         let before = self.containers.get(&container.id);
-        let was_running = before.is_some_and(|c| c.is_running());
+        let was_running = before.is_some_and(|known| known.container.is_running());
+        let claim = self.claim_of(&container);
         if let (true, Some(reason)) = (was_running, container.state.ending())
-            && let Claim::Instance(instance) = self.claim_of(&container)
+            && let Claim::Instance(instance) = &claim
             && instance.managed
             && !self.retiring.contains_key(&container.id)
         {
             let lived = container.started_at.map(|at| now.duration_since(at)).unwrap_or_default();
-            let release = (instance.app, instance.version.unwrap_or_else(Version::latest));
+            let release = released(instance);
             if lived.unsigned_abs() > HEALTHY_LIFE {
                 self.backoff.remove(&release);
             }
             self.back_off(release, format!("{}: {reason}", container.name), now);
         }
-        if let Claim::Instance(instance) = self.claim_of(&container) {
+        if let Claim::Instance(instance) = &claim {
             self.departed.remove(&instance.app);
         }
-        self.containers.insert(container.id.clone(), Arc::new(container));
+        let unknown_labels = claim::unknown_labels(&container);
+        self.containers.insert(container.id.clone(), Claimed { container: Arc::new(container), claim, unknown_labels });
     }
 
     fn forget(&mut self, id: &ContainerId, now: Timestamp) {
@@ -214,9 +223,8 @@ impl World {
         self.retiring.remove(id);
         self.busy.remove(id);
         if let Some(app) = app.filter(|app| !self.declared.contains_key(app)) {
-            let others =
-                self.containers.values().any(|c| matches!(self.claim_of(c), Claim::Instance(i) if i.app == app));
-            if !others {
+            let mut others = self.containers.values().filter_map(Claimed::instance);
+            if !others.any(|(_, instance)| instance.app == app) {
                 self.departed.insert(app, now);
             }
         }
@@ -227,16 +235,17 @@ impl World {
     }
 
     fn release_of(&self, id: &ContainerId) -> Option<(AppName, Version)> {
-        match self.claim_of(self.containers.get(id)?) {
-            Claim::Instance(instance) => Some((instance.app, instance.version.unwrap_or_else(Version::latest))),
-            Claim::None | Claim::Foreign | Claim::Refused { .. } => None,
-        }
+        self.containers.get(id)?.instance().map(|(_, instance)| released(instance))
     }
 
     fn indexed(&mut self, index: Arc<Index>, now: Timestamp) {
+        let known = self.declared.len();
         for (name, app) in &index.apps {
             self.declared.insert(name.clone(), app.clone());
             self.intents.entry(name.clone()).or_insert_with(|| Intent::new(now));
+        }
+        if self.declared.len() != known {
+            self.claim_anew();
         }
         self.index = Some(index);
     }
@@ -253,7 +262,7 @@ impl World {
         };
         match subject {
             Subject::Container(id) => {
-                let presumed = self.containers.get(&id).is_some_and(|container| self.is_presumed_ready(container));
+                let presumed = self.containers.get(&id).is_some_and(|known| self.is_presumed_ready(known));
                 let health = health(self.health.get(&id), presumed);
                 self.health.insert(id, health);
             }
@@ -268,13 +277,13 @@ impl World {
     /// The run of a container, or the registration of an endpoint, that verdicts are about now.
     fn run_of(&self, subject: &Subject) -> Option<Option<Timestamp>> {
         match subject {
-            Subject::Container(id) => Some(self.containers.get(id)?.started_at),
+            Subject::Container(id) => Some(self.containers.get(id)?.container.started_at),
             Subject::Endpoint(name, id) => Some(Some(self.services.get(name)?.endpoints.get(id)?.at)),
         }
     }
 
-    fn is_presumed_ready(&self, container: &Container) -> bool {
-        self.address_of(container).is_some_and(|address| self.balancer.adopted_names(address))
+    fn is_presumed_ready(&self, known: &Claimed) -> bool {
+        self.address_of(known).is_some_and(|address| self.balancer.adopted_names(address))
     }
 
     fn unswitched(&mut self, generation: u64, error: SwitchError, now: Timestamp) {
@@ -363,4 +372,9 @@ impl World {
 /// 0.1 s, 0.3 s, 0.9 s … up to a minute.
 fn pause(failures: u32) -> Duration {
     FIRST_PAUSE.saturating_mul(3u32.saturating_pow(failures)).min(LONGEST_PAUSE)
+}
+
+/// The release that an instance says it is of.
+fn released(instance: &Instance) -> (AppName, Version) {
+    (instance.app.clone(), instance.version.clone().unwrap_or_else(Version::latest))
 }

@@ -1,6 +1,6 @@
 //! The instances there are: containers that claim an app, joined with what is declared and probed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -13,13 +13,28 @@ use crate::core::container::Container;
 use crate::core::names::{AppName, ImageRef, Port, Version};
 
 /// A container and what it asks for.
-pub type Claimed<'w> = (&'w Arc<Container>, Claim);
+#[derive(Debug, Clone)]
+pub struct Claimed {
+    pub container: Arc<Container>,
+    pub claim: Claim,
+    /// Labels of ours that mean nothing, each with the one that was probably meant.
+    pub unknown_labels: Vec<(String, Option<&'static str>)>,
+}
+
+impl Claimed {
+    pub fn instance(&self) -> Option<(&Arc<Container>, &Instance)> {
+        match &self.claim {
+            Claim::Instance(instance) => Some((&self.container, instance)),
+            Claim::None | Claim::Foreign | Claim::Refused { .. } => None,
+        }
+    }
+}
 
 /// One instance of an app as it is now.
 #[derive(Debug, Clone)]
 pub struct Member<'w> {
     pub container: &'w Arc<Container>,
-    pub claim: Instance,
+    pub claim: &'w Instance,
     /// `None` for an app that only its containers know.
     pub app: Option<&'w Arc<App>>,
     pub version: Version,
@@ -44,52 +59,44 @@ impl Member<'_> {
 }
 
 /// The instances of each app; `members` are in their order.
-pub fn by_app<'m, 'w>(members: &'m [Member<'w>]) -> BTreeMap<&'m AppName, Vec<&'m Member<'w>>> {
+pub fn by_app<'m, 'w>(members: &'m [Member<'w>]) -> BTreeMap<&'m AppName, &'m [Member<'w>]> {
     let groups = members.chunk_by(|a, b| a.claim.app == b.claim.app);
-    groups.filter_map(|group| Some((&group.first()?.claim.app, group.iter().collect()))).collect()
+    groups.filter_map(|group| Some((&group.first()?.claim.app, group))).collect()
 }
 
 impl World {
-    /// Every container with what it asks for.
-    pub fn claims(&self) -> Vec<Claimed<'_>> {
-        self.containers.values().map(|container| (container, self.claim_of(container))).collect()
-    }
-
     /// Every instance, ordered by app, then version, then container name.
     pub fn instances(&self) -> Vec<Member<'_>> {
-        self.members(&self.claims())
+        let mut by_app: HashMap<&AppName, Vec<_>> = HashMap::with_capacity(self.declared.len());
+        for (container, claim) in self.containers.values().filter_map(Claimed::instance) {
+            by_app.entry(&claim.app).or_default().push((container, claim));
+        }
+        let mut by_app: Vec<_> = by_app.into_iter().collect();
+        by_app.sort_unstable_by_key(|(name, _)| *name);
+        let mut all = Vec::with_capacity(self.containers.len());
+        for (name, instances) in by_app {
+            let app = self.declared_app(name);
+            let mut members: Vec<_> = instances.into_iter().map(|(c, claim)| self.member(c, claim, app)).collect();
+            members.sort_by(|a, b| (&a.version, &a.container.name).cmp(&(&b.version, &b.container.name)));
+            all.append(&mut members);
+        }
+        all
     }
 
-    /// The instances among the containers, in the same order.
-    pub fn members<'w>(&'w self, claims: &[Claimed<'w>]) -> Vec<Member<'w>> {
-        let instance = |(container, claim): &Claimed<'w>| match claim {
-            Claim::Instance(instance) => Some((*container, instance.clone())),
-            Claim::None | Claim::Foreign | Claim::Refused { .. } => None,
-        };
-        let mut instances: Vec<_> = claims.iter().filter_map(instance).collect();
-        instances.sort_by(|(_, a), (_, b)| a.app.cmp(&b.app));
-        let mut members: Vec<Member<'w>> = Vec::with_capacity(instances.len());
-        for (container, claim) in instances {
-            // Once per app: there may be thousands of both.
-            let last = members.last().filter(|last| last.claim.app == claim.app).map(|last| last.app);
-            let app = last.unwrap_or_else(|| self.declared_app(&claim.app));
-            members.push(self.member(container, claim, app));
-        }
-        for of_app in members.chunk_by_mut(|a, b| a.claim.app == b.claim.app) {
-            of_app.sort_by(|a, b| (&a.version, &a.container.name).cmp(&(&b.version, &b.container.name)));
-        }
-        members
-    }
-
-    fn member<'w>(&'w self, container: &'w Arc<Container>, claim: Instance, app: Option<&'w Arc<App>>) -> Member<'w> {
-        let address = self.reach(container, &claim, app.map(Arc::as_ref));
+    fn member<'w>(
+        &'w self,
+        container: &'w Arc<Container>,
+        claim: &'w Instance,
+        app: Option<&'w Arc<App>>,
+    ) -> Member<'w> {
+        let address = self.reach(container, claim, app.map(Arc::as_ref));
         let place = address.clone().unwrap_or(SocketAddr::from(([0, 0, 0, 0], 0)));
         let (condition, since, reason) = self.condition(container, app.map(Arc::as_ref), place);
         let condition = match address {
             Err(_) if condition == Condition::Ready => Condition::Unhealthy,
             _ => condition,
         };
-        let version = self.version_of(&claim, container, app.is_some());
+        let version = self.version_of(claim, container, app.is_some());
         Member { container, claim, app, version, address, condition, since, reason }
     }
 
@@ -99,14 +106,9 @@ impl World {
     }
 
     /// Where the balancer reaches a container that claims an app.
-    pub fn address_of(&self, container: &Container) -> Option<SocketAddr> {
-        match self.claim_of(container) {
-            Claim::Instance(claim) => {
-                let app = self.declared_app(&claim.app).map(Arc::as_ref);
-                self.reach(container, &claim, app).ok()
-            }
-            Claim::None | Claim::Foreign | Claim::Refused { .. } => None,
-        }
+    pub fn address_of(&self, known: &Claimed) -> Option<SocketAddr> {
+        let (container, claim) = known.instance()?;
+        self.reach(container, claim, self.declared_app(&claim.app).map(Arc::as_ref)).ok()
     }
 
     fn reach(&self, container: &Container, claim: &Instance, app: Option<&App>) -> Result<SocketAddr, Unreachable> {

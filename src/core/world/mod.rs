@@ -102,7 +102,7 @@ pub struct World {
     pub engine: EngineState,
     /// Whether the first listing has come: before it, absence means nothing.
     pub listed: bool,
-    pub containers: BTreeMap<ContainerId, Arc<Container>>,
+    pub containers: BTreeMap<ContainerId, Claimed>,
     pub networks: Vec<Network>,
     pub local_addresses: Vec<super::container::Subnet>,
     pub index: Option<Arc<Index>>,
@@ -192,13 +192,23 @@ impl World {
         self.listed && (self.index.is_some() || self.platform.follow_only) && self.balancer.is_known()
     }
 
-    pub fn claim_of(&self, container: &Container) -> Claim {
+    /// What a container asks for. It depends on the container, on the networks, and on which apps are declared.
+    fn claim_of(&self, container: &Container) -> Claim {
         if self.is_on_anothers_network(container) {
             return Claim::Foreign;
         }
         claim::read(container, &self.platform.owner, |name| {
             AppName::parse(name).is_ok_and(|name| self.declared.contains_key(&name))
         })
+    }
+
+    /// Reads all claims again, since something has changed that they depend on.
+    fn claim_anew(&mut self) {
+        let mut containers = std::mem::take(&mut self.containers);
+        for known in containers.values_mut() {
+            known.claim = self.claim_of(&known.container);
+        }
+        self.containers = containers;
     }
 
     /// What somebody starts by hand on another platform's network is meant for that one.
