@@ -16,7 +16,7 @@ const LONGEST: usize = 400;
 const TESTS: [&str; 3] = ["core/testing.rs", "core/simulation.rs", "supervisor/fakes.rs"];
 
 /// Crates that may be named only below the given folders.
-const CRATES: [(&str, &[&str]); 27] = [
+const CRATES: [(&str, &[&str]); 28] = [
     ("hyper", &["adapters/http"]),
     ("hyper_util", &["adapters/http"]),
     ("tokio", &["ports", "adapters", "supervisor", "cli"]),
@@ -42,6 +42,7 @@ const CRATES: [(&str, &[&str]); 27] = [
     ("clap", &["cli"]),
     ("indicatif", &["cli"]),
     ("nix", &["adapters", "supervisor", "cli/up.rs"]),
+    ("rustix", &["adapters/nginx/process.rs"]),
     ("sha2", &["adapters", "supervisor/places.rs", "cli/push.rs"]),
     ("tracing", &["adapters", "supervisor", "cli"]),
 ];

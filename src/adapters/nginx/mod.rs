@@ -110,9 +110,7 @@ impl Balancer for Nginx {
     async fn watch(&self) -> String {
         sleep(POLL).await;
         if let Some(master) = self.master() {
-            while master.process().is_alive() {
-                sleep(POLL).await;
-            }
+            master.process().ended().await;
         }
         "nginx has ended".into()
     }

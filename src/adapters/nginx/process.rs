@@ -2,11 +2,22 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use tokio::time::sleep;
 
 use super::folder::Folder;
+#[cfg(target_os = "linux")]
+use {
+    rustix::event::{PollFd, PollFlags, poll},
+    rustix::io::Errno,
+    rustix::process::{PidfdFlags, pidfd_open},
+    tokio::sync::oneshot,
+};
+
+const POLL: Duration = Duration::from_millis(100);
 
 /// A process, told from a later one with the same number by its start time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,10 +57,39 @@ impl Process {
         Some(links.filter_map(inode).collect())
     }
 
+    /// Returns once it has ended. The kernel tells where it can (pidfd_open(2), Linux 5.3); else it is looked at.
+    pub async fn ended(&self) {
+        #[cfg(target_os = "linux")]
+        if let Some(end) = end_of(self.pid)
+            // Else its number may have been given to another before it was opened.
+            && self.is_alive()
+        {
+            let _ = end.await;
+        }
+        while self.is_alive() {
+            sleep(POLL).await;
+        }
+    }
+
     /// Sends a signal; `false` where that is not allowed or the process is gone.
     pub fn signal(&self, signal: Signal) -> bool {
         self.is_alive() && kill(Pid::from_raw(self.pid), signal).is_ok()
     }
+}
+
+/// Resolves when the process ends: a thread of its own waits for that, since the runtime can wait for no such file
+/// without unsafe code.
+#[cfg(target_os = "linux")]
+fn end_of(pid: i32) -> Option<oneshot::Receiver<()>> {
+    let process = pidfd_open(rustix::process::Pid::from_raw(pid)?, PidfdFlags::empty()).ok()?;
+    let (ended, told) = oneshot::channel();
+    let wait = move || {
+        while poll(&mut [PollFd::new(&process, PollFlags::IN)], None).is_err_and(|error| error == Errno::INTR) {}
+        // Who wanted to know may have gone.
+        let _ = ended.send(());
+    };
+    std::thread::Builder::new().name("end of nginx".into()).spawn(wait).ok()?;
+    Some(told)
 }
 
 /// The master process of the nginx that runs from our folder.
@@ -149,6 +189,21 @@ mod tests {
         assert!(own.sockets().unwrap().contains(&inode));
         drop(listener);
         assert!(!own.sockets().unwrap().contains(&inode));
+    }
+
+    #[tokio::test]
+    async fn the_end_of_a_process_is_told() {
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let process = Process::at(child.id() as i32).unwrap();
+        let told = tokio::spawn(async move { process.ended().await });
+        tokio::task::yield_now().await;
+        assert!(!told.is_finished());
+        child.kill().unwrap();
+        tokio::time::timeout(Duration::from_secs(10), told).await.unwrap().unwrap();
+        // Not reaped yet, but gone.
+        assert!(!process.is_alive());
+        child.wait().unwrap();
+        process.ended().await;
     }
 
     #[test]
