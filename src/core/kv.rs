@@ -107,7 +107,8 @@ pub enum Refused {
 /// What a batch did: the pairs that its operations speak of, and what has to be kept.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Outcome {
-    pub pairs: Vec<Pair>,
+    /// Each with the place of its operation.
+    pub pairs: Vec<(usize, Pair)>,
     /// Each changed key with its new pair, or `None` where it is gone.
     pub changes: Vec<(Arc<str>, Option<Pair>)>,
     pub index: u64,
@@ -165,7 +166,7 @@ impl Tree {
         let failed: Vec<Failed> = ops
             .iter()
             .enumerate()
-            .filter_map(|(op, what)| work.step(what).err().map(|what| Failed { op, what }))
+            .filter_map(|(op, what)| work.step(op, what).err().map(|what| Failed { op, what }))
             .collect();
         if !failed.is_empty() {
             return Err(Refused::Failed(failed));
@@ -201,7 +202,7 @@ impl Tree {
 struct Work<'t> {
     before: &'t Tree,
     changed: BTreeMap<Arc<str>, Option<Pair>>,
-    pairs: Vec<Pair>,
+    pairs: Vec<(usize, Pair)>,
     index: u64,
 }
 
@@ -231,22 +232,23 @@ impl Work<'_> {
         keys
     }
 
-    fn step(&mut self, op: &Op) -> Result<(), String> {
+    fn step(&mut self, place: usize, op: &Op) -> Result<(), String> {
         let modified = |work: &Self, key: &str| work.now(key).map_or(0, |pair| pair.modified);
         let stale = |key: &str| format!("{key}: the index has changed meanwhile");
         match op {
             Op::Get(key) => {
                 let pair = self.now(key).cloned().ok_or_else(|| format!("{key}: there is no such key"))?;
-                self.pairs.push(pair);
+                self.pairs.push((place, pair));
             }
             Op::GetTree(prefix) => {
                 let keys = self.keys_below(prefix);
-                let found: Vec<Pair> = keys.iter().filter_map(|key| self.now(key).cloned()).collect();
+                let found = keys.iter().filter_map(|key| self.now(key).cloned());
+                let found: Vec<_> = found.map(|pair| (place, pair)).collect();
                 self.pairs.extend(found);
             }
-            Op::Set { key, value, flags } => self.set(key, value, *flags),
+            Op::Set { key, value, flags } => self.set(place, key, value, *flags),
             Op::Cas { key, value, flags, index } => match modified(self, key) == *index {
-                true => self.set(key, value, *flags),
+                true => self.set(place, key, value, *flags),
                 false => return Err(stale(key)),
             },
             Op::Delete(key) => self.delete(key),
@@ -256,7 +258,7 @@ impl Work<'_> {
                 false => return Err(stale(key)),
             },
             Op::CheckIndex { key, index } => match modified(self, key) == *index {
-                true => {}
+                true => self.pairs.extend(self.now(key).cloned().map(|pair| (place, pair))),
                 false => return Err(stale(key)),
             },
             Op::CheckNotExists(key) => match self.now(key) {
@@ -267,10 +269,10 @@ impl Work<'_> {
         Ok(())
     }
 
-    fn set(&mut self, key: &Arc<str>, value: &Arc<[u8]>, flags: u64) {
+    fn set(&mut self, place: usize, key: &Arc<str>, value: &Arc<[u8]>, flags: u64) {
         let created = self.now(key).map_or(self.index, |pair| pair.created);
         let pair = Pair { key: key.clone(), value: value.clone(), flags, created, modified: self.index };
-        self.pairs.push(pair.clone());
+        self.pairs.push((place, pair.clone()));
         self.changed.insert(key.clone(), Some(pair));
     }
 
@@ -316,7 +318,10 @@ mod tests {
         assert_eq!(failed.iter().map(|f| f.op).collect::<Vec<_>>(), [1, 2]);
         assert_eq!(keys(&tree, ""), ["a/1", "a/2", "b"]);
         let read = tree.apply(&[set("a/3", "w"), Op::Delete("a/1".into()), Op::GetTree("a/".into())]).unwrap();
-        assert_eq!(read.pairs.iter().map(|p| &*p.key).collect::<Vec<_>>(), ["a/3", "a/2", "a/3"]);
+        assert_eq!(
+            read.pairs.iter().map(|(op, p)| (*op, &*p.key)).collect::<Vec<_>>(),
+            [(0, "a/3"), (2, "a/2"), (2, "a/3")]
+        );
         assert_eq!((keys(&tree, "a/"), read.index), (vec!["a/2".into(), "a/3".into()], 2));
         assert_eq!(tree.apply(&[Op::DeleteTree("a".into())]).unwrap().changes.len(), 2);
     }

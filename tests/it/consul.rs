@@ -90,6 +90,12 @@ async fn keys_are_kept_listed_compared_and_waited_for() {
         let refused = consul.txn(batch).await;
         assert_eq!((refused.status, &refused.json()["Errors"][0]["OpIndex"]), (409, &json!(1)));
         assert_eq!(consul.call("GET", "/v1/kv/t/a", "").await.status, 404);
+        let ops = [("set", "t/b", "YQ=="), ("get", "rolling/null", ""), ("get", "t/b", ""), ("delete", "t/b", "")];
+        let ops = ops.map(|(verb, key, value)| json!({ "KV": { "Verb": verb, "Key": key, "Value": value } }));
+        let done = consul.txn(json!(ops)).await.json();
+        let told = done["Results"].as_array().unwrap().iter().map(|r| json!([r["KV"]["Key"], r["KV"]["Value"]]));
+        let expected = [json!(["t/b", null]), json!(["rolling/null", "LQ=="]), json!(["t/b", "YQ=="])];
+        assert!(told.eq(expected), "{done}");
         assert_eq!(consul.call("DELETE", "/v1/kv/app/two?recurse", "").await.body, "true");
     }
     platform.kill();

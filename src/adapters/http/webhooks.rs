@@ -11,12 +11,12 @@ use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use jiff::Timestamp;
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use tokio::time::timeout;
 
 use super::Context;
+use super::api::read_json;
 use super::callback::Callback;
 use super::error::Problem;
 use super::keyring::digest;
@@ -62,7 +62,7 @@ pub async fn docker_hub(
     body: Bytes,
 ) -> Result<Response, Problem> {
     let (app, source) = by_path(&context, peer, &app, &secret)?;
-    let push: HubPush = read(&body)?;
+    let push: HubPush = read_json(&body)?;
     Version::parse(&push.push_data.tag)?;
     image_matches(&app, &source, &push.repository.repo_name)?;
     // It numbers nothing: the same body is the same delivery.
@@ -87,7 +87,7 @@ pub async fn registry(
     body: Bytes,
 ) -> Result<Response, Problem> {
     let (app, source) = by_path(&context, peer, &app, &secret)?;
-    let told: Notification = read(&body)?;
+    let told: Notification = read_json(&body)?;
     let pushes: Vec<&Event> = told.events.iter().filter(|event| event.action == "push").collect();
     if pushes.is_empty() {
         return Ok(Json(json!({ "app": app, "deployment": null })).into_response());
@@ -168,7 +168,7 @@ async fn from_git(
     delivery: Option<&str>,
     body: &Bytes,
 ) -> Result<Response, Problem> {
-    let push: GitPush = read(body)?;
+    let push: GitPush = read_json(body)?;
     let urls = push.repository.iter().chain(&push.project).flat_map(Repository::urls);
     let own = source.git.as_ref().map_or("", |url| url.as_str());
     if !urls.into_iter().any(|url| is_same_repository(url, own)) {
@@ -321,10 +321,6 @@ impl Repository {
         let all = [&self.clone_url, &self.ssh_url, &self.html_url, &self.git_http_url, &self.git_ssh_url];
         all.into_iter().filter_map(Option::as_deref)
     }
-}
-
-fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
-    serde_json::from_slice(body).map_err(|error| Problem::bad(format!("the body: {error}")))
 }
 
 fn text<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {

@@ -25,7 +25,7 @@ use super::{Context, access, config, dashboard, events, images, linger, logs, me
 use crate::core::access::Right::{Admin, Change, Deploy, Open, Read};
 pub use apps::Listed;
 pub use by::By;
-pub use sent::Sent;
+pub use sent::{Sent, read_json};
 use table::{Row, delete, get, post, put};
 
 fn rows() -> Vec<Row> {

@@ -11,6 +11,11 @@ const FRAMEWORK: &str = "Failed to deserialize the JSON body into the target typ
 
 pub struct Sent<T>(pub T);
 
+/// Reads JSON that its sender may not have called so: not every client of Consul's does, nor every webhook.
+pub fn read_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+    serde_json::from_slice(body).map_err(|error| Problem::bad(format!("the body: {error}")))
+}
+
 impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Sent<T> {
     type Rejection = Problem;
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::{Extension, Json};
@@ -13,7 +14,7 @@ use url::Url;
 use utoipa::ToSchema;
 
 use super::super::Context;
-use super::super::api::{By, Sent};
+use super::super::api::{By, read_json};
 use super::super::error::Problem;
 use super::super::keyring::Caller;
 use super::super::services::register;
@@ -55,8 +56,9 @@ pub async fn add(
     State(context): State<Context>,
     Extension(caller): Extension<Caller>,
     by: By,
-    Sent(asked): Sent<Registration>,
+    body: Bytes,
 ) -> Result<(), Problem> {
+    let asked: Registration = read_json(&body)?;
     let name = AppName::parse(&asked.name)?;
     caller.may(Right::Deploy, Some(&name))?;
     let id = EndpointId::parse(asked.id.as_deref().filter(|id| !id.is_empty()).unwrap_or(name.as_str()))?;

@@ -104,7 +104,8 @@ impl Wishes {
     }
 
     /// Does what was asked. What is kept is kept first: it happens as a whole.
-    pub async fn grant(self, context: &Context, caller: &Caller) -> Result<Vec<Pair>, KvOrProblem> {
+    /// Returns the pairs that are kept, each with the place of its operation among those.
+    pub async fn grant(self, context: &Context, caller: &Caller) -> Result<Vec<(usize, Pair)>, KvOrProblem> {
         let pairs = match self.kept.is_empty() {
             true => Vec::new(),
             false => context.kv.write(self.kept).await?.pairs,

@@ -12,6 +12,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::super::Context;
+use super::super::api::read_json;
 use super::super::error::Problem;
 use super::super::keyring::Caller;
 use super::keys::{self, KvOrProblem, Wishes};
@@ -42,47 +43,41 @@ pub async fn commit(
     Extension(caller): Extension<Caller>,
     body: Bytes,
 ) -> Result<Response, Problem> {
-    // Not every client says that it sends JSON.
-    let operations: Vec<Operation> =
-        serde_json::from_slice(&body).map_err(|e| Problem::bad(format!("the body: {e}")))?;
+    let operations: Vec<Operation> = read_json(&body)?;
     if operations.len() > LARGEST_BATCH {
         let detail = format!("{} operations, {LARGEST_BATCH} are allowed", operations.len());
         return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", detail));
     }
-    let asked: Vec<(Op, bool)> = operations.into_iter().map(read).collect::<Result<_, _>>()?;
-    let (ops, reads): (Vec<Op>, Vec<bool>) = asked.into_iter().unzip();
-    let reads_only = reads.iter().all(|read| *read);
+    let ops: Vec<Op> = operations.into_iter().map(read).collect::<Result<_, _>>()?;
     let wishes = Wishes::read(&context, &caller, ops.clone()).await?;
+    // What is kept is counted apart from what tells of the platform itself.
+    let (ours, places): (Vec<usize>, Vec<usize>) =
+        (0..ops.len()).partition(|n| ops.get(*n).is_some_and(|op| router_keys::is_ours(op.key())));
+    let place = |n: usize| places.get(n).copied().unwrap_or(n);
     let kept = match wishes.grant(&context, &caller).await {
         Ok(pairs) => pairs,
         Err(KvOrProblem::Kv(KvError::Failed(failed))) => {
-            // Their places among those that are kept, as places in what was sent.
-            let places: Vec<usize> =
-                ops.iter().enumerate().filter(|(_, op)| !router_keys::is_ours(op.key())).map(|(n, _)| n).collect();
-            let errors: Vec<Value> = failed
-                .iter()
-                .map(|f| json!({ "OpIndex": places.get(f.op).copied().unwrap_or(f.op), "What": f.what }))
-                .collect();
+            let errors: Vec<Value> = failed.iter().map(|f| json!({ "OpIndex": place(f.op), "What": f.what })).collect();
             return Ok((StatusCode::CONFLICT, Json(json!({ "Results": null, "Errors": errors }))).into_response());
         }
         Err(error) => return Err(error.into()),
     };
-    let ours = ops.iter().filter(|op| router_keys::is_ours(op.key()));
-    let ours = ours.flat_map(|op| keys::look(&context, op.key(), matches!(op, Op::GetTree(_))).1);
-    let results: Vec<Value> = kept.into_iter().chain(ours).map(|pair| result(&pair, reads_only)).collect();
-    Ok(Json(json!({ "Results": results, "Errors": null })).into_response())
-}
-
-/// Consul leaves values out of what a change answers; it would only say what was sent.
-fn result(pair: &Pair, with_value: bool) -> Value {
-    let mut value = super::pair(pair);
-    if !with_value {
-        value["Value"] = Value::Null;
+    let mut pairs: Vec<(usize, Pair)> = kept.into_iter().map(|(n, pair)| (place(n), pair)).collect();
+    for (n, op) in ours.into_iter().filter_map(|n| Some((n, ops.get(n)?))) {
+        let (_, found) = keys::look(&context, op.key(), matches!(op, Op::GetTree(_)));
+        pairs.extend(found.into_iter().map(|pair| (n, pair)));
     }
-    json!({ "KV": value })
+    pairs.sort_by_key(|(n, _)| *n);
+    let result = |(n, pair): &(usize, Pair)| {
+        let shown = matches!(ops.get(*n), Some(Op::Get(_) | Op::GetTree(_)));
+        // Consul leaves values out of what others answer; it would only say what was sent.
+        let value = if shown { pair.value.clone() } else { [].into() };
+        json!({ "KV": super::pair(&Pair { value, ..pair.clone() }) })
+    };
+    Ok(Json(json!({ "Results": pairs.iter().map(result).collect::<Vec<_>>(), "Errors": null })).into_response())
 }
 
-fn read(operation: Operation) -> Result<(Op, bool), Problem> {
+fn read(operation: Operation) -> Result<Op, Problem> {
     let not_offered = |what: &str| {
         Problem::new(StatusCode::NOT_IMPLEMENTED, "not-offered", format!("{what} in a transaction is not offered"))
     };
@@ -105,15 +100,15 @@ fn read(operation: Operation) -> Result<(Op, bool), Problem> {
     };
     let (flags, index) = (asked.flags, asked.index);
     Ok(match asked.verb.as_str() {
-        "get" => (Op::Get(key), true),
-        "get-tree" => (Op::GetTree(key), true),
-        "set" => (Op::Set { value: value()?, key, flags }, false),
-        "cas" => (Op::Cas { value: value()?, key, flags, index }, false),
-        "delete" => (Op::Delete(key), false),
-        "delete-tree" => (Op::DeleteTree(key), false),
-        "delete-cas" => (Op::DeleteCas { key, index }, false),
-        "check-index" => (Op::CheckIndex { key, index }, true),
-        "check-not-exists" => (Op::CheckNotExists(key), true),
+        "get" => Op::Get(key),
+        "get-tree" => Op::GetTree(key),
+        "set" => Op::Set { value: value()?, key, flags },
+        "cas" => Op::Cas { value: value()?, key, flags, index },
+        "delete" => Op::Delete(key),
+        "delete-tree" => Op::DeleteTree(key),
+        "delete-cas" => Op::DeleteCas { key, index },
+        "check-index" => Op::CheckIndex { key, index },
+        "check-not-exists" => Op::CheckNotExists(key),
         verb @ ("lock" | "unlock" | "check-session") => return Err(not_offered(&format!("the verb {verb}"))),
         verb => return Err(Problem::bad(format!("there is no verb {verb:?}"))),
     })
