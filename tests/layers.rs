@@ -43,7 +43,7 @@ const CRATES: [(&str, &[&str]); 28] = [
     ("indicatif", &["cli"]),
     ("nix", &["adapters", "supervisor", "cli/up.rs"]),
     ("rustix", &["adapters/nginx/process.rs"]),
-    ("sha2", &["adapters", "supervisor/places.rs", "cli/push.rs"]),
+    ("sha2", &["core/digest.rs"]),
     ("tracing", &["adapters", "supervisor", "cli"]),
 ];
 

@@ -7,7 +7,7 @@ use ring::rand::{SecureRandom, SystemRandom};
 use ring::{digest, hmac};
 
 use crate::core::config::SEALED;
-use crate::core::hex::hex;
+use crate::core::digest::hex;
 use crate::core::names::{AppName, EnvName, Version};
 use crate::ports::seal::Seal;
 

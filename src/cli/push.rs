@@ -10,7 +10,6 @@ use futures_util::TryStreamExt;
 use reqwest::{Body, Method};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 use tokio::io::AsyncSeekExt;
 use tokio::process::Command;
 use tokio::time::sleep;
@@ -20,7 +19,7 @@ use super::Globals;
 use super::client::Client;
 use super::content::segment;
 use super::output::{self, Failure};
-use crate::core::hex::hex;
+use crate::core::digest::sha256_of;
 use crate::core::names::{AppName, ImageRef, Version};
 
 /// A connection that is cut so often, one time after the other, is given up; the same command goes on later.
@@ -193,14 +192,8 @@ fn pack(from: &Path, to: &Path, name: &str, present: usize) -> std::io::Result<(
     header.set_mode(0o644);
     packed.append_data(&mut header, "manifest.json", list.as_slice())?;
     packed.into_inner()?.sync_all()?;
-    let (mut digest, mut file, mut buffer) = (Sha256::new(), std::fs::File::open(to)?, vec![0; 1 << 16]);
-    loop {
-        match file.read(&mut buffer)? {
-            0 => break,
-            read => digest.update(buffer.get(..read).unwrap_or_default()),
-        }
-    }
-    Ok((file.metadata()?.len(), hex(&digest.finalize())))
+    let file = std::fs::File::open(to)?;
+    Ok((file.metadata()?.len(), sha256_of(file)?))
 }
 
 /// Docker's own command line knows where this machine's engine is.

@@ -8,7 +8,7 @@ pub mod claim;
 pub mod config;
 pub mod container;
 pub mod deploy;
-pub mod hex;
+pub mod digest;
 pub mod kv;
 pub mod log;
 pub mod names;

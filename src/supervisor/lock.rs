@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use nix::fcntl::{Flock, FlockArg};
 
-use crate::core::hex::hex;
+use crate::core::digest::hex;
 
 /// Held as long as the supervisor lives.
 pub struct Lock {

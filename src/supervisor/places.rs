@@ -5,7 +5,6 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use sha2::{Digest, Sha256};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::time::Instant;
 
@@ -13,7 +12,7 @@ use super::boot::{BootError, Progress};
 use crate::adapters::host::holder::holder;
 use crate::adapters::{dns, files};
 use crate::core::container::Owner;
-use crate::core::hex::hex;
+use crate::core::digest::sha256;
 use crate::core::render::Listeners;
 use crate::core::templates::Templates;
 use crate::core::zone::DnsOptions;
@@ -76,8 +75,7 @@ pub fn load_templates(folder: Option<&Path>) -> Result<Templates, String> {
 
 /// The same for the same state folder, so that instances are known again even if the folder was emptied.
 pub fn owner(settings: &Settings) -> Owner {
-    let digest = Sha256::digest(settings.state.as_os_str().as_encoded_bytes());
-    let short: String = hex(&digest).chars().take(8).collect();
+    let short: String = sha256(settings.state.as_os_str().as_encoded_bytes()).chars().take(8).collect();
     Owner(format!("{}-{short}", settings.domain).into())
 }
 

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::scan;
+use crate::core::digest::sha256_of;
 use crate::core::release::Blob;
 use crate::core::repository::File;
 use crate::ports::library::LibraryError;
@@ -38,7 +39,7 @@ impl Contents {
         };
         let temporary = place.with_extension("new");
         fs::create_dir_all(&self.folder).map_err(trouble)?;
-        let copied = copy(source, &temporary).and_then(|()| fs::File::open(&temporary).and_then(scan::sha256));
+        let copied = copy(source, &temporary).and_then(|()| fs::File::open(&temporary).and_then(sha256_of));
         let renamed = copied.map_err(trouble).and_then(|digest| match *digest == *blob.sha256 {
             true => fs::rename(&temporary, &place).map_err(trouble),
             false => Err(LibraryError::Conflict(format!(
@@ -102,13 +103,13 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let source = folder.path().join("a.tgz");
         fs::write(&source, "one").unwrap();
-        let blob = Blob { path: "artefacts/a/1.0/a.tgz".into(), sha256: scan::sha256(&b"one"[..]).unwrap().into() };
+        let blob = Blob { path: "artefacts/a/1.0/a.tgz".into(), sha256: sha256_of(&b"one"[..]).unwrap().into() };
         let contents = Contents::new(&folder.path().join("kept"));
         contents.keep(&source, &blob).unwrap();
         fs::write(&source, "two").unwrap();
         contents.keep(&source, &blob).unwrap();
         assert_eq!(fs::read_to_string(contents.file(&blob).unwrap().location).unwrap(), "one");
-        let other = Blob { sha256: scan::sha256(&b"three"[..]).unwrap().into(), ..blob.clone() };
+        let other = Blob { sha256: sha256_of(&b"three"[..]).unwrap().into(), ..blob.clone() };
         assert!(matches!(contents.keep(&source, &other), Err(LibraryError::Conflict(_))));
         contents.forget_all_but(&BTreeSet::new());
         assert!(contents.file(&blob).is_none());

@@ -13,6 +13,7 @@ use nix::fcntl::OFlag;
 use super::contents::Contents;
 use super::{archive, scan};
 use crate::core::app::parse_file;
+use crate::core::digest::sha256_of;
 use crate::core::names::{AppName, Version};
 use crate::core::release::Blob;
 use crate::core::repository::{File, Index, Trouble, is_archive};
@@ -101,7 +102,7 @@ impl Tree {
         let trouble = |e: io::Error| LibraryError::Trouble(e.to_string());
         archive::check(upload, file).map_err(LibraryError::Bad)?;
         let size = fs::metadata(upload).map_err(trouble)?.len();
-        let sha256 = fs::File::open(upload).and_then(scan::sha256).map_err(trouble)?;
+        let sha256 = fs::File::open(upload).and_then(sha256_of).map_err(trouble)?;
         let pushed = |unchanged| Pushed {
             app: app.clone(),
             version: version.clone(),
@@ -112,7 +113,7 @@ impl Tree {
         };
         let folder = self.served().join("artefacts").join(app.as_str()).join(version.as_str());
         if folder.exists() {
-            let same = fs::File::open(folder.join(file)).and_then(scan::sha256).is_ok_and(|found| found == sha256);
+            let same = fs::File::open(folder.join(file)).and_then(sha256_of).is_ok_and(|found| found == sha256);
             return match same {
                 true => Ok(pushed(true)),
                 false => Err(LibraryError::Conflict(format!(

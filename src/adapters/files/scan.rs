@@ -5,17 +5,16 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File as Handle, Metadata};
-use std::io::{self, Read};
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use sha2::{Digest, Sha256};
 use walkdir::WalkDir;
 
 use crate::core::app::parse_file;
-use crate::core::hex::hex;
+use crate::core::digest::sha256_of;
 use crate::core::repository::{File, Index, Trouble, is_archive};
 use crate::core::{config, names::Version};
 
@@ -93,20 +92,8 @@ pub fn file(location: &Path, path: &str, before: &Index) -> io::Result<File> {
         identity,
         size: meta.len(),
         modified: Timestamp::try_from(meta.modified()?).unwrap_or(Timestamp::UNIX_EPOCH),
-        sha256: sha256(handle)?.into(),
+        sha256: sha256_of(handle)?.into(),
     })
-}
-
-/// SHA-256 in 64 hex digits.
-pub fn sha256(mut input: impl Read) -> io::Result<String> {
-    let mut hash = Sha256::new();
-    let mut buffer = vec![0; 1 << 16];
-    loop {
-        match input.read(&mut buffer)? {
-            0 => return Ok(hex(&hash.finalize())),
-            n => hash.update(&buffer[..n]),
-        }
-    }
 }
 
 fn relative(root: &Path, path: &Path) -> String {

@@ -10,8 +10,8 @@ use utoipa::ToSchema;
 use super::Context;
 use super::api::Sent;
 use super::error::Problem;
-use super::keyring::digest;
 use crate::core::config;
+use crate::core::digest::sha256;
 use crate::core::names::{AppName, EnvName};
 use crate::ports::library::LibraryError;
 
@@ -87,7 +87,7 @@ pub async fn unset(
 
 /// SHA-256 of the file as it is.
 fn etag(text: &str) -> String {
-    format!("\"{}\"", digest(text))
+    format!("\"{}\"", sha256(text))
 }
 
 /// Of two who read the same file, the second to write is told, if he asks for it with `If-Match`.

@@ -15,14 +15,13 @@ use futures_util::StreamExt;
 use nix::sys::statvfs::statvfs;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 use tokio::io::AsyncWriteExt;
 use utoipa::ToSchema;
 
 use super::Context;
 use super::api::Sent;
 use super::error::Problem;
-use crate::core::hex::hex;
+use crate::core::digest::sha256_of;
 use crate::core::names::{AppName, ImageRef, Version};
 
 /// Uploads that nobody went on with for so long are deleted.
@@ -175,9 +174,7 @@ struct Listed {
 fn check(file: &FilePath, sha256: &str, image: &ImageRef) -> Result<(), Problem> {
     let bad = |reason: String| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "unusable", reason);
     let open = || std::fs::File::open(file).map_err(|e| disk(&e));
-    let mut digest = Sha256::new();
-    std::io::copy(&mut open()?, &mut HashInto(&mut digest)).map_err(|e| disk(&e))?;
-    if hex(&digest.finalize()) != sha256 {
+    if sha256_of(open()?).map_err(|e| disk(&e))? != sha256 {
         return Err(bad("what came is not what was announced: its SHA-256 is another one; push it again".into()));
     }
     let mut lists: Vec<Vec<Listed>> = Vec::new();
@@ -201,20 +198,6 @@ fn check(file: &FilePath, sha256: &str, image: &ImageRef) -> Result<(), Problem>
     match (lists.as_slice(), names.as_slice(), folders.is_empty()) {
         ([one], [name], true) if one.len() == 1 && name == image.as_str() => Ok(()),
         _ => Err(bad(format!("the archive has to hold one image, named {image} and nothing else"))),
-    }
-}
-
-/// A digest as something that can be written into.
-struct HashInto<'d>(&'d mut Sha256);
-
-impl std::io::Write for HashInto<'_> {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.update(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
     }
 }
 

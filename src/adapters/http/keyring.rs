@@ -7,11 +7,10 @@ use std::time::{Duration, Instant};
 
 use axum::http::StatusCode;
 use jiff::Timestamp;
-use sha2::{Digest, Sha256};
 
 use super::error::Problem;
 use crate::core::access::{Right, Scope, Token, allows};
-use crate::core::hex::hex;
+use crate::core::digest::sha256;
 use crate::core::names::AppName;
 use crate::ports::ledger::LedgerError;
 use crate::ports::tokens::Tokens;
@@ -62,12 +61,12 @@ impl Keyring {
         random: fn() -> std::io::Result<String>,
     ) -> Result<Self, LedgerError> {
         let tokens = RwLock::new(store.all()?);
-        Ok(Self { store, random, root: digest(root), tokens, wrong: Mutex::default() })
+        Ok(Self { store, random, root: sha256(root), tokens, wrong: Mutex::default() })
     }
 
     /// Whose token this is. Only digests are compared, so that the time it takes tells nothing of the text.
     pub fn caller(&self, text: &str, now: Timestamp) -> Option<Caller> {
-        let given = digest(text.trim());
+        let given = sha256(text.trim());
         if given == self.root {
             return Some(Caller { name: "api".into(), scopes: vec![Scope::Admin], token: None });
         }
@@ -114,7 +113,7 @@ impl Keyring {
         let (text, id) = (self.random()?, self.random()?);
         let token = Token {
             id: id.chars().take(8).collect(),
-            digest: digest(&text),
+            digest: sha256(&text),
             scopes,
             created_at: now,
             created_by: by.to_owned(),
@@ -143,9 +142,4 @@ impl Keyring {
         tokens.retain(|token| token.id != id && token.session_of.as_deref() != Some(id));
         Ok(found)
     }
-}
-
-/// SHA-256 in hex.
-pub fn digest(text: &str) -> String {
-    hex(&Sha256::digest(text))
 }

@@ -12,16 +12,14 @@ use axum::{Extension, Json};
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::json;
-use sha2::{Digest, Sha256};
 use tokio::time::timeout;
 
 use super::Context;
 use super::api::read_json;
 use super::callback::Callback;
 use super::error::Problem;
-use super::keyring::digest;
 use crate::core::app::Source;
-use crate::core::hex::hex;
+use crate::core::digest::sha256;
 use crate::core::names::{AppName, Version};
 use crate::core::source::{full_image, is_same_repository};
 use crate::ports::tokens::Answered;
@@ -66,7 +64,7 @@ pub async fn docker_hub(
     Version::parse(&push.push_data.tag)?;
     image_matches(&app, &source, &push.repository.repo_name)?;
     // It numbers nothing: the same body is the same delivery.
-    let delivery = hex(&Sha256::digest(&body));
+    let delivery = sha256(&body);
     let answer = look(&context, "dockerhub", &app, &delivery, &body).await?;
     if let Some(callback) = push.callback_url.filter(|_| context.webhook_callback && !answer.is_copy) {
         match Callback::parse(&callback) {
@@ -137,7 +135,7 @@ pub async fn gitlab(
 ) -> Result<Response, Problem> {
     let Some((name, source)) = known(&context, &app) else { return Err(refused(&context, peer)) };
     let given = text(&headers, "x-gitlab-token").unwrap_or_default();
-    if digest(given) != digest(&context.seal.webhook_secret(&name)) {
+    if sha256(given) != sha256(context.seal.webhook_secret(&name)) {
         return Err(refused(&context, peer));
     }
     let delivery = text(&headers, "x-gitlab-event-uuid");
@@ -174,7 +172,7 @@ async fn from_git(
     if !urls.into_iter().any(|url| is_same_repository(url, own)) {
         return Err(other_repository(app, own));
     }
-    let delivery = delivery.map_or_else(|| hex(&Sha256::digest(body)), str::to_owned);
+    let delivery = delivery.map_or_else(|| sha256(body), str::to_owned);
     Ok(look(context, provider, app, &delivery, body).await?.into_response())
 }
 
@@ -186,8 +184,8 @@ async fn look(
     delivery: &str,
     body: &Bytes,
 ) -> Result<Taken, Problem> {
-    let key = digest(&format!("webhook {provider} {app} {delivery}"));
-    let request = hex(&Sha256::digest(body));
+    let key = sha256(format!("webhook {provider} {app} {delivery}"));
+    let request = sha256(body);
     if let Some(before) = context.tokens.answered(&key)? {
         if before.request != request {
             let detail = "this delivery was sent before with another body";
@@ -338,7 +336,7 @@ fn known(context: &Context, app: &str) -> Option<(AppName, Source)> {
 }
 
 fn by_path(context: &Context, peer: Peer, app: &str, secret: &str) -> Result<(AppName, Source), Problem> {
-    let found = known(context, app).filter(|(app, _)| digest(secret) == digest(&context.seal.webhook_secret(app)));
+    let found = known(context, app).filter(|(app, _)| sha256(secret) == sha256(context.seal.webhook_secret(app)));
     found.ok_or_else(|| refused(context, peer))
 }
 

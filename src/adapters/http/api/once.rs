@@ -7,8 +7,8 @@ use axum::response::{IntoResponse, Response};
 use serde_json::Value;
 
 use super::super::error::Problem;
-use super::super::keyring::digest;
 use super::{By, Context};
+use crate::core::digest::sha256;
 use crate::ports::tokens::Answered;
 
 /// The header with the key.
@@ -29,7 +29,7 @@ pub async fn once(
     };
     let key = key.to_str().ok().filter(|key| (1..=LONGEST).contains(&key.trim().len()));
     let key = key.ok_or_else(|| Problem::bad(format!("Idempotency-Key: 1 to {LONGEST} visible characters")))?;
-    let (key, request) = (digest(&format!("{} {key}", by.0)), digest(request));
+    let (key, request) = (sha256(format!("{} {key}", by.0)), sha256(request));
     // One at a time, so that two that come together are one.
     let _turn = context.once.lock().await;
     if let Some(before) = context.tokens.answered(&key)? {

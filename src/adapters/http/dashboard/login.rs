@@ -15,7 +15,8 @@ use serde_json::{Value, json};
 use super::super::Context;
 use super::super::access::{COOKIE, cookie, peer};
 use super::super::error::Problem;
-use super::super::keyring::{Caller, digest};
+use super::super::keyring::Caller;
+use crate::core::digest::sha256;
 
 /// A browser stays logged in for so long.
 const SESSION: Duration = Duration::from_secs(12 * 3600);
@@ -35,14 +36,14 @@ impl Links {
         let mut links = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         links.retain(|_, (_, until)| *until > now);
         if links.len() < LINKS {
-            links.insert(digest(code), (caller, now + LINK));
+            links.insert(sha256(code), (caller, now + LINK));
         }
     }
 
     /// Whose link it is; it opens nothing any more.
     fn take(&self, code: &str, now: Timestamp) -> Option<Caller> {
         let mut links = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        links.remove(&digest(code)).filter(|(_, until)| *until > now).map(|(caller, _)| caller)
+        links.remove(&sha256(code)).filter(|(_, until)| *until > now).map(|(caller, _)| caller)
     }
 }
 
