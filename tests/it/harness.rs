@@ -194,6 +194,11 @@ impl Platform {
         self.slot.as_ref().map_or(0, |slot| slot.port(n))
     }
 
+    /// Where a test's own image registry listens; what came from there is removed with the platform.
+    pub fn registry_port(&self) -> u16 {
+        self.slot_port(5)
+    }
+
     /// Writes a file into the repository.
     pub fn put(&self, path: &str, text: impl AsRef<[u8]>) {
         let file = self.path("repository").join(path);
@@ -480,6 +485,7 @@ impl Drop for Platform {
         }
         remove_containers(&[&format!("label=test={}", self.id), &format!("name=^/{}-", self.id)]);
         remove_network(&self.network());
+        remove_images(&format!("127.0.0.1:{}/org/shop", self.registry_port()));
         if let Ok(pid) = std::fs::read_to_string(self.path("state/nginx/nginx.pid")) {
             let _ = nix::sys::signal::kill(
                 nix::unistd::Pid::from_raw(pid.trim().parse().unwrap_or(i32::MAX)),
@@ -501,6 +507,15 @@ fn remove_containers(filters: &[&str]) {
     let containers: Vec<String> = filters.iter().flat_map(list).collect();
     if !containers.is_empty() {
         let _ = Command::new("docker").args(["rm", "-f", "-v"]).args(containers).output();
+    }
+}
+
+/// What was pulled from a test's own registry, by tag or by digest, is left with the engine under its address.
+fn remove_images(repository: &str) {
+    let output = Command::new("docker").args(["images", "-q", repository]).output().unwrap();
+    let images = String::from_utf8_lossy(&output.stdout).into_owned();
+    if !images.is_empty() {
+        let _ = Command::new("docker").args(["rmi", "-f"]).args(images.split_whitespace()).output();
     }
 }
 

@@ -17,21 +17,10 @@ struct Registry {
     folder: PathBuf,
 }
 
-impl Drop for Registry {
-    /// What was pushed, or pulled again, is left with the engine under the registry's address.
-    fn drop(&mut self) {
-        let mut command = Command::new("docker");
-        let listed = command.args(["images", "--format", "{{.Repository}}:{{.Tag}}", &self.image()]).output();
-        let names = listed.map(|o| String::from_utf8_lossy(&o.stdout).into_owned()).unwrap_or_default();
-        let named = names.lines().filter(|name| !name.ends_with("<none>"));
-        let _ = Command::new("docker").args(["rmi", "-f"]).args(named).output();
-    }
-}
-
 impl Registry {
     /// Starts it, and with `user:password` for nobody else.
     async fn start(platform: &Platform, login: Option<&str>) -> Self {
-        let (port, folder) = (platform.slot_port(5), platform.path("registry"));
+        let (port, folder) = (platform.registry_port(), platform.path("registry"));
         std::fs::create_dir_all(&folder).unwrap();
         let auth = login.map_or(String::new(), |login| {
             let file = folder.join("users");
