@@ -62,6 +62,8 @@ pub(super) struct View<'a> {
     /// Whether any app knows its visitors again.
     visitors: bool,
     servers: Vec<Server<'a>>,
+    /// Hosts at which there would be candidates.
+    without_candidate: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -100,8 +102,6 @@ struct Location<'a> {
     maintenance: bool,
     /// Whether its requests are counted for the release: those to the app's own hosts are.
     counted: bool,
-    /// Asked for by the candidate's address where there is no candidate.
-    no_candidate: bool,
     max_body: &'a str,
     connect_timeout_ms: u128,
     read_timeout_ms: u128,
@@ -126,7 +126,6 @@ impl<'a> Location<'a> {
             cookie: None,
             maintenance: false,
             counted: false,
-            no_candidate: false,
             max_body: route.proxy.max_body.as_str(),
             connect_timeout_ms: route.proxy.connect_timeout.as_millis(),
             read_timeout_ms: route.proxy.read_timeout.as_millis(),
@@ -141,7 +140,15 @@ impl<'a> View<'a> {
         let splits: Vec<_> = routes.apps.iter().filter_map(|(app, route)| Split::new(app, route)).collect();
         let upstreams = upstreams(routes);
         let visitors = splits.iter().any(|s| s.visitor_cookie) || upstreams.iter().any(|u| u.by_visitor);
-        Self { generation, frame, visitors, upstreams, splits, servers: servers(routes, frame) }
+        Self {
+            generation,
+            frame,
+            visitors,
+            upstreams,
+            splits,
+            servers: servers(routes, frame),
+            without_candidate: without_candidate(routes, frame),
+        }
     }
 }
 
@@ -201,8 +208,11 @@ fn servers<'a>(routes: &'a Routes, frame: &Frame) -> Vec<Server<'a>> {
     let mut by_host: BTreeMap<HostName, Vec<Location<'a>>> = BTreeMap::new();
     for (app, route) in &routes.apps {
         let split = Split::new(app, route);
-        for (host, upstream, no_candidate) in addresses(app, route, frame) {
+        let main = main_upstream(app, route);
+        for (host, upstream) in addresses(app, route, frame) {
             let is_main = route.hosts.contains(&host);
+            // Where nothing is chosen between, stable's address is one more host of the app.
+            let is_like_main = is_main || (split.is_none() && !route.maintenance && upstream == main);
             let choice = split.as_ref().filter(|_| is_main && upstream.is_some());
             let upstream = choice.map(Split::chosen).or(upstream);
             let locations = route.paths.iter().map(|path| Location {
@@ -213,8 +223,7 @@ fn servers<'a>(routes: &'a Routes, frame: &Frame) -> Vec<Server<'a>> {
                     sticky.then(|| "platformer_new_visitor".to_owned())
                 }),
                 maintenance: route.maintenance && is_main,
-                counted: is_main,
-                no_candidate,
+                counted: is_like_main,
                 ..Location::new(app, route, path, route.strip_prefix)
             });
             by_host.entry(host).or_default().extend(locations);
@@ -231,7 +240,7 @@ fn servers<'a>(routes: &'a Routes, frame: &Frame) -> Vec<Server<'a>> {
     for (host, locations) in by_host {
         let key = locations
             .iter()
-            .map(|l| format!("{}{}{:?}{}{}{}", l.app, l.path, l.upstream, l.no_candidate, l.counted, l.maintenance))
+            .map(|l| format!("{}{}{:?}{:?}{}{}", l.app, l.path, l.upstream, l.cookie, l.counted, l.maintenance))
             .collect::<Vec<_>>()
             .join("\0");
         match index.get(&key) {
@@ -259,21 +268,38 @@ fn of_registry(routes: &Routes) -> Vec<Location<'_>> {
 }
 
 /// Every host of an app with the upstream behind it: its own hosts, and the addresses of single releases.
-fn addresses(app: &AppName, route: &AppRoute, frame: &Frame) -> Vec<(HostName, Option<String>, bool)> {
-    let of = |version: &Option<Version>| {
-        let version = version.as_ref().filter(|v| route.releases.contains_key(*v))?;
-        Some(upstream_name(app, version))
-    };
-    let main = match route.shared {
-        true => (!route.releases.is_empty()).then(|| shared_name(app)),
-        false => route.split.carriers().find_map(|(version, _)| of(&Some(version.clone()))),
-    };
-    let mut hosts: Vec<_> = route.hosts.iter().map(|host| (host.clone(), main.clone(), false)).collect();
-    // A registered service has no releases to tell apart.
-    let own = [app.host(&frame.domain), app.localhost()];
-    for own in own.iter().filter(|_| route.outside.is_none()) {
-        hosts.extend(own.child("stable").ok().map(|host| (host, of(&route.stable), false)));
-        hosts.extend(own.child("candidate").ok().map(|host| (host, of(&route.candidate), route.candidate.is_none())));
+fn addresses(app: &AppName, route: &AppRoute, frame: &Frame) -> Vec<(HostName, Option<String>)> {
+    let main = main_upstream(app, route);
+    let mut hosts: Vec<_> = route.hosts.iter().map(|host| (host.clone(), main.clone())).collect();
+    hosts.extend(below_own(app, route, frame, "stable").map(|host| (host, upstream_of(app, route, &route.stable))));
+    if route.candidate.is_some() {
+        let candidate = upstream_of(app, route, &route.candidate);
+        hosts.extend(below_own(app, route, frame, "candidate").map(|host| (host, candidate.clone())));
     }
     hosts
+}
+
+/// The addresses at which there would be candidates. One server answers at all of them: each that nginx has to read
+/// makes every switch slower.
+fn without_candidate(routes: &Routes, frame: &Frame) -> Vec<String> {
+    let without = routes.apps.iter().filter(|(_, route)| route.candidate.is_none());
+    without.flat_map(|(app, route)| below_own(app, route, frame, "candidate")).map(|host| host.to_string()).collect()
+}
+
+/// An address of a single release of an app. A registered service has no releases to tell apart.
+fn below_own(app: &AppName, route: &AppRoute, frame: &Frame, label: &str) -> impl Iterator<Item = HostName> {
+    let own = [app.host(&frame.domain), app.localhost()].into_iter().filter(|_| route.outside.is_none());
+    own.filter_map(|own| own.child(label).ok()).collect::<Vec<_>>().into_iter()
+}
+
+fn main_upstream(app: &AppName, route: &AppRoute) -> Option<String> {
+    match route.shared {
+        true => (!route.releases.is_empty()).then(|| shared_name(app)),
+        false => route.split.carriers().find_map(|(version, _)| upstream_of(app, route, &Some(version.clone()))),
+    }
+}
+
+fn upstream_of(app: &AppName, route: &AppRoute, version: &Option<Version>) -> Option<String> {
+    let version = version.as_ref().filter(|v| route.releases.contains_key(*v))?;
+    Some(upstream_name(app, version))
 }
