@@ -1,6 +1,7 @@
 //! The types of single settings.
 
 use std::net::{IpAddr, SocketAddr};
+use std::str::FromStr;
 
 use serde::Deserialize;
 
@@ -81,13 +82,10 @@ pub enum Workers {
 impl TryFrom<toml::Value> for Workers {
     type Error = String;
     fn try_from(value: toml::Value) -> Result<Self, String> {
-        let number = match &value {
-            toml::Value::String(text) if text == "auto" => return Ok(Self::Auto),
-            toml::Value::String(text) => text.parse().ok(),
-            toml::Value::Integer(number) => u16::try_from(*number).ok(),
-            _ => None,
-        };
-        number
+        if value.as_str() == Some("auto") {
+            return Ok(Self::Auto);
+        }
+        number::<u16>(&value)
             .filter(|n| (1..=512).contains(n))
             .map(Self::Number)
             .ok_or_else(|| format!("{value}: write auto or a number from 1 to 512"))
@@ -112,12 +110,16 @@ pub struct Connections(pub u64);
 impl TryFrom<toml::Value> for Connections {
     type Error = String;
     fn try_from(value: toml::Value) -> Result<Self, String> {
-        let number = match &value {
-            toml::Value::String(text) => text.parse().ok(),
-            toml::Value::Integer(number) => u64::try_from(*number).ok(),
-            _ => None,
-        };
-        let number = number.filter(|n| (64..=65_536).contains(n)).map(Self);
+        let number = number(&value).filter(|n| (64..=65_536).contains(n)).map(Self);
         number.ok_or_else(|| format!("{value}: write a number from 64 to 65536"))
+    }
+}
+
+/// A number as the file has it, or as a variable spells it.
+fn number<N: FromStr + TryFrom<i64>>(value: &toml::Value) -> Option<N> {
+    match value {
+        toml::Value::String(text) => text.parse().ok(),
+        toml::Value::Integer(number) => N::try_from(*number).ok(),
+        _ => None,
     }
 }

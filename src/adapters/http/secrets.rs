@@ -81,8 +81,8 @@ async fn is_own(context: &Context, app: &AppName, headers: &HeaderMap) -> Result
 /// Whether the address is one of an instance of this release that we started.
 fn is_instance(view: &View, address: IpAddr, app: &AppName, version: &Version) -> bool {
     let instances = view.status.apps.iter().filter(|status| status.name == *app).flat_map(|status| &status.instances);
-    let mut own = instances.filter(|i| i.managed && i.release == *version);
-    own.any(|instance| containers_at(view, address).any(|name| *name == instance.name))
+    let names: Vec<&Arc<str>> = containers_at(view, address).collect();
+    instances.filter(|i| i.managed && i.release == *version).any(|instance| names.contains(&&instance.name))
 }
 
 fn containers_at(view: &View, address: IpAddr) -> impl Iterator<Item = &Arc<str>> {

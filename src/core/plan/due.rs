@@ -60,19 +60,23 @@ mod tests {
 
     use super::*;
     use crate::core::app::Strategy;
+    use crate::core::deploy::End;
+    use crate::core::source::Look;
     use crate::core::testing::{at, deployment, world_with};
     use crate::core::world::Unprepared;
 
-    const APP: &str = "image = \"shop:3.0\"\n[deploy]\nauto = true";
+    const APP: &str = "[source]\nimage = \"r/shop\"\nauto = \"newest\"";
 
-    fn queued(deployment: Deployment, unprepared: bool, pin: bool) -> Option<bool> {
-        let pinned = |v: &str| pin.then(|| Version::parse(v).unwrap());
+    fn queued(deployment: Deployment, unprepared: bool, pin: Option<&str>) -> Option<bool> {
+        let version = |text: &str| Version::parse(text).unwrap();
         let (mut world, app) = world_with(APP, |_, _| Intent {
             stable: deployment.from.clone(),
-            pin: pinned("1.5"),
+            pin: pin.map(version),
             deployment: Some(Arc::new(deployment.clone())),
             ..Intent::new(at(0))
         });
+        let images = ["1.5", "3.0"].map(|v| (version(v), Some(Arc::from("sha256:1")))).into();
+        world.found.insert(app.name.clone(), Look { at: at(0), images: Some(Ok(images)), git: None });
         if unprepared {
             let why = Unprepared::Later("no such image".into());
             world.unprepared.insert((app.name.clone(), deployment.release.clone()), (at(0), why));
@@ -91,10 +95,11 @@ mod tests {
             ("paused", halted(Halt::Paused), false, Some(true)),
             ("held", halted(Halt::Held), false, Some(false)),
             ("draining the old one", in_stage(Stage::Draining), false, Some(true)),
-            ("on its way back", in_stage(Stage::Aborting { end: crate::core::deploy::End::Failed }), false, Some(true)),
+            ("on its way back", in_stage(Stage::Aborting { end: End::Failed }), false, Some(true)),
             ("over", in_stage(Stage::Done), false, Some(false)),
         ] {
-            assert_eq!(queued(deployment, unprepared, false), expected, "{what}");
+            assert_eq!(queued(deployment, unprepared, None), expected, "{what}");
         }
+        assert_eq!(queued(in_stage(Stage::Starting), false, Some("1.5")), Some(false), "another one is pinned");
     }
 }

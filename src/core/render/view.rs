@@ -209,7 +209,7 @@ fn servers<'a>(routes: &'a Routes, frame: &Frame) -> Vec<Server<'a>> {
     for (app, route) in &routes.apps {
         let split = Split::new(app, route);
         let main = main_upstream(app, route);
-        for (host, upstream) in addresses(app, route, frame) {
+        for (host, upstream) in addresses(app, route, frame, main.as_ref()) {
             let is_main = route.hosts.contains(&host);
             // Where nothing is chosen between, stable's address is one more host of the app.
             let is_like_main = is_main || (split.is_none() && !route.maintenance && upstream == main);
@@ -268,13 +268,15 @@ fn of_registry(routes: &Routes) -> Vec<Location<'_>> {
 }
 
 /// Every host of an app with the upstream behind it: its own hosts, and the addresses of single releases.
-fn addresses(app: &AppName, route: &AppRoute, frame: &Frame) -> Vec<(HostName, Option<String>)> {
-    let main = main_upstream(app, route);
-    let mut hosts: Vec<_> = route.hosts.iter().map(|host| (host.clone(), main.clone())).collect();
-    hosts.extend(below_own(app, route, frame, "stable").map(|host| (host, upstream_of(app, route, &route.stable))));
+fn addresses(app: &AppName, route: &AppRoute, frame: &Frame, main: Option<&String>) -> Vec<(HostName, Option<String>)> {
+    let mut hosts: Vec<_> = route.hosts.iter().map(|host| (host.clone(), main.cloned())).collect();
+    let mut add = |label: &str, version: Option<&Version>| {
+        let upstream = upstream_of(app, route, version);
+        hosts.extend(below_own(app, route, frame, label).into_iter().map(|host| (host, upstream.clone())));
+    };
+    add("stable", route.stable.as_ref());
     if route.candidate.is_some() {
-        let candidate = upstream_of(app, route, &route.candidate);
-        hosts.extend(below_own(app, route, frame, "candidate").map(|host| (host, candidate.clone())));
+        add("candidate", route.candidate.as_ref());
     }
     hosts
 }
@@ -286,20 +288,20 @@ fn without_candidate(routes: &Routes, frame: &Frame) -> Vec<String> {
     without.flat_map(|(app, route)| below_own(app, route, frame, "candidate")).map(|host| host.to_string()).collect()
 }
 
-/// An address of a single release of an app. A registered service has no releases to tell apart.
-fn below_own(app: &AppName, route: &AppRoute, frame: &Frame, label: &str) -> impl Iterator<Item = HostName> {
-    let own = [app.host(&frame.domain), app.localhost()].into_iter().filter(|_| route.outside.is_none());
-    own.filter_map(|own| own.child(label).ok()).collect::<Vec<_>>().into_iter()
+/// The addresses of a single release of an app. A registered service has no releases to tell apart.
+fn below_own(app: &AppName, route: &AppRoute, frame: &Frame, label: &str) -> Vec<HostName> {
+    let own = [app.host(&frame.domain), app.localhost()];
+    own.iter().filter(|_| route.outside.is_none()).filter_map(|own| own.child(label).ok()).collect()
 }
 
 fn main_upstream(app: &AppName, route: &AppRoute) -> Option<String> {
     match route.shared {
         true => (!route.releases.is_empty()).then(|| shared_name(app)),
-        false => route.split.carriers().find_map(|(version, _)| upstream_of(app, route, &Some(version.clone()))),
+        false => route.split.carriers().find_map(|(version, _)| upstream_of(app, route, Some(version))),
     }
 }
 
-fn upstream_of(app: &AppName, route: &AppRoute, version: &Option<Version>) -> Option<String> {
-    let version = version.as_ref().filter(|v| route.releases.contains_key(*v))?;
+fn upstream_of(app: &AppName, route: &AppRoute, version: Option<&Version>) -> Option<String> {
+    let version = version.filter(|v| route.releases.contains_key(*v))?;
     Some(upstream_name(app, version))
 }

@@ -100,8 +100,7 @@ impl World {
                 return (Condition::Stopped, at.unwrap_or(since), container.state.ending());
             }
         }
-        let is_probed = container.health.is_none() || app.is_some_and(|a| a.health.path.is_some());
-        if !is_probed {
+        if self.probe_kind(container, app).is_none() {
             return match container.health {
                 Some(DockerHealth::Healthy) | None => (Condition::Ready, since, None),
                 Some(DockerHealth::Starting) => {
