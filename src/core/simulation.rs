@@ -153,6 +153,7 @@ impl Outside {
             generation,
             routes,
             fingerprint: Templates::built_in().fingerprint(1),
+            last: generation,
         });
         world.apply(Fact::Adopted(found), self.now);
         world.apply(Fact::Indexed(index()), self.now);

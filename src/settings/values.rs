@@ -92,6 +92,16 @@ impl TryFrom<toml::Value> for Workers {
     }
 }
 
+impl Workers {
+    /// How many there are: `auto` is one for each core that this process may use, whatever the machine has.
+    pub fn count(self) -> usize {
+        match self {
+            Self::Auto => std::thread::available_parallelism().map_or(1, usize::from),
+            Self::Number(number) => number.into(),
+        }
+    }
+}
+
 impl std::fmt::Display for Workers {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {

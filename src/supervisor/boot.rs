@@ -127,8 +127,9 @@ pub async fn up(settings: Settings, progress: &dyn Progress, stop: impl Future<O
         progress.warn(&format!("nginx {}: {lack}", found.version));
     }
     let version = found.version;
-    let balancer: Arc<dyn Balancer> =
-        Arc::new(Nginx::new(found, nginx_folder).map_err(|e| BootError::Other(e.to_string()))?);
+    let balancer: Arc<dyn Balancer> = Arc::new(
+        Nginx::new(found, nginx_folder, settings.nginx.workers.count()).map_err(|e| BootError::Other(e.to_string()))?,
+    );
     let adopted = balancer.adopt().await.map_err(|e| BootError::Other(e.to_string()))?;
     if balancer.status().await.pid.is_none() {
         check_free(&frame.listen.http).await?;

@@ -32,7 +32,7 @@ pub fn own(
         features,
         folder: folder.display().to_string(),
         user: user(settings.nginx.user.as_deref())?,
-        workers: settings.nginx.workers.to_string(),
+        workers: settings.nginx.workers.count().to_string(),
         open_files,
         connections: settings.nginx.connections.0.min(open_files),
         owns_http: true,
@@ -46,6 +46,8 @@ pub fn foreign(settings: &Settings, features: Features, folder: &Path, full: boo
         listen: Listeners { http: vec![settings.listen.http], services: None },
         supervisor: None,
         status: None,
+        // It may run on another machine than we do.
+        workers: settings.nginx.workers.to_string(),
         owns_http: full,
         ..own
     })

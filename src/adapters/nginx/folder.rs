@@ -7,6 +7,7 @@ use std::io;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -80,6 +81,15 @@ impl Folder {
         let before = fs::read_link(self.0.join("current")).ok();
         self.point_to(&self.generation(number))?;
         Ok(before)
+    }
+
+    /// The number of the current generation, and for how long it has been current.
+    pub fn current(&self) -> Option<(u64, Duration)> {
+        let link = self.0.join("current");
+        let number = fs::read_link(&link).ok()?.file_name()?.to_str()?.parse().ok()?;
+        let made = fs::symlink_metadata(&link).ok()?.modified().ok()?;
+        // A clock that was set back makes it old enough.
+        Some((number, made.elapsed().unwrap_or(Duration::MAX)))
     }
 
     /// Goes back to what was current before.

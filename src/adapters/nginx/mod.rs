@@ -11,6 +11,8 @@ mod log;
 mod process;
 mod status;
 mod switch;
+#[cfg(test)]
+mod tests;
 mod version;
 
 pub use foreign::{ForeignNginx, Notify};
@@ -38,17 +40,20 @@ const DRAIN_POLL: Duration = Duration::from_millis(50);
 pub struct Nginx {
     found: Found,
     folder: Folder,
+    /// How many there are of a generation.
+    workers: usize,
     /// One switch at a time; what it replaced, until it is settled.
     replaced: Mutex<Vec<Process>>,
     access: Mutex<AccessLog>,
 }
 
 impl Nginx {
-    /// `folder` is nginx's own folder below the state folder; it is made if missing.
-    pub fn new(found: Found, folder: PathBuf) -> Result<Self, BalancerError> {
+    /// `folder` is nginx's own folder below the state folder; it is made if missing. `workers` is what the
+    /// generations set `worker_processes` to.
+    pub fn new(found: Found, folder: PathBuf, workers: usize) -> Result<Self, BalancerError> {
         let folder = Folder::make(folder)?;
         let access = Mutex::new(AccessLog::new(folder.root().join("access.log")));
-        Ok(Self { found, folder, replaced: Mutex::default(), access })
+        Ok(Self { found, folder, workers, replaced: Mutex::default(), access })
     }
 
     fn master(&self) -> Option<Master> {
@@ -59,16 +64,14 @@ impl Nginx {
 #[async_trait::async_trait]
 impl Balancer for Nginx {
     async fn adopt(&self) -> Result<Option<world::Found>, BalancerError> {
-        if self.master().is_none() {
-            return Ok(None);
-        }
-        let Some(generation) = status::generation(&self.folder.status_socket()).await else {
-            return Ok(None);
-        };
+        let Some(master) = self.master() else { return Ok(None) };
+        let Some(generation) = switch::served(&self.folder, master, self.workers).await else { return Ok(None) };
+        let told = self.folder.current().map_or(generation, |(number, _)| number);
         Ok(self.folder.memory(generation).map(|m| world::Found {
             generation,
             routes: m.routes,
             fingerprint: m.fingerprint,
+            last: generation.max(told),
         }))
     }
 
@@ -80,7 +83,7 @@ impl Balancer for Nginx {
 
     async fn settle(&self, generation: u64) -> Result<(), BalancerError> {
         let replaced = self.replaced.lock().await;
-        switch::settle(&replaced).await?;
+        switch::settle(&replaced, self.master(), self.workers).await?;
         self.folder.prune(generation);
         Ok(())
     }

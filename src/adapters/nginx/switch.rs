@@ -26,6 +26,11 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const POLL: Duration = Duration::from_millis(1);
 /// Connections tried at once: the kernel hands some of them to new workers while old ones still accept.
 const ASKERS: usize = 4;
+/// Within this nginx has told the replaced workers to quit by itself, if it ran at all: it does so 100 ms after it
+/// made the new ones.
+const OWN_WAY: Duration = Duration::from_millis(500);
+/// How long an nginx that is adopted may need to take up the generation that it was told of last.
+const UNDER_WAY: Duration = Duration::from_secs(2);
 /// How long a port may stay taken by workers that were just told to quit.
 const PORT_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -120,16 +125,42 @@ async fn start(found: &Found, folder: &Folder, number: u64) -> Result<(), Balanc
     Ok(())
 }
 
-/// Returns once none of the replaced workers accepts connections.
-pub async fn settle(replaced: &[Process]) -> Result<(), BalancerError> {
-    let deadline = Instant::now() + PATIENCE;
+/// Returns once none of the replaced workers accepts connections and all new ones are there: one that is only about
+/// to be made would be taken for a worker of the next generation, and go on with this one's routes.
+pub async fn settle(replaced: &[Process], master: Option<Master>, workers: usize) -> Result<(), BalancerError> {
+    let began = Instant::now();
     while replaced.iter().any(Process::stays) {
-        if Instant::now() > deadline {
+        if began.elapsed() > PATIENCE {
             return Err(BalancerError::Trouble("old workers of nginx go on accepting connections".into()));
         }
         sleep(POLL).await;
     }
+    // A template of one's own may ask for another number.
+    while !has_all(master, workers) && began.elapsed() < OWN_WAY {
+        sleep(POLL).await;
+    }
     Ok(())
+}
+
+fn has_all(master: Option<Master>, workers: usize) -> bool {
+    master.is_none_or(|master| master.staying_workers().len() == workers)
+}
+
+/// The generation that a running nginx serves, by all its workers: who was killed in the middle of a switch finds
+/// some of the one before and some of the one after it, or none of it yet. `None` where no worker answers.
+pub async fn served(folder: &Folder, master: Master, workers: usize) -> Option<u64> {
+    let began = Instant::now();
+    loop {
+        let answer = status::generation(&folder.status_socket()).await;
+        let told = folder.current();
+        let age = told.map_or(OWN_WAY, |(_, age)| age);
+        let is_over = (age >= OWN_WAY / 2 && has_all(Some(master), workers)) || age >= OWN_WAY * 2;
+        let took_it_up = answer.is_some() && told.is_none_or(|(number, _)| answer == Some(number));
+        if (took_it_up && is_over) || began.elapsed() > UNDER_WAY || !master.process().is_alive() {
+            return answer;
+        }
+        sleep(POLL * 10).await;
+    }
 }
 
 /// Has nginx read the text without serving it.

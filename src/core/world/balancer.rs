@@ -69,8 +69,8 @@ impl Balancer {
         self.known = true;
         self.died = None;
         self.switching = None;
-        if let Some(Found { generation, routes, fingerprint }) = found {
-            self.last_generation = self.last_generation.max(generation);
+        if let Some(Found { generation, routes, fingerprint, last }) = found {
+            self.last_generation = self.last_generation.max(last);
             self.written = generation;
             self.settled = Some(generation);
             self.adopted = Some(routes.clone());

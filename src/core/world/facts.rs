@@ -135,6 +135,8 @@ pub struct Found {
     pub routes: Arc<Routes>,
     /// Of the templates and the frame that the routes were rendered with.
     pub fingerprint: u64,
+    /// The highest number that was given out, also to a generation that is not served.
+    pub last: u64,
 }
 
 /// Why a generation did not go live.
