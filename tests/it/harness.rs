@@ -628,10 +628,11 @@ fn dechunk(mut rest: &str) -> String {
     body
 }
 
-/// Clients that ask all the time, each request on a fresh connection, and count what goes wrong.
+/// Clients that ask all the time, each request on a fresh connection, and keep what goes wrong.
 pub struct Load {
     stop: Arc<AtomicBool>,
-    clients: Vec<tokio::task::JoinHandle<(u32, Vec<String>)>>,
+    /// Each returns what went wrong.
+    clients: Vec<tokio::task::JoinHandle<Vec<String>>>,
 }
 
 impl Load {
@@ -640,31 +641,38 @@ impl Load {
         let client = || {
             let (stop, host, path) = (stop.clone(), host.to_owned(), path.to_owned());
             tokio::spawn(async move {
-                let (mut good, mut bad) = (0, Vec::new());
-                while !stop.load(Ordering::SeqCst) {
+                let mut bad = Vec::new();
+                loop {
                     match request(address, &host, &path).await {
-                        Ok(answer) if answer.status == 200 => good += 1,
+                        Ok(answer) if answer.status == 200 => {}
                         Ok(answer) => bad.push(format!("{} {}", answer.status, answer.body)),
                         Err(error) => bad.push(error.to_string()),
                     }
+                    if stop.load(Ordering::SeqCst) {
+                        break;
+                    }
                 }
-                (good, bad)
+                bad
             })
         };
         let clients = (0..clients).map(|_| client()).collect();
         Self { stop, clients }
     }
 
-    /// How many were answered with 200, and what went wrong.
-    pub async fn end(self) -> (u32, Vec<String>) {
+    /// Stops, and demands that each request was answered with 200. Every client has made one at least.
+    pub async fn end(self) {
+        let bad = self.failures().await;
+        assert!(bad.is_empty(), "{} were lost: {:?}", bad.len(), bad.first());
+    }
+
+    /// Stops, and returns what went wrong.
+    pub async fn failures(self) -> Vec<String> {
         self.stop.store(true, Ordering::SeqCst);
-        let (mut good, mut bad) = (0, Vec::new());
+        let mut bad = Vec::new();
         for client in self.clients {
-            let (g, b) = client.await.unwrap();
-            good += g;
-            bad.extend(b);
+            bad.extend(client.await.unwrap());
         }
-        (good, bad)
+        bad
     }
 }
 

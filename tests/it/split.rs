@@ -172,7 +172,7 @@ async fn canary(
         platform.command().args(["deploy", "hello", "--wait"]).stdout(std::process::Stdio::piped()).spawn().unwrap();
     let output = tokio::task::spawn_blocking(move || waiting.wait_with_output().unwrap()).await.unwrap();
     let bad = match clients {
-        Some(clients) => clients.end().await.1.len() as u32,
+        Some(clients) => clients.failures().await.len() as u32,
         None => 0,
     };
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
