@@ -25,7 +25,8 @@ const LARGEST: u64 = 64 << 20;
 /// Workers of older generations keep the renamed file open; after this nobody writes to it any more.
 const LINGER: Duration = Duration::from_secs(5);
 
-type Counts = BTreeMap<(AppName, Version), Tally>;
+/// By the upstream's name: what release that is, is found out once per reading instead of once per line.
+type Counts = BTreeMap<String, Tally>;
 
 /// Reads the log on. One reader per process.
 pub struct AccessLog {
@@ -55,8 +56,9 @@ impl AccessLog {
             sleep(POLL).await;
             let counts = self.read();
             self.rotate(|| Master::find(folder).is_some_and(|master| master.process().signal(Signal::SIGUSR1)));
-            if !counts.is_empty() {
-                return counts.into_iter().map(|((app, version), tally)| (app, version, tally)).collect();
+            let released = of_releases(counts);
+            if !released.is_empty() {
+                return released;
             }
         }
     }
@@ -92,6 +94,11 @@ impl AccessLog {
     }
 }
 
+fn of_releases(counts: Counts) -> Vec<(AppName, Version, Tally)> {
+    let of_release = |(upstream, tally): (String, _)| release_of(&upstream).map(|(app, version)| (app, version, tally));
+    counts.into_iter().filter_map(of_release).collect()
+}
+
 fn old_path(path: &Path) -> PathBuf {
     path.with_extension("log.old")
 }
@@ -117,15 +124,19 @@ impl Reader {
 }
 
 /// One line: upstream, status, the status of each try, seconds, preview secret, the visitor's cookies, his address,
-/// the request's id; separated by tabs.
+/// the connection's number and the request's on it; separated by tabs.
 fn count(line: &str, counts: &mut Counts) {
     let mut fields = line.trim_end().split('\t');
     let mut next = || fields.next().unwrap_or_default();
     let (upstream, status, tries, seconds, preview) = (next(), next(), next(), next(), next());
     // nginx writes `-` for each of header and cookie that is not there.
-    let is_preview = !preview.trim_matches('-').is_empty();
-    let Some(release) = release_of(upstream).filter(|_| !is_preview) else { return };
-    let tally = counts.entry(release).or_default();
+    if !preview.trim_matches('-').is_empty() {
+        return;
+    }
+    if !counts.contains_key(upstream) {
+        counts.insert(upstream.to_owned(), Tally::default());
+    }
+    let Some(tally) = counts.get_mut(upstream) else { return };
     if status == "499" {
         tally.gone += 1;
         return;
@@ -152,7 +163,8 @@ mod tests {
     fn counted(lines: &str) -> BTreeMap<String, (u64, u64, u64)> {
         let mut counts = Counts::new();
         lines.lines().for_each(|line| count(line, &mut counts));
-        counts.into_iter().map(|((a, v), t)| (format!("{a}@{v}"), (t.requests, t.failures, t.gone))).collect()
+        let counts = of_releases(counts).into_iter();
+        counts.map(|(a, v, t)| (format!("{a}@{v}"), (t.requests, t.failures, t.gone))).collect()
     }
 
     #[test]

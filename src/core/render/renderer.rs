@@ -140,7 +140,10 @@ mod tests {
         insta::assert_snapshot!("visitor", render(&frame(), canary("33.33", StickyMode::Visitor, true)).http);
         insta::assert_snapshot!("release", render(&frame(), canary("33.33", StickyMode::Release, false)).http);
         let off = render(&frame(), canary("33.33", StickyMode::Off, false)).http;
-        assert!(off.contains("split_clients \"$request_id\"") && !off.contains("Set-Cookie"), "{off}");
+        assert!(
+            off.contains("split_clients \"$connection.$connection_requests\"") && !off.contains("Set-Cookie"),
+            "{off}"
+        );
         for share in ["0", "100"] {
             let text = render(&frame(), canary(share, StickyMode::Visitor, false)).http;
             assert!(!text.contains("split_clients") && !text.contains("Set-Cookie"), "{share}: {text}");
