@@ -69,6 +69,7 @@ fn world() -> World {
         dns: DnsOptions::default(),
         frame: 1,
         follow_only: false,
+        checks_certificates: false,
     };
     let mut world = World::new(platform, Arc::new(Templates::built_in()), now);
     let mut index = Index::default();
@@ -123,5 +124,6 @@ fn frame() -> Frame {
         open_files: 65_536,
         connections: 32_768,
         owns_http: true,
+        services_ca: None,
     }
 }

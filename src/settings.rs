@@ -60,6 +60,8 @@ pub struct Listens {
 pub struct Services {
     /// Whoever asks from this machine needs no token to use the registry, as older clients expect.
     pub open: bool,
+    /// Certificates in PEM: what a service on https shows must be signed by one of them.
+    pub ca: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
@@ -276,14 +278,16 @@ impl Settings {
         if self.domain.as_str() == "localhost" {
             return fail("domain", "localhost answers at every app already; choose another, such as platform".into());
         }
-        if self.state.to_string_lossy().chars().any(|c| !c.is_ascii_alphanumeric() && !"/._-".contains(c)) {
-            return fail(
-                "state",
-                format!(
-                    "{:?} is written into nginx's configuration; only letters, digits, '/', '.', '_' and '-' are allowed",
-                    self.state
-                ),
-            );
+        for (place, path) in [("state", Some(&self.state)), ("services.ca", self.services.ca.as_ref())] {
+            let is_odd = |c: char| !c.is_ascii_alphanumeric() && !"/._-".contains(c);
+            if let Some(path) = path.filter(|path| path.to_string_lossy().chars().any(is_odd)) {
+                return fail(
+                    place,
+                    format!(
+                        "{path:?} is written into nginx's configuration; only letters, digits, '/', '.', '_' and '-' are allowed"
+                    ),
+                );
+            }
         }
         Ok(())
     }
@@ -293,6 +297,7 @@ impl Settings {
         self.state = base.join(&self.state).components().collect();
         self.repository = base.join(&self.repository).components().collect();
         self.templates = self.templates.map(|t| base.join(t).components().collect());
+        self.services.ca = self.services.ca.map(|file| base.join(file).components().collect());
         self
     }
 }

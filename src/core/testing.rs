@@ -58,6 +58,7 @@ pub fn platform() -> Platform {
         dns: DnsOptions::default(),
         frame: 1,
         follow_only: false,
+        checks_certificates: false,
     }
 }
 

@@ -5,7 +5,7 @@ use toml::Value;
 use crate::core::names::nearest;
 
 /// Every setting by its path in the file.
-pub const KEYS: [&str; 25] = [
+pub const KEYS: [&str; 26] = [
     "domain",
     "state",
     "repository",
@@ -30,6 +30,7 @@ pub const KEYS: [&str; 25] = [
     "api.allowed_hosts",
     "api.trusted_origins",
     "services.open",
+    "services.ca",
     "webhooks.callback",
 ];
 

@@ -148,6 +148,7 @@ pub async fn up(settings: Settings, progress: &dyn Progress, stop: impl Future<O
         dns: dns_options(&settings),
         frame: frame.fingerprint(),
         follow_only: false,
+        checks_certificates: frame.services_ca.is_some(),
     };
     let world = World::new(platform, templates.clone(), Timestamp::now());
     let (events, kept) = Events::open(&settings.state)?;

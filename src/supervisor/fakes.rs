@@ -254,6 +254,7 @@ impl Rig {
             open_files: 64,
             connections: 32,
             owns_http: true,
+            services_ca: None,
         });
         let platform = Platform { frame: frame.fingerprint(), ..platform() };
         let templates = Arc::new(Templates::built_in());

@@ -36,7 +36,17 @@ pub fn own(
         open_files,
         connections: settings.nginx.connections.0.min(open_files),
         owns_http: true,
+        services_ca: settings.services.ca.as_deref().map(authorities).transpose()?,
     })
+}
+
+/// nginx takes a file without certificates for one that it cannot read, and refuses the whole configuration.
+fn authorities(file: &Path) -> Result<String, String> {
+    let text = std::fs::read_to_string(file).map_err(|e| format!("services.ca: {}: {e}", file.display()))?;
+    match text.contains("-----BEGIN CERTIFICATE-----") {
+        true => Ok(file.display().to_string()),
+        false => Err(format!("services.ca: {} has no certificate in PEM", file.display())),
+    }
 }
 
 /// The frame for an nginx that somebody else runs: servers and upstreams, and with `full` the rest.

@@ -73,6 +73,7 @@ pub async fn watch(
         dns: dns_options(&settings),
         frame: frame.fingerprint(),
         follow_only: true,
+        checks_certificates: false,
     };
     let world = World::new(platform, templates.clone(), Timestamp::now());
     let snapshot = Snapshot::new(first_view(&world, &templates));

@@ -1,17 +1,13 @@
 //! A Docker that is far, slow, locked behind TLS, or goes away: asked through a proxy that does it on demand.
 
-use std::path::Path;
-use std::process::Command;
-use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, UnixStream};
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
+use crate::certificates;
 use crate::harness::{Platform, app_of, docker, docker_or_skip};
 
 /// How the way to Docker is at the moment.
@@ -122,50 +118,14 @@ async fn docker_behind_tls_is_reached_with_the_clients_certificate() {
         return;
     }
     let mut platform = Platform::new();
-    let certificates = platform.path("tls");
-    make_certificates(&certificates);
+    let folder = platform.path("tls");
+    certificates::make(&folder);
     let (_way, state) = watch::channel(Way::Open(Duration::ZERO));
-    let port = proxy(state, Some(acceptor(&certificates))).await;
+    let port = proxy(state, Some(certificates::acceptor(&folder, true))).await;
     platform.set("docker.host", &format!("tcp://127.0.0.1:{port}"));
     platform.environment("DOCKER_TLS_VERIFY", "1");
-    platform.environment("DOCKER_CERT_PATH", &certificates.display().to_string());
+    platform.environment("DOCKER_CERT_PATH", &folder.display().to_string());
     platform.add_demo("hello", "1.0.0", "replicas = 1\n");
     platform.up();
     platform.until_ready("hello", 1).await;
-}
-
-/// A certificate authority, a server for 127.0.0.1 and a client, named as Docker names their files.
-fn make_certificates(folder: &Path) {
-    std::fs::create_dir(folder).unwrap();
-    let script = r#"
-        set -e
-        openssl req -x509 -newkey rsa:2048 -nodes -keyout ca-key.pem -out ca.pem -days 2 -subj /CN=test-ca
-        make() {
-            openssl req -newkey rsa:2048 -nodes -keyout $1key.pem -out $1.csr -subj /CN=$2
-            printf "subjectAltName=IP:127.0.0.1\nextendedKeyUsage=$3\n" > $1.ext
-            openssl x509 -req -in $1.csr -CA ca.pem -CAkey ca-key.pem -CAcreateserial -days 2 -extfile $1.ext -out $1cert.pem
-        }
-        make server- docker serverAuth
-        make '' client clientAuth
-    "#;
-    let made = Command::new("sh").args(["-c", script]).current_dir(folder).output().unwrap();
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-}
-
-fn acceptor(folder: &Path) -> TlsAcceptor {
-    let certificate = |name: &str| CertificateDer::from_pem_file(folder.join(name)).unwrap();
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut roots = rustls::RootCertStore::empty();
-    roots.add(certificate("ca.pem")).unwrap();
-    let clients = rustls::server::WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone());
-    let config = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_client_cert_verifier(clients.build().unwrap())
-        .with_single_cert(
-            vec![certificate("server-cert.pem")],
-            PrivateKeyDer::from_pem_file(folder.join("server-key.pem")).unwrap(),
-        )
-        .unwrap();
-    TlsAcceptor::from(Arc::new(config))
 }

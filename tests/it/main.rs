@@ -8,6 +8,7 @@ mod apps;
 mod bad_input;
 mod browser;
 mod by_hand;
+mod certificates;
 mod consul;
 mod context;
 mod crash;

@@ -1,10 +1,12 @@
 //! Registered services: no containers, yet routed, probed and named as those are.
 
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
+use tokio_rustls::TlsAcceptor;
 
+use crate::certificates;
 use crate::harness::{Answer, Load, Platform, docker, docker_or_skip, request, request_with};
 
 /// A server that answers each request with its first line and its host.
@@ -15,24 +17,28 @@ struct Echo {
 
 impl Echo {
     async fn start(port: u16) -> Self {
+        Self::begin(port, None).await
+    }
+
+    async fn secure(acceptor: TlsAcceptor) -> Self {
+        Self::begin(0, Some(acceptor)).await
+    }
+
+    async fn begin(port: u16, tls: Option<TlsAcceptor>) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let task = tokio::spawn(async move {
-            while let Ok((mut stream, _)) = listener.accept().await {
+            while let Ok((stream, _)) = listener.accept().await {
+                let tls = tls.clone();
                 tokio::spawn(async move {
-                    let mut head = Vec::new();
-                    while !head.windows(4).any(|w| w == b"\r\n\r\n") {
-                        match stream.read_buf(&mut head).await {
-                            Ok(1..) => {}
-                            _ => return,
-                        }
+                    match tls {
+                        // Who only tries the port, or does not trust us, is gone by then.
+                        Some(tls) => match tls.accept(stream).await {
+                            Ok(stream) => echo(stream).await,
+                            Err(_) => None,
+                        },
+                        None => echo(stream).await,
                     }
-                    let head = String::from_utf8_lossy(&head);
-                    let host = head.lines().find_map(|line| line.strip_prefix("Host: ")).unwrap_or_default();
-                    let body = format!("{} for {host}", head.lines().next().unwrap_or_default());
-                    let answer =
-                        format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len());
-                    let _ = stream.write_all(answer.as_bytes()).await;
                 });
             }
         });
@@ -42,6 +48,20 @@ impl Echo {
     fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
+}
+
+/// Answers one request; `None` where it does not come whole.
+async fn echo(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> Option<()> {
+    let mut head = Vec::new();
+    while !head.windows(4).any(|w| w == b"\r\n\r\n") {
+        stream.read_buf(&mut head).await.ok().filter(|read| *read > 0)?;
+    }
+    let head = String::from_utf8_lossy(&head);
+    let host = head.lines().find_map(|line| line.strip_prefix("Host: ")).unwrap_or_default();
+    let body = format!("{} for {host}", head.lines().next().unwrap_or_default());
+    let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len());
+    stream.write_all(answer.as_bytes()).await.ok()?;
+    stream.shutdown().await.ok()
 }
 
 impl Drop for Echo {
@@ -168,6 +188,44 @@ async fn old_clients_use_their_own_port_and_need_no_token_where_that_is_set() {
     assert_eq!(seen["url"]["url"], echo.url(), "on the platform's network everyone may look");
     let refused = curl(&["-X", "DELETE", "-o", "/dev/null", "-w", "%{http_code}", &format!("{url}/services/demo")]);
     assert_eq!(refused, "401");
+}
+
+#[tokio::test]
+async fn a_service_on_https_must_show_a_certificate_of_a_trusted_authority_where_that_is_set() {
+    if !docker_or_skip() {
+        return;
+    }
+    let mut platform = Platform::new();
+    platform.set("dns.extra", "secure.corp=127.0.0.1");
+    platform.up();
+    platform.until_settled().await;
+    let (trusted, other) = (platform.path("trusted"), platform.path("other"));
+    let mut servers = Vec::new();
+    for folder in [&trusted, &other] {
+        certificates::make(folder);
+        servers.push(Echo::secure(certificates::acceptor(folder, false)).await);
+    }
+    let (good, forged) = (servers[0].port, servers[1].port);
+    for (name, url) in [
+        ("good", format!("https://secure.corp:{good}")),
+        ("forged", format!("https://secure.corp:{forged}")),
+        ("nameless", format!("https://127.0.0.1:{good}")),
+    ] {
+        let put = call(&platform, "PUT", &format!("/services/{name}"), &json!({ "url": url }).to_string()).await;
+        assert_eq!(put.status, 200, "{put:?}");
+        platform.until_status(&format!("{name}.{}", platform.domain()), "/", 200).await;
+    }
+    platform.ok(&["down", "--keep-apps"]);
+    platform.set("services.ca", &other.join("server-key.pem").display().to_string());
+    let (code, text) = platform.run(&["up"]);
+    assert!(code != 0 && text.contains("has no certificate in PEM"), "{code}: {text}");
+    platform.set("services.ca", &trusted.join("ca.pem").display().to_string());
+    platform.up();
+    for (name, status) in [("good", 200), ("forged", 502), ("nameless", 503)] {
+        platform.until_status(&format!("{name}.{}", platform.domain()), "/", status).await;
+    }
+    let reason = platform.ok(&["services", "list"]);
+    assert!(reason.contains("has no name to check its certificate by"), "{reason}");
 }
 
 #[tokio::test]

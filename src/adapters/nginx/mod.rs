@@ -11,8 +11,6 @@ mod log;
 mod process;
 mod status;
 mod switch;
-#[cfg(test)]
-mod tests;
 mod version;
 
 pub use foreign::{ForeignNginx, Notify};
@@ -131,3 +129,6 @@ impl Balancer for Nginx {
         switch::quit(&self.folder, self.master(), limit).await;
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -28,6 +28,8 @@ pub struct Frame {
     pub connections: u64,
     /// Whether the whole `http {}` is ours; in somebody else's nginx we add servers and nothing else.
     pub owns_http: bool,
+    /// Whose signatures the certificates of registered services must have, if they are checked.
+    pub services_ca: Option<String>,
 }
 
 impl Frame {

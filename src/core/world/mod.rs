@@ -64,6 +64,8 @@ pub struct Platform {
     pub frame: u64,
     /// `watch` follows containers but starts none.
     pub follow_only: bool,
+    /// The certificates of registered services are checked, against the names they are registered by.
+    pub checks_certificates: bool,
 }
 
 impl Platform {

@@ -59,6 +59,9 @@ impl World {
 
     fn place_of(&self, url: &ServiceUrl) -> Result<SocketAddr, String> {
         let ip = match &url.host {
+            ServiceHost::Address(_) if url.https && self.platform.checks_certificates => {
+                return Err(format!("{url} has no name to check its certificate by; register it by its name"));
+            }
             ServiceHost::Address(ip) => *ip,
             ServiceHost::Name(name) => match self.looked_up.get(name) {
                 None => return Err(format!("{name} has not been looked up yet")),
