@@ -59,11 +59,9 @@ pub async fn follow(
             changed = views.changed() => if changed.is_err() {
                 return "the loop is gone".into();
             },
-            nudge = nudges.recv() => match nudge {
-                None => return "nobody can ask any more".into(),
-                Some((app, done)) => if let Some(turn) = turns.get_mut(&app) {
-                    turn.asked(done, now);
-                },
+            // Nobody can ask any more while the platform goes down, which ends this too.
+            Some((app, done)) = nudges.recv() => if let Some(turn) = turns.get_mut(&app) {
+                turn.asked(done, now);
             },
             Some((app, look, wait)) = looks.next(), if !looks.is_empty() => {
                 inbox.tell(Fact::Sourced { app: app.clone(), look });
