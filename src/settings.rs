@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use crate::core::app::Period;
+use crate::core::event::{Format, Level};
 use crate::core::names::{Domain, HostName, nearest};
-use crate::core::notice::{Format, Level};
 use crate::core::toml_error;
 use crate::core::zone::{Naming, Wildcard};
 

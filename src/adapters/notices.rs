@@ -7,8 +7,8 @@ use reqwest::{Client, Url};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::sleep;
 
-use crate::core::notice::{Format, Level, body, level};
-use crate::ports::snapshot::{Event, Snapshot};
+use crate::core::event::{Event, Format, Level};
+use crate::ports::snapshot::Snapshot;
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -53,14 +53,14 @@ pub async fn forward(target: Target, platform: String, snapshot: Snapshot) -> St
             }
             Err(RecvError::Closed) => return "nobody tells it anything any more".into(),
         };
-        if level(&event.kind, &event.message).is_some_and(|level| level >= target.level) {
+        if event.level.is_some_and(|level| level >= target.level) {
             deliver(&client, &target, &platform, &event).await;
         }
     }
 }
 
 async fn deliver(client: &Client, target: &Target, platform: &str, event: &Event) {
-    let text = body(target.format, platform, &event.kind, &event.subject, &event.message, event.at);
+    let text = target.format.body(platform, event);
     let mut pause = FIRST_PAUSE;
     for _ in 0..TRIES {
         let why = match client.post(target.url.clone()).json(&text).send().await {

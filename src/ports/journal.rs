@@ -1,6 +1,6 @@
 //! What keeps events over restarts.
 
-use super::snapshot::Event;
+use crate::core::event::Event;
 
 pub trait Journal: Send + Sync {
     /// Adds an event. One that cannot be written is lost to the next start only; everything else goes on.

@@ -1,14 +1,13 @@
 //! What readers see: one immutable view of the platform, swapped by pointer, and the events between views.
 
-use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
 use tokio::sync::{broadcast, watch};
 
+use crate::core::event::{Event, Level};
 use crate::core::names::{AppName, Version};
 use crate::core::plan::{ServiceStatus, Status};
 use crate::core::release::{Blob, Release, path_of};
@@ -61,16 +60,6 @@ impl View {
     pub fn stable(&self, app: &AppName) -> Option<Version> {
         self.status.apps.iter().find(|a| a.name == *app)?.stable.clone()
     }
-}
-
-/// Something that happened, for people to read.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Event {
-    pub id: u64,
-    pub at: Timestamp,
-    pub kind: Cow<'static, str>,
-    pub subject: String,
-    pub message: String,
 }
 
 /// How many events are kept for those who reconnect.
@@ -136,9 +125,9 @@ impl Snapshot {
         self.0.changed.subscribe()
     }
 
-    pub fn announce(&self, at: Timestamp, kind: &'static str, subject: String, message: String) {
+    pub fn announce(&self, at: Timestamp, kind: &'static str, subject: String, message: String, level: Option<Level>) {
         let mut kept = self.0.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let event = Event { id: kept.back().map_or(1, |e| e.id + 1), at, kind: kind.into(), subject, message };
+        let event = Event { id: kept.back().map_or(1, |e| e.id + 1), at, kind: kind.into(), subject, message, level };
         self.0.journal.iter().for_each(|journal| journal.note(&event));
         kept.push_back(event.clone());
         if kept.len() > KEPT as usize {

@@ -15,6 +15,7 @@ use tokio::time::{Instant, timeout};
 use super::execute::Hands;
 use super::lock;
 use crate::core::app::StickyMode;
+use crate::core::event::Level;
 use crate::core::names::AppName;
 use crate::core::plan::{Plan, Problem, Status, plan, services, status};
 use crate::core::router_keys::Keys;
@@ -170,13 +171,14 @@ impl Loop {
                     let release = entry.release.as_ref().map(|v| format!(" {v}")).unwrap_or_default();
                     let state = entry.state.as_ref().map(|s| format!(" is {s}")).unwrap_or_default();
                     let message = format!("{}{release}{state}: {} (by {})", entry.action, entry.reason, entry.by);
-                    self.snapshot.announce(now, "decision", format!("app {app}"), message);
+                    let level = Level::of_decision(entry.state.as_deref());
+                    self.snapshot.announce(now, "decision", format!("app {app}"), message, Some(level));
                 }
                 Ok(())
             }
             Action::KeepService { name, service, message } => {
                 self.ledger.keep_service(name, service.as_ref()).map_err(|e| e.to_string())?;
-                self.snapshot.announce(now, "service", format!("service {name}"), message.clone());
+                self.snapshot.announce(now, "service", format!("service {name}"), message.clone(), None);
                 Ok(())
             }
             Action::Prepare { .. }
@@ -198,7 +200,8 @@ impl Loop {
         if self.world.is_informed() {
             for (kind, subject, message) in changes(&before.status, &status) {
                 tracing::info!(kind, subject, "{message}");
-                self.snapshot.announce(now, kind, subject, message);
+                let level = matches!(kind, "problem" | "resolved" | "engine").then_some(Level::Warning);
+                self.snapshot.announce(now, kind, subject, message, level);
             }
         }
         let releases = self.releases(&before);

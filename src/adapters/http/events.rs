@@ -13,7 +13,7 @@ use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 
 use super::Context;
-use crate::ports::snapshot::Event;
+use crate::core::event::Event;
 
 const HEARTBEAT: Duration = Duration::from_secs(15);
 

@@ -6,9 +6,10 @@ use std::sync::{Mutex, PoisonError};
 
 use rusqlite::Connection;
 
+use crate::core::event::Event;
 use crate::ports::journal::Journal;
 use crate::ports::ledger::LedgerError;
-use crate::ports::snapshot::{Event, KEPT};
+use crate::ports::snapshot::KEPT;
 
 const SCHEMA: i64 = 1;
 const TABLES: &str = "CREATE TABLE IF NOT EXISTS events (id INTEGER PRIMARY KEY, event TEXT NOT NULL) STRICT;";
@@ -73,6 +74,7 @@ mod tests {
             kind: "test".into(),
             subject: "app shop".into(),
             message: format!("event {id}"),
+            level: None,
         };
         let last = u64::from(KEPT) + TIDY;
         {

@@ -16,9 +16,9 @@ use super::super::keyring::Caller;
 use super::Page;
 use super::rows::{self, Numbers};
 use crate::core::access::Right;
+use crate::core::event::Event;
 use crate::core::plan::{DeploymentStatus, why};
 use crate::core::world::EngineState;
-use crate::ports::snapshot::Event;
 
 /// Rows of a page that could be endless.
 const MOST: usize = 300;
