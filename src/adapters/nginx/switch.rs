@@ -29,6 +29,8 @@ const ASKERS: usize = 4;
 /// Within this nginx has told the replaced workers to quit by itself, if it ran at all: it does so 100 ms after it
 /// made the new ones.
 const OWN_WAY: Duration = Duration::from_millis(500);
+/// A switch that began longer ago than this has made all workers that there are to be, or none yet.
+const QUIET: Duration = Duration::from_millis(250);
 /// How long an nginx that is adopted may need to take up the generation that it was told of last.
 const UNDER_WAY: Duration = Duration::from_secs(2);
 /// How long a port may stay taken by workers that were just told to quit.
@@ -152,11 +154,9 @@ pub async fn served(folder: &Folder, master: Master, workers: usize) -> Option<u
     let began = Instant::now();
     loop {
         let answer = status::generation(&folder.status_socket()).await;
-        let told = folder.current();
-        let age = told.map_or(OWN_WAY, |(_, age)| age);
-        let is_over = (age >= OWN_WAY / 2 && has_all(Some(master), workers)) || age >= OWN_WAY * 2;
-        let took_it_up = answer.is_some() && told.is_none_or(|(number, _)| answer == Some(number));
-        if (took_it_up && is_over) || began.elapsed() > UNDER_WAY || !master.process().is_alive() {
+        let is_current = |(number, age)| answer == Some(number) && age >= QUIET;
+        let is_over = folder.current().is_none_or(is_current) && has_all(Some(master), workers);
+        if is_over || began.elapsed() > UNDER_WAY || !master.process().is_alive() {
             return answer;
         }
         sleep(POLL * 10).await;
