@@ -1,6 +1,7 @@
 //! nginx's processes, as `/proc` shows them.
 
 use std::fs;
+use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -48,13 +49,9 @@ impl Process {
 
     /// The inodes of its sockets, or `None` where it may not be looked into. A process that is gone has none.
     pub fn sockets(&self) -> Option<Vec<u64>> {
-        let files = match fs::read_dir(format!("/proc/{}/fd", self.pid)) {
-            Ok(files) => files,
-            Err(_) => return (!self.is_alive()).then(Vec::new),
-        };
-        let links = files.flatten().filter_map(|file| fs::read_link(file.path()).ok());
+        let Some(files) = open_files(self.pid) else { return (!self.is_alive()).then(Vec::new) };
         let inode = |link: PathBuf| link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok();
-        Some(links.filter_map(inode).collect())
+        Some(files.into_iter().filter_map(inode).collect())
     }
 
     /// Returns once it has ended. The kernel tells where it can (pidfd_open(2), Linux 5.3); else it is looked at.
@@ -133,11 +130,31 @@ pub fn orphans(folder: &Folder) -> Vec<Process> {
     // `/proc` names files by their real path, also where the state folder is a symlink.
     let log = folder.error_log();
     let log = fs::canonicalize(&log).unwrap_or(log);
-    let holds_our_log = |pid: i32| {
-        let files = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
-        files.filter_map(|f| fs::read_link(f.path()).ok()).any(|target| target == log)
-    };
-    all_pids().filter(|pid| title(*pid).starts_with("nginx: ") && holds_our_log(*pid)).filter_map(Process::at).collect()
+    // Where no process but ours can be seen, one that may not be looked into is ours all the same.
+    let alone = is_namespace_ours();
+    let is_ours = |pid: i32| open_files(pid).map_or(alone, |files| files.contains(&log));
+    all_pids().filter(|pid| title(*pid).starts_with("nginx: ") && is_ours(*pid)).filter_map(Process::at).collect()
+}
+
+/// Whether process 1 is this program too: then we are in a container of our own.
+fn is_namespace_ours() -> bool {
+    fs::read_link("/proc/1/exe").ok().is_some_and(|init| fs::read_link("/proc/self/exe").is_ok_and(|own| own == init))
+}
+
+/// What a process has open, or `None` where it may not be looked into (proc(5): its links need CAP_SYS_PTRACE if it
+/// is another user's, which its folder alone does not) or is gone.
+fn open_files(pid: i32) -> Option<Vec<PathBuf>> {
+    let links = fs::read_dir(format!("/proc/{pid}/fd")).ok()?.flatten().map(|file| fs::read_link(file.path()));
+    let mut files = Vec::new();
+    for link in links {
+        match link {
+            Ok(file) => files.push(file),
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return None,
+            // Closed in between.
+            Err(_) => {}
+        }
+    }
+    Some(files)
 }
 
 fn title(pid: i32) -> String {
