@@ -389,11 +389,7 @@ async fn a_taken_name_is_no_failure_and_a_missing_image_is_shown() {
     assert_eq!(*rig.engine.started.lock().unwrap(), ["shop-1.0-2"]);
 }
 
-#[tokio::test]
-async fn closing_stops_what_we_started_and_ends_the_loop() {
-    let rig = Rig::new(|_, _, _| {});
-    rig.declare(&["shop"]);
-    rig.until_served("shop").await;
+async fn close(rig: &Rig) {
     rig.inbox.ask(Command::Close { keep_apps: false }, "test").await.unwrap();
     let end = std::time::Instant::now() + Duration::from_secs(10);
     while rig.engine.stopped.lock().unwrap().is_empty() {
@@ -401,4 +397,23 @@ async fn closing_stops_what_we_started_and_ends_the_loop() {
         tokio::task::yield_now().await;
     }
     assert_eq!(*rig.engine.stopped.lock().unwrap(), [ContainerId("shop-1.0-1".into())]);
+}
+
+#[tokio::test]
+async fn closing_stops_what_we_started_and_ends_the_loop() {
+    let rig = Rig::new(|_, _, _| {});
+    rig.declare(&["shop"]);
+    rig.until_served("shop").await;
+    close(&rig).await;
+}
+
+#[tokio::test]
+async fn closing_waits_for_no_balancer_that_has_died_and_cannot_be_started() {
+    let rig = Rig::new(|_, _, _| {});
+    rig.declare(&["shop"]);
+    rig.until_served("shop").await;
+    rig.balancer.answers.lock().unwrap().extend(std::iter::repeat_n(trouble("the port is taken"), 1000));
+    rig.inbox.tell(Fact::BalancerDied { reason: "killed".into() });
+    rig.until("the trouble is shown", |v| v.status.problems.iter().any(|p| p.reason.contains("taken"))).await;
+    close(&rig).await;
 }

@@ -116,6 +116,11 @@ impl Balancer {
             || self.lost.iter().any(|routes| routes.names(address))
     }
 
+    /// Whether none of ours runs or is being started.
+    pub(super) fn is_gone(&self) -> bool {
+        self.live.is_none() && self.switching.is_none()
+    }
+
     pub(super) fn adopted_names(&self, address: SocketAddr) -> bool {
         self.adopted.as_ref().is_some_and(|routes| routes.names(address))
     }

@@ -23,11 +23,14 @@ pub struct Retiring {
 }
 
 impl World {
-    /// Instances in `Unrouting` that nothing routes to any more.
+    /// Instances in `Unrouting` that nothing routes to any more. Where the platform goes down and its balancer is
+    /// gone already, waiting for another to come would be for ever.
     pub fn unrouted(&self) -> impl Iterator<Item = &ContainerId> {
+        let is_over = self.closing.is_some() && self.balancer.is_gone();
+        let is_routed = move |address| !is_over && self.balancer.may_send_to(address);
         self.retiring
             .iter()
-            .filter(|(_, r)| r.phase == Phase::Unrouting && !r.address.is_some_and(|a| self.balancer.may_send_to(a)))
+            .filter(move |(_, r)| r.phase == Phase::Unrouting && !r.address.is_some_and(is_routed))
             .map(|(id, _)| id)
     }
 }
