@@ -8,12 +8,12 @@ use crate::ports::balancer::Generation;
 /// Making many workers takes the master long enough to be met in the middle of it.
 const WORKERS: usize = 48;
 
-struct Bench {
+struct Rig {
     nginx: Nginx,
     root: tempfile::TempDir,
 }
 
-impl Bench {
+impl Rig {
     /// `None` where there is no nginx, which only a laptop may lack.
     fn new() -> Option<Self> {
         let found = match find(std::path::Path::new("nginx")) {
@@ -61,7 +61,7 @@ impl Bench {
     }
 }
 
-impl Drop for Bench {
+impl Drop for Rig {
     fn drop(&mut self) {
         // The master may be making workers while the first are killed.
         for _ in 0..10_000 {
@@ -77,34 +77,34 @@ impl Drop for Bench {
 
 #[tokio::test]
 async fn a_switch_is_settled_when_every_worker_is_of_its_generation() {
-    let Some(bench) = Bench::new() else { return };
+    let Some(rig) = Rig::new() else { return };
     for number in 1..=8 {
-        bench.switch_to(number).await;
-        assert_eq!(bench.answers().await, [Some(number)]);
+        rig.switch_to(number).await;
+        assert_eq!(rig.answers().await, [Some(number)]);
     }
 }
 
 #[tokio::test]
 async fn an_nginx_in_the_middle_of_a_switch_is_adopted_at_its_end() {
-    let Some(bench) = Bench::new() else { return };
-    bench.switch_to(1).await;
+    let Some(rig) = Rig::new() else { return };
+    rig.switch_to(1).await;
     for number in 2..=8 {
         // As far as a supervisor gets that is killed then.
-        bench.nginx.folder.write(&bench.generation(number)).unwrap();
-        bench.nginx.folder.make_current(number).unwrap();
-        assert!(bench.nginx.master().unwrap().process().signal(Signal::SIGHUP));
-        let found = bench.nginx.adopt().await.unwrap().unwrap();
+        rig.nginx.folder.write(&rig.generation(number)).unwrap();
+        rig.nginx.folder.make_current(number).unwrap();
+        assert!(rig.nginx.master().unwrap().process().signal(Signal::SIGHUP));
+        let found = rig.nginx.adopt().await.unwrap().unwrap();
         assert_eq!((found.generation, found.last), (number, number));
-        assert_eq!(bench.answers().await, [Some(number)]);
+        assert_eq!(rig.answers().await, [Some(number)]);
     }
 }
 
 #[tokio::test]
 async fn the_number_of_a_generation_that_nginx_was_never_told_of_is_not_given_out_again() {
-    let Some(bench) = Bench::new() else { return };
-    bench.switch_to(1).await;
-    bench.nginx.folder.write(&bench.generation(2)).unwrap();
-    bench.nginx.folder.make_current(2).unwrap();
-    let found = bench.nginx.adopt().await.unwrap().unwrap();
+    let Some(rig) = Rig::new() else { return };
+    rig.switch_to(1).await;
+    rig.nginx.folder.write(&rig.generation(2)).unwrap();
+    rig.nginx.folder.make_current(2).unwrap();
+    let found = rig.nginx.adopt().await.unwrap().unwrap();
     assert_eq!((found.generation, found.last), (1, 2));
 }
