@@ -59,6 +59,7 @@ impl World {
                     self.claim_anew();
                 }
                 let listed: std::collections::BTreeSet<_> = containers.iter().map(|c| c.id.clone()).collect();
+                self.removed.retain(|id| listed.contains(id));
                 let gone: Vec<_> = self.containers.keys().filter(|id| !listed.contains(*id)).cloned().collect();
                 for id in gone {
                     self.forget(&id, now);
@@ -68,7 +69,10 @@ impl World {
                 }
             }
             Fact::Seen(container) => self.see(*container, now),
-            Fact::Gone(id) => self.forget(&id, now),
+            Fact::Gone(id) => {
+                self.removed.remove(&id);
+                self.forget(&id, now);
+            }
             Fact::Died { id, code, at } => {
                 let known = self.containers.get(&id).map(|known| &known.container);
                 let known = known.filter(|c| c.is_running() && c.started_at.is_none_or(|s| s <= at));
@@ -133,6 +137,7 @@ impl World {
                 self.busy.remove(&id);
                 if result.is_ok() {
                     self.forget(&id, now);
+                    self.removed.insert(id);
                 }
             }
             Fact::Prepared { app, version, result } => self.prepared((app, version), result, now),
@@ -194,6 +199,9 @@ impl World {
     }
 
     fn see(&mut self, container: Container, now: Timestamp) {
+        if self.removed.contains(&container.id) {
+            return;
+        }
         let before = self.containers.get(&container.id);
         let was_running = before.is_some_and(|known| known.container.is_running());
         let claim = self.claim_of(&container);

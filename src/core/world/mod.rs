@@ -123,6 +123,8 @@ pub struct World {
     /// Acts that were begun and have not come back.
     pub starting: BTreeMap<String, (AppName, Version)>,
     pub busy: BTreeSet<ContainerId>,
+    /// Removed by us: what the engine told of them before may still be on its way.
+    removed: BTreeSet<ContainerId>,
     /// Releases whose contents are being secured, are, and could not be: since when, and why.
     pub preparing: BTreeSet<(AppName, Version)>,
     pub prepared: BTreeSet<(AppName, Version)>,
@@ -172,6 +174,7 @@ impl World {
             backoff: BTreeMap::new(),
             starting: BTreeMap::new(),
             busy: BTreeSet::new(),
+            removed: BTreeSet::new(),
             preparing: BTreeSet::new(),
             prepared: BTreeSet::new(),
             unprepared: BTreeMap::new(),
@@ -251,5 +254,28 @@ impl World {
 
     pub fn stable(&self, app: &AppName) -> Option<&Version> {
         self.intents.get(app)?.stable.as_ref()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::testing::{at, container, platform};
+
+    #[test]
+    fn a_container_that_we_removed_does_not_come_back_by_what_was_seen_before() {
+        let mut world = World::new(platform(), Arc::new(crate::core::templates::Templates::built_in()), at(0));
+        let seen = container("shop-1", &[("platformer.app", "shop")]);
+        let id = seen.id.clone();
+        world.apply(Fact::Seen(Box::new(seen.clone())), at(0));
+        assert!(world.containers.contains_key(&id));
+        world.apply(Fact::Stopped { id: id.clone(), result: Ok(()) }, at(1));
+        let listed = |containers| Fact::Listed { containers, networks: Vec::new(), local: Vec::new() };
+        for late in [Fact::Seen(Box::new(seen.clone())), listed(vec![seen])] {
+            world.apply(late, at(2));
+            assert!(world.containers.is_empty());
+        }
+        world.apply(listed(Vec::new()), at(3));
+        assert!(world.removed.is_empty(), "it is remembered no longer than it may be told of");
     }
 }
