@@ -1,9 +1,6 @@
 # The one task runner: people and CI call the same recipes.
-TARGET := $(shell rustc -vV | sed -n 's/^host: //p')
-# Static, so that one build serves the host, the image and the tests.
-export RUSTFLAGS := -C target-feature=+crt-static
 CARGO := cargo
-BUILD := --release --locked --target $(TARGET)
+BUILD := --release --locked
 
 .PHONY: check fmt clippy deny doc build test bench
 
@@ -19,7 +16,7 @@ deny:
 	@if command -v cargo-deny >/dev/null; then $(CARGO) deny check bans licenses sources; else echo "cargo-deny is not installed: skipped (cargo install cargo-deny)"; fi
 
 doc:
-	RUSTDOCFLAGS="-D warnings -C target-feature=+crt-static" $(CARGO) doc $(BUILD) --no-deps --document-private-items
+	$(CARGO) doc $(BUILD) --no-deps --document-private-items
 
 build:
 	$(CARGO) build $(BUILD)
@@ -29,5 +26,5 @@ test:
 	$(CARGO) nextest run $(BUILD) --no-fail-fast
 
 bench:
-	$(CARGO) bench --locked --target $(TARGET) --bench core
+	$(CARGO) bench --locked --bench core
 	scripts/bench

@@ -1,15 +1,14 @@
 # Building: the binary, the images, the demo's artefact. Sourced; needs common.sh.
 
-# The binary is static, so that it runs in any image whatever the host's libc is.
+# Flags and target are set in .cargo/config.toml, once, for whoever builds.
 TARGET=$(rustc -vV 2>/dev/null | sed -n 's/^host: //p')
-export RUSTFLAGS="-C target-feature=+crt-static ${RUSTFLAGS:-}"
 BINARY=${CARGO_TARGET_DIR:-$ROOT/target}/$TARGET/release/platformer
 
 build_binary() {
   command -v cargo >/dev/null 2>&1 || die "there is no Rust on this machine" "install it from https://rustup.rs, then run this again"
   command -v cc >/dev/null 2>&1 || install_packages gcc libc6-dev
   say "building the binary"
-  (cd "$ROOT" && cargo build --release --locked --target "$TARGET" --quiet) ||
+  (cd "$ROOT" && cargo build --release --locked --quiet) ||
     die "the binary does not build" "see the messages above"
 }
 
