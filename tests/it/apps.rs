@@ -28,7 +28,7 @@ async fn scaling_and_restarting_lose_no_request() {
     let fresh =
         |s: &serde_json::Value| ids(s).len() == 1 && ids(s) != before && app_of(s, "hello").unwrap()["ready"] == 1;
     platform.until("only a new instance", fresh).await;
-    load.end().await;
+    load.end(101).await;
 }
 
 #[tokio::test]

@@ -151,5 +151,5 @@ async fn thirty_containers_at_once_give_thirty_routes_and_few_reloads() {
     let reloads = status["generation"]["live"].as_u64().unwrap() - before;
     // Each container is first unknown, then starting, then ready: without coalescing that were 60 and more.
     assert!(reloads <= 60, "{reloads} reloads for 30 containers");
-    load.end().await;
+    load.end(1).await;
 }

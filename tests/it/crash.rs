@@ -25,7 +25,7 @@ async fn a_killed_supervisor_loses_no_request_and_takes_over_the_same_nginx() {
     docker(&["kill", &victim]);
     platform.up();
     platform.until_ready("hello", 2).await;
-    load.end().await;
+    load.end(101).await;
     assert_eq!(platform.nginx_pid(), nginx);
     assert!(platform.status().await.unwrap()["generation"]["live"].as_u64() >= generation.as_u64());
 }

@@ -64,7 +64,7 @@ async fn every_strategy_that_promises_it_loses_no_request() {
         last = next;
     }
     until_state(&platform, "done").await;
-    load.end().await;
+    load.end(101).await;
     // Of the old ones nothing is left.
     let names = docker(&["ps", "-a", "--format", "{{.Names}}", "--filter", &format!("network={}", platform.network())]);
     assert!(names.lines().count() == 2 && names.lines().all(|name| name.contains(&last)), "{names}");
@@ -121,7 +121,7 @@ async fn blue_green_keeps_the_old_side_and_swaps_back_and_forth() {
         until_state(&platform, "done").await;
         assert_eq!(version(&platform).await, expected);
     }
-    load.end().await;
+    load.end(21).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -178,7 +178,7 @@ async fn a_gate_lets_pass_or_keeps_every_request_away() {
         let (code, text) = platform.run(&["deploy", "hello", "--wait"]);
         assert!(code == 1 && text.contains(expected), "{expected}: {code} {text}");
     }
-    load.end().await;
+    load.end(21).await;
     assert_eq!(version(&platform).await, "1.0.0");
     let left = docker(&["ps", "-aq", "--filter", &format!("network={}", platform.network())]);
     assert_eq!(left.lines().count(), 1, "gates and candidates are gone");
@@ -217,7 +217,7 @@ async fn a_candidate_that_is_never_ready_or_dies_leaves_stable_alone() {
         assert!(code == 1 && text.contains(expected), "{expected}: {code} {text}");
         assert!(text.contains("| hello-world 1.1.0"), "its last lines are shown: {text}");
     }
-    load.end().await;
+    load.end(21).await;
     let history = platform.ok(&["history", "hello", "--json"]);
     assert!(history.contains("not ready within 4s"), "{history}");
 }
@@ -433,7 +433,7 @@ async fn a_supervisor_killed_at_any_moment_of_a_deployment_finishes_it_and_loses
     for strategy in ["rolling", "blue-green", "canary", "manual"] {
         kill_through(&mut platform, strategy, &mut version).await;
     }
-    load.end().await;
+    load.end(101).await;
     kill_through(&mut platform, "recreate", &mut version).await;
     platform.until_ready("hello", 2).await;
     let names = docker(&["ps", "-a", "--format", "{{.Names}}", "--filter", &format!("network={}", platform.network())]);

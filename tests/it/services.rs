@@ -107,7 +107,7 @@ async fn a_posted_service_is_routed_named_kept_and_taken_away() {
     let moved = json!({ "url": other.url(), "health": "/health" }).to_string();
     let load = Load::begin(platform.http_address(), &own, "/", 2);
     assert_eq!(call(&platform, "PUT", "/services/demo", &moved).await.status, 200);
-    load.end().await;
+    load.end(1).await;
     let authority = format!("127.0.0.1:{}", other.port);
     assert_eq!(platform.get(&own, "/").await.body, format!("GET / HTTP/1.1 for {authority}"));
     platform.kill();

@@ -106,29 +106,27 @@ mod tests {
 
     #[test]
     fn a_registered_service_is_asked_for_its_own_host() {
-        let outside = || {
-            Arc::new(AppRoute {
-                paths: vec![PathPrefix::root()],
-                strip_prefix: false,
-                stable: None,
-                split: Split::default(),
-                outside: Some(Outside {
-                    https: true,
-                    tls_name: Some("legacy.corp".into()),
-                    host: Some("legacy.corp:8443".into()),
-                    prefix: PathPrefix::parse("/shop").unwrap(),
-                }),
-                shared: true,
-                ..(*route(&[("latest", &["192.0.2.9:8443"])], &["/"])).clone()
-            })
-        };
+        let service = Arc::new(AppRoute {
+            paths: vec![PathPrefix::root()],
+            strip_prefix: false,
+            stable: None,
+            split: Split::default(),
+            outside: Some(Outside {
+                https: true,
+                tls_name: Some("legacy.corp".into()),
+                host: Some("legacy.corp:8443".into()),
+                prefix: PathPrefix::parse("/shop").unwrap(),
+            }),
+            shared: true,
+            ..(*route(&[("latest", &["192.0.2.9:8443"])], &["/"])).clone()
+        });
         let services = Some("127.0.0.1:8000".parse().unwrap());
         let frame = Frame { listen: Listeners { services, ..frame().listen }, ..frame() };
-        let text = render(&frame, outside()).http;
+        let text = render(&frame, service.clone()).http;
         let from = text.find("# app shop").unwrap();
         insta::assert_snapshot!("service", &text[from..]);
         let frame = Frame { services_ca: Some("/etc/ca.pem".into()), ..frame };
-        let text = render(&frame, outside()).http;
+        let text = render(&frame, service).http;
         assert!(text.contains("proxy_ssl_verify on;") && text.contains("/etc/ca.pem;"), "{text}");
     }
 
