@@ -11,6 +11,7 @@ pub mod journal;
 pub mod kv;
 pub mod ledger;
 pub mod library;
+pub mod limits;
 pub mod meters;
 pub mod prober;
 pub mod resolver;
