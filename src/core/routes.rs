@@ -62,6 +62,35 @@ impl AppRoute {
         let carries = |version: &Version| self.shared || self.split.share(version) > Percent::NONE;
         self.releases.iter().filter(|(version, _)| carries(version)).flat_map(|(_, all)| all).copied().collect()
     }
+
+    /// Whether both are the same but for the instances behind them and how those share the traffic.
+    pub fn is_shaped_like(&self, other: &AppRoute) -> bool {
+        (&self.hosts, &self.paths, self.strip_prefix, &self.proxy, &self.sticky, &self.outside)
+            == (&other.hosts, &other.paths, other.strip_prefix, &other.proxy, &other.sticky, &other.outside)
+    }
+
+    /// This route with the instances of another.
+    pub fn serving_as(&self, other: &AppRoute) -> AppRoute {
+        AppRoute {
+            hosts: self.hosts.clone(),
+            paths: self.paths.clone(),
+            strip_prefix: self.strip_prefix,
+            proxy: self.proxy.clone(),
+            sticky: self.sticky.clone(),
+            outside: self.outside.clone(),
+            ..other.clone()
+        }
+    }
+
+    /// This route without those instances that another does not have: an address may be somebody else's by now.
+    pub fn with_instances_of(&self, other: &AppRoute) -> AppRoute {
+        let mut route = self.clone();
+        for (version, instances) in &mut route.releases {
+            instances.retain(|address| other.releases.get(version).is_some_and(|all| all.contains(address)));
+        }
+        route.releases.retain(|_, instances| !instances.is_empty());
+        route
+    }
 }
 
 impl Routes {

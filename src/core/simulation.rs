@@ -23,8 +23,8 @@ use super::split::{Percent, Split};
 use super::templates::Templates;
 use super::testing::{Random, at, container, platform};
 use super::world::{
-    Action, Command, Decider, DeployRequest, Fact, Intent, Steer, Subject, Switch, SwitchError, Undone, Unprepared,
-    World,
+    Action, Command, Culprit, Decider, DeployRequest, Fact, Intent, Steer, Subject, Switch, SwitchError, Undone,
+    Unprepared, World,
 };
 
 const APPS: [(&str, &str); 4] = [
@@ -257,7 +257,12 @@ impl Outside {
             switch.routes = self.mistaken(mistake, &switch.routes);
         }
         if self.trouble(7) {
-            let error = SwitchError::Trouble { reason: "disk full".into() };
+            let app = name(self.random.draw());
+            let instead = switch.live.apps.get(&app).filter(|_| self.random.one_in(2)).cloned();
+            let error = match self.random.draw() % 12 {
+                0 => SwitchError::Apps(vec![Culprit { app, instead, reason: "refused".into() }]),
+                _ => SwitchError::Trouble { reason: "disk full".into() },
+            };
             self.facts.push_back(Fact::Unswitched { generation: switch.generation, error });
             return;
         }

@@ -1,15 +1,17 @@
 //! Builders for the core's own tests.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::app::{App, Canary, Period, Strategy, parse_file};
+use super::app::{App, Canary, Period, Proxy, Sticky, Strategy, parse_file};
 use super::container::{Attachment, Container, ContainerId, Owner, RunState};
 use super::deploy::{Deployment, Judged, Kind, Stage};
-use super::names::{AppName, Domain, Version};
+use super::names::{AppName, Domain, PathPrefix, Version};
 use super::repository::Index;
-use super::split::Percent;
+use super::routes::AppRoute;
+use super::split::{Percent, Split};
 use super::templates::Templates;
 use super::world::{Fact, Intent, Platform, World};
 use super::zone::DnsOptions;
@@ -59,6 +61,25 @@ pub fn platform() -> Platform {
         frame: 1,
         follow_only: false,
         checks_certificates: false,
+    }
+}
+
+/// A route of an undeclared app, without hosts and instances.
+pub fn route() -> AppRoute {
+    AppRoute {
+        hosts: Vec::new(),
+        paths: vec![PathPrefix::root()],
+        strip_prefix: false,
+        proxy: Proxy::default(),
+        releases: BTreeMap::new(),
+        stable: None,
+        candidate: None,
+        split: Split::default(),
+        sticky: Sticky::default(),
+        preview: None,
+        maintenance: false,
+        outside: None,
+        shared: true,
     }
 }
 

@@ -5,13 +5,12 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
+use super::blame::Search;
 use crate::core::container::ContainerId;
 use crate::core::deploy::GateResult;
-use crate::core::names::{AppName, ImageRef};
+use crate::core::names::ImageRef;
 use crate::core::release::{Blob, Release};
 use crate::core::render::{Frame, Renderer, app_at_line};
-use crate::core::routes::Routes;
-use crate::core::templates::Templates;
 use crate::core::world::{Action, Fact, InstanceSpec, Switch, SwitchError, Undone, Unprepared};
 use crate::ports::balancer::{Balancer, BalancerError, Generation};
 use crate::ports::engine::{Engine, EngineError};
@@ -185,11 +184,14 @@ impl Hands {
     }
 
     async fn try_switch(&self, switch: &Switch) -> Result<(), SwitchError> {
-        let render = |templates: &Templates, routes: &Routes| {
-            Renderer::new(templates).and_then(|r| r.render(switch.generation, &self.frame, routes))
-        };
         let rendered =
-            render(&switch.templates, &switch.routes).map_err(|e| SwitchError::Template { reason: e.to_string() })?;
+            Renderer::new(&switch.templates).and_then(|r| r.render(switch.generation, &self.frame, &switch.routes));
+        let rendered = match rendered {
+            Ok(rendered) => rendered,
+            // For which app it does not render is not told.
+            Err(error) if switch.is_new_text => return Err(SwitchError::Template { reason: error.to_string() }),
+            Err(error) => return Err(Search::new(self, switch, &error.to_string()).run(None, "").await),
+        };
         let generation = Generation {
             number: switch.generation,
             rendered,
@@ -202,38 +204,9 @@ impl Hands {
             Err(BalancerError::Refused { reason, line }) => (reason, line),
         };
         let suspect = line.and_then(|line| app_at_line(&generation.rendered.http, line));
-        if !switch.templates.is_built_in() {
-            let built_in = render(&Templates::built_in(), &switch.routes)
-                .map_err(|e| SwitchError::Template { reason: e.to_string() })?;
-            if self.balancer.check(&built_in).await.is_ok() {
-                let place = line.map(|l| format!(", line {l} of what it renders")).unwrap_or_default();
-                let app = suspect.map(|app| format!(" (for app {app})")).unwrap_or_default();
-                return Err(SwitchError::Template { reason: format!("nginx refuses it: {reason}{place}{app}") });
-            }
-        }
-        let apps = match suspect {
-            Some(app) => vec![app],
-            None => self.refused_alone(switch).await,
-        };
-        match apps.is_empty() {
-            true => Err(SwitchError::Trouble { reason }),
-            false => Err(SwitchError::Apps { apps, reason }),
-        }
-    }
-
-    /// Where no line tells who is to blame: which apps does nginx refuse on their own?
-    async fn refused_alone(&self, switch: &Switch) -> Vec<AppName> {
-        let mut refused = Vec::new();
-        for (app, route) in &switch.routes.apps {
-            let alone = Routes { apps: [(app.clone(), route.clone())].into() };
-            let rendered =
-                Renderer::new(&switch.templates).and_then(|r| r.render(switch.generation, &self.frame, &alone));
-            let Ok(rendered) = rendered else { continue };
-            if matches!(self.balancer.check(&rendered).await, Err(BalancerError::Refused { .. })) {
-                refused.push(app.clone());
-            }
-        }
-        refused
+        let place = line.map(|l| format!(", line {l} of what it renders")).unwrap_or_default();
+        let app = suspect.as_ref().map(|app| format!(" (for app {app})")).unwrap_or_default();
+        Err(Search::new(self, switch, &reason).run(suspect, &format!("{place}{app}")).await)
     }
 }
 

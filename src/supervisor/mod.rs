@@ -1,5 +1,6 @@
 //! Floor 4, **supervisor moves**: boots the adapters, owns the one loop, runs its actions, stops in order.
 
+mod blame;
 pub mod boot;
 mod doctor;
 mod execute;

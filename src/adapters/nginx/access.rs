@@ -14,6 +14,7 @@ use nix::sys::signal::Signal;
 use tokio::time::{Instant, sleep};
 
 use super::folder::Folder;
+use super::log;
 use super::process::Master;
 use crate::core::deploy::Tally;
 use crate::core::names::{AppName, Version};
@@ -55,6 +56,7 @@ impl AccessLog {
         loop {
             sleep(POLL).await;
             let counts = self.read();
+            log::bound(&folder.error_log());
             self.rotate(|| Master::find(folder).is_some_and(|master| master.process().signal(Signal::SIGUSR1)));
             let released = of_releases(counts);
             if !released.is_empty() {

@@ -51,8 +51,14 @@ impl Folder {
         self.0.join("nginx.pid")
     }
 
+    /// Where requests are logged that went wrong: clients write here.
     pub fn error_log(&self) -> PathBuf {
         self.0.join("error.log")
+    }
+
+    /// Where nginx says what it thinks of its configuration, and nobody else says anything.
+    pub fn verdicts(&self) -> PathBuf {
+        self.0.join("verdicts.log")
     }
 
     /// The path that nginx is started with; it leads through the symlink.

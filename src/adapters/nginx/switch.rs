@@ -22,6 +22,8 @@ use crate::ports::balancer::{BalancerError, Generation};
 
 /// A reload that shows neither new workers nor a refusal by then has failed. Parsing 3,000 hosts takes 0.4 s.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// An nginx that has neither new workers nor a verdict by then is asked for one.
+const DOUBT: Duration = Duration::from_millis(700);
 /// The shortest that the runtime's timers can wait.
 const POLL: Duration = Duration::from_millis(1);
 /// Connections tried at once: the kernel hands some of them to new workers while old ones still accept.
@@ -46,7 +48,7 @@ pub async fn reach(
     folder.write(generation)?;
     let before = folder.make_current(generation.number)?;
     let reached = match master {
-        Some(master) => reload(folder, master, generation.number).await,
+        Some(master) => reload(found, folder, master, generation.number).await,
         None => start(found, folder, generation.number).await.map(|()| Vec::new()),
     };
     if reached.is_err() {
@@ -55,19 +57,27 @@ pub async fn reach(
     reached
 }
 
-async fn reload(folder: &Folder, master: Master, number: u64) -> Result<Vec<Process>, BalancerError> {
+async fn reload(found: &Found, folder: &Folder, master: Master, number: u64) -> Result<Vec<Process>, BalancerError> {
     let old = master.staying_workers();
-    let offset = log::end(&folder.error_log());
+    let verdicts = folder.verdicts();
+    let offset = log::end(&verdicts);
     if !master.process().signal(Signal::SIGHUP) {
         return Err(BalancerError::Trouble("nginx cannot be signalled; does it run as another user?".into()));
     }
-    let deadline = Instant::now() + PATIENCE;
+    let began = Instant::now();
+    let deadline = began + PATIENCE;
+    let mut is_asked = false;
     loop {
-        if let Some(refusal) = log::refusal(&folder.error_log(), offset) {
+        if let Some(refusal) = log::refusal(&verdicts, offset, master.pid()) {
             return Err(refusal);
         }
         if master.workers().any(|worker| !old.contains(&worker) && worker.accepts()) {
             break;
+        }
+        // What runs may log elsewhere: it was started by an older version, or from a template of one's own.
+        if !is_asked && began.elapsed() > DOUBT {
+            is_asked = true;
+            run(found, folder, &folder.current_config(), &["-t", "-q"]).await?;
         }
         if !master.process().is_alive() {
             return Err(BalancerError::Trouble("nginx ended while it was reloading".into()));
@@ -119,7 +129,7 @@ async fn start(found: &Found, folder: &Folder, number: u64) -> Result<(), Balanc
         if Instant::now() > deadline {
             return Err(BalancerError::Trouble(format!(
                 "nginx was started and does not answer within {PATIENCE:?}; see {}",
-                folder.error_log().display()
+                folder.verdicts().display()
             )));
         }
         sleep(POLL * 5).await;
@@ -195,7 +205,7 @@ async fn run(found: &Found, folder: &Folder, config: &Path, arguments: &[&str]) 
         .arg("-p")
         .arg(folder.root())
         .arg("-e")
-        .arg(folder.error_log())
+        .arg(folder.verdicts())
         .arg("-c")
         .arg(config)
         .stdin(Stdio::null())

@@ -34,8 +34,8 @@ impl Rig {
         let folder = folder.display();
         let main = format!(
             "worker_processes {WORKERS};\nworker_rlimit_nofile 1024;\npid {folder}/nginx.pid;\n\
-             error_log {folder}/error.log notice;\nevents {{ worker_connections 512; }}\n\
-             http {{ access_log off; server {{ listen unix:{folder}/status.sock;\n\
+             error_log {folder}/verdicts.log notice;\nevents {{ worker_connections 512; }}\n\
+             http {{ access_log off; error_log {folder}/error.log error; server {{ listen unix:{folder}/status.sock;\n\
              location = /generation {{ return 200 \"{number}\\n\"; }} }} }}\n"
         );
         let rendered = Rendered { main, http: String::new() };

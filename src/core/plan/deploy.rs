@@ -192,7 +192,7 @@ impl Around<'_> {
             unready: unready.filter(|_| deployment.halt.is_none()),
             old_left: ours(false).count() + starting(false),
             crash: world.backoff.get(&key).map(|b| Crash { count: b.failures, reason: b.reason.clone() }),
-            refused: world.balancer.refused_apps.get(&key.0).map(|refused| refused.reason.clone()),
+            refused: world.balancer.refusals.apps().get(&key.0).map(|refused| refused.reason.clone()),
             served: match share {
                 _ if wanted == 0 && !is_over => Percent::ALL,
                 Some(share) => share,

@@ -70,7 +70,7 @@ pub fn plan(world: &mut World, now: Timestamp) -> Plan {
     if *world.probing != probes {
         plan.actions.push(Action::Probe(Arc::new(probes)));
     }
-    let (routes, templates) = without_refused(world, wanted);
+    let (routes, templates) = without_refused(world, wanted, &mut plan, now);
     plan.routes = routes.clone();
     switch(world, routes, templates, &mut plan, now);
     stop_drained(world, &mut plan);
@@ -130,21 +130,20 @@ fn probes(world: &World, members: &[Member<'_>]) -> Vec<ProbeTarget> {
     targets
 }
 
-/// Puts the last good route in the place of each one that nginx refused, and the last good templates in
-/// the place of refused ones. A refusal is forgotten as soon as its input has changed.
-fn without_refused(world: &mut World, mut wanted: Routes) -> (Arc<Routes>, Arc<Templates>) {
-    let live = world.balancer.live.as_ref().map(|l| l.routes.clone()).unwrap_or_default();
-    world.balancer.refused_apps.retain(|app, refused| wanted.apps.get(app) == refused.input.as_ref());
-    for app in world.balancer.refused_apps.keys() {
-        match live.apps.get(app) {
-            Some(good) => wanted.apps.insert(app.clone(), good.clone()),
-            None => wanted.apps.remove(app),
-        };
-    }
-    let refused = world.balancer.refused_templates.as_ref().is_some_and(|r| Arc::ptr_eq(&r.input, &world.templates));
+/// Puts what nginx accepts in the place of each route that it refused, and the last good templates in the place of
+/// refused ones; the built-in ones, where it is those that were refused.
+fn without_refused(
+    world: &mut World,
+    mut wanted: Routes,
+    plan: &mut Plan,
+    now: Timestamp,
+) -> (Arc<Routes>, Arc<Templates>) {
+    world.balancer.refusals.apply(&mut wanted, now).into_iter().for_each(|moment| plan.wake_by(moment));
+    let refused = world.balancer.refused_templates.as_ref();
+    let is_refused = |templates: &Arc<Templates>| refused.is_some_and(|r| Arc::ptr_eq(&r.input, templates));
     let good = world.balancer.live.as_ref().and_then(|live| live.templates.clone());
-    let templates = match refused {
-        true => good.unwrap_or_else(|| Arc::new(Templates::built_in())),
+    let templates = match is_refused(&world.templates) {
+        true => good.filter(|good| !is_refused(good)).unwrap_or_else(|| Arc::new(Templates::built_in())),
         false => world.templates.clone(),
     };
     (Arc::new(wanted), templates)
@@ -165,7 +164,19 @@ fn switch(world: &World, routes: Arc<Routes>, templates: Arc<Templates>, plan: &
         plan.wake_by(*until);
         return;
     }
-    plan.actions.push(Action::Switch(Switch { generation: next, routes, templates, fingerprint }));
+    if let Some(moment) = balancer.not_before(now) {
+        plan.wake_by(moment);
+        return;
+    }
+    let before = balancer.live.as_ref();
+    plan.actions.push(Action::Switch(Switch {
+        generation: next,
+        routes,
+        templates,
+        fingerprint,
+        live: before.map(|live| live.routes.clone()).unwrap_or_default(),
+        is_new_text: before.is_none_or(|live| live.fingerprint != fingerprint),
+    }));
 }
 
 fn stop_drained(world: &World, plan: &mut Plan) {

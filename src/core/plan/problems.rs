@@ -218,8 +218,12 @@ fn of_balancer(world: &World, problems: &mut Vec<Problem>) {
             refused.since,
         ));
     }
-    for (app, refused) in &balancer.refused_apps {
-        let reason = format!("nginx refuses its routes, the last good ones are kept: {}", refused.reason);
+    for (app, refused) in balancer.refusals.apps() {
+        let kept = match refused.instead {
+            Some(_) => "what it accepts of them is in use",
+            None => "they are left out",
+        };
+        let reason = format!("nginx refuses its routes, {kept}: {}", refused.reason);
         problems.push(Problem::new(
             format!("app {app}"),
             reason,

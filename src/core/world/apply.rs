@@ -174,8 +174,7 @@ impl World {
             Action::Publish(zone) => self.published = Some(zone.clone()),
             Action::Probe(targets) => self.probing = targets.clone(),
             Action::Switch(switch) => {
-                self.balancer.last_generation = switch.generation;
-                self.balancer.switching = Some(Switching { switch: switch.clone(), since: now });
+                self.balancer.begin(switch, now);
             }
             Action::Start(spec) => {
                 self.starting.insert(spec.name.clone(), (spec.app.clone(), spec.version.clone()));
@@ -300,16 +299,11 @@ impl World {
         };
         let Switching { switch, .. } = switching;
         match error {
-            SwitchError::Template { reason } => {
+            SwitchError::Template { reason } if !switch.templates.is_built_in() => {
                 self.balancer.refused_templates = Some(Refused { input: switch.templates, reason, since: now });
             }
-            SwitchError::Apps { apps, reason } => {
-                for app in apps {
-                    let input = switch.routes.apps.get(&app).cloned();
-                    self.balancer.refused_apps.insert(app, Refused { input, reason: reason.clone(), since: now });
-                }
-            }
-            SwitchError::Trouble { reason } => {
+            SwitchError::Apps(culprits) => self.balancer.refusals.refuse(&switch.routes, culprits, now),
+            SwitchError::Template { reason } | SwitchError::Trouble { reason } => {
                 let failures = self.balancer.retry.as_ref().map_or(0, |(_, failures, _)| *failures);
                 self.balancer.retry = Some((now + pause(failures), failures + 1, reason));
             }

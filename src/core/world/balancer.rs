@@ -1,15 +1,19 @@
 //! What is known of the balancer: which generation is wanted, written and live, and what was refused.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 
 use super::facts::{Found, Switch};
-use crate::core::names::AppName;
-use crate::core::routes::{AppRoute, Routes};
+use super::refusals::Refusals;
+use crate::core::routes::Routes;
 use crate::core::templates::Templates;
+
+/// Between two switches, once so many have come at once: at most 100 in any ten seconds, whatever containers do.
+const PACE: Duration = Duration::from_millis(120);
+const BURST: u32 = 16;
 
 /// The routes that a worker of nginx is known to use.
 #[derive(Debug, Clone)]
@@ -49,11 +53,13 @@ pub struct Balancer {
     /// The highest number ever given out.
     pub last_generation: u64,
     pub written: u64,
-    pub refused_apps: BTreeMap<AppName, Refused<Option<Arc<AppRoute>>>>,
+    pub refusals: Refusals,
     pub refused_templates: Option<Refused<Arc<Templates>>>,
     /// After a failure that may pass: not before this moment, for this reason.
     pub retry: Option<(Timestamp, u32, String)>,
     pub died: Option<(Timestamp, String)>,
+    /// When the pace that [`PACE`] sets will have caught up with all switches that were begun.
+    paced: Option<Timestamp>,
     adopted: Option<Arc<Routes>>,
     /// Routes of a balancer that died: workers that outlived their master may go on serving them until a
     /// later generation has settled.
@@ -63,6 +69,20 @@ pub struct Balancer {
 impl Balancer {
     pub fn is_known(&self) -> bool {
         self.known
+    }
+
+    /// The moment before which no further switch may begin: what changes until then goes into one.
+    pub fn not_before(&self, now: Timestamp) -> Option<Timestamp> {
+        // A clock that was set back holds nothing up for longer than a burst takes.
+        let paced = self.paced?.min(now + PACE * BURST);
+        Some(paced - PACE * (BURST - 1)).filter(|moment| *moment > now)
+    }
+
+    pub(super) fn begin(&mut self, switch: &Switch, now: Timestamp) {
+        self.last_generation = switch.generation;
+        self.switching = Some(Switching { switch: switch.clone(), since: now });
+        let paced = self.paced.map_or(now, |paced| paced.max(now).min(now + PACE * BURST));
+        self.paced = Some(paced + PACE);
     }
 
     pub(super) fn adopt(&mut self, found: Option<Found>) {
@@ -123,5 +143,42 @@ impl Balancer {
 
     pub(super) fn adopted_names(&self, address: SocketAddr) -> bool {
         self.adopted.as_ref().is_some_and(|routes| routes.names(address))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::templates::Templates;
+    use crate::core::testing::at;
+
+    #[test]
+    fn the_first_switches_wait_for_nothing_and_no_ten_seconds_have_more_than_a_hundred() {
+        let switch = Switch {
+            generation: 1,
+            routes: Arc::default(),
+            templates: Arc::new(Templates::built_in()),
+            fingerprint: 1,
+            live: Arc::default(),
+            is_new_text: false,
+        };
+        let mut balancer = Balancer::default();
+        let (mut now, mut begun) = (at(1000), Vec::new());
+        // Somebody changes something every millisecond.
+        while now < at(1030) {
+            if balancer.not_before(now).is_none() {
+                balancer.begin(&switch, now);
+                begun.push(now);
+            }
+            now += Duration::from_millis(1);
+        }
+        assert!(begun[BURST as usize - 1] < at(1000) + Duration::from_millis(BURST.into()), "{:?}", begun[15]);
+        let within =
+            |first: Timestamp| begun.iter().filter(move |t| **t >= first && **t < first + Duration::from_secs(10));
+        let most = begun.iter().map(|first| within(*first).count()).max();
+        assert!(most.is_some_and(|most| (80..=100).contains(&most)), "{most:?}");
+        // After a pause the first is not delayed, and a clock that is set back stops nobody for long.
+        assert_eq!(balancer.not_before(at(1040)), None);
+        assert!(balancer.not_before(at(10)).is_none_or(|moment| moment < at(13)));
     }
 }

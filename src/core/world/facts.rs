@@ -14,7 +14,7 @@ use crate::core::deploy::{Entry, GateResult, Tally};
 use crate::core::names::{AppName, HostName, ImageRef, Version};
 use crate::core::release::{Kept, Release};
 use crate::core::repository::Index;
-use crate::core::routes::Routes;
+use crate::core::routes::{AppRoute, Routes};
 use crate::core::service::Service;
 use crate::core::source::Look;
 use crate::core::templates::Templates;
@@ -145,9 +145,18 @@ pub enum SwitchError {
     /// A template does not render, or nginx refuses what it renders: the template is to blame.
     Template { reason: String },
     /// nginx refuses the text because of these apps.
-    Apps { apps: Vec<AppName>, reason: String },
+    Apps(Vec<Culprit>),
     /// nginx or the disk failed; the same generation may succeed later.
     Trouble { reason: String },
+}
+
+/// An app whose routes nginx refuses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Culprit {
+    pub app: AppName,
+    /// What nginx accepts in their place: the newest without a host, or those from before; `None`: nothing.
+    pub instead: Option<Arc<AppRoute>>,
+    pub reason: String,
 }
 
 /// One generation to go live.
@@ -157,6 +166,10 @@ pub struct Switch {
     pub routes: Arc<Routes>,
     pub templates: Arc<Templates>,
     pub fingerprint: u64,
+    /// What is live now: where the new text is refused, what differs from it is suspected first.
+    pub live: Arc<Routes>,
+    /// Whether templates or frame are others than those of what is live.
+    pub is_new_text: bool,
 }
 
 /// Something to do. Carrying one out yields facts.
