@@ -16,8 +16,10 @@ use crate::core::toml_error;
 use crate::core::zone::{Naming, Wildcard};
 
 mod environment;
+mod repository;
 mod values;
 
+pub use repository::Repository;
 pub use values::{Connections, Listen, Upstream, Wildcarded, Workers};
 
 /// Where settings are looked for if none are named.
@@ -29,7 +31,7 @@ pub struct Settings {
     pub domain: Domain,
     /// Ledger, token, nginx's folder. Must exist on this machine under the same path in a container.
     pub state: PathBuf,
-    pub repository: PathBuf,
+    pub repository: Repository,
     /// Overrides built-in templates, file by file.
     pub templates: Option<PathBuf>,
     pub listen: Listens,
@@ -41,6 +43,8 @@ pub struct Settings {
     pub webhooks: Webhooks,
     /// Servers that are told what happens.
     pub notify: Vec<Notify>,
+    /// Totals of what others may make us hold, by the names of the table of limits.
+    pub limits: BTreeMap<String, usize>,
 }
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -131,7 +135,7 @@ impl Default for Settings {
         Self {
             domain: Domain::platform(),
             state: "/var/lib/platformer".into(),
-            repository: "./repository".into(),
+            repository: Repository::default(),
             templates: None,
             listen: Listens::default(),
             docker: Docker::default(),
@@ -141,6 +145,7 @@ impl Default for Settings {
             services: Services::default(),
             webhooks: Webhooks::default(),
             notify: Vec::new(),
+            limits: BTreeMap::new(),
         }
     }
 }
@@ -295,7 +300,7 @@ impl Settings {
     /// Makes relative paths absolute, so that they mean the same wherever they are used.
     pub fn absolute(mut self, base: &Path) -> Self {
         self.state = base.join(&self.state).components().collect();
-        self.repository = base.join(&self.repository).components().collect();
+        self.repository.path = base.join(&self.repository.path).components().collect();
         self.templates = self.templates.map(|t| base.join(t).components().collect());
         self.services.ca = self.services.ca.map(|file| base.join(file).components().collect());
         self
@@ -345,6 +350,25 @@ mod tests {
     }
 
     #[test]
+    fn the_repository_is_a_folder_or_a_table_with_one() {
+        let open = |text, environment: &[(&str, &str)], flags: &[(&str, &str)]| {
+            let settings = from(text, environment, flags).unwrap();
+            (
+                settings.repository.path.display().to_string(),
+                settings.repository.open,
+                settings.repository.require_token,
+            )
+        };
+        assert_eq!(open("", &[], &[]), ("./repository".into(), false, false));
+        assert_eq!(open("repository = \"/srv/r\"", &[], &[]), ("/srv/r".into(), false, false));
+        assert_eq!(open("[repository]\npath = \"/srv/r\"\nopen = true", &[], &[]), ("/srv/r".into(), true, false));
+        let variables = [("PLATFORMER_REPOSITORY", "/srv/v"), ("PLATFORMER_REPOSITORY_OPEN", "true")];
+        assert_eq!(open("repository = \"/srv/r\"", &variables, &[]), ("/srv/v".into(), true, false));
+        let flags = [("repository.require_token", "true"), ("repository", "/srv/f")];
+        assert_eq!(open("[repository]\nopen = true", &[], &flags), ("/srv/f".into(), true, true));
+    }
+
+    #[test]
     fn mistakes_are_named_with_their_place_and_the_nearest_key() {
         for (text, expected) in [
             ("\n[listen]\nhtpp = \"0.0.0.0:80\"", "platformer.toml:3: unknown key `htpp`, did you mean `http`?"),
@@ -354,6 +378,8 @@ mod tests {
             ("[listen]\nhttp = \"80\"", "platformer.toml:2:"),
             ("state = \"/tmp/a b\"", "only letters"),
             ("[dns]\nnaming = \"devdn\"", "did you mean `devdns`?"),
+            ("[repository]\nopne = true", "did you mean `open`?"),
+            ("repository = 5", "a folder"),
         ] {
             let error = from(text, &[], &[]).unwrap_err();
             assert!(error.contains(expected), "{text:?} gave {error}");

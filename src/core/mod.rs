@@ -4,6 +4,7 @@
 
 pub mod access;
 pub mod app;
+pub mod asker;
 pub mod claim;
 pub mod config;
 pub mod container;

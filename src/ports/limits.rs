@@ -1,11 +1,14 @@
 //! Everything that somebody outside can make us hold: how much of it, by one asker and in total.
 //!
 //! One table, [`TABLE`]. Who accepts something takes it from [`Limits`] first and keeps what it gets for as long as
-//! it is held: dropping gives it back. `/metrics` tells what is held and what was refused, by the names of the table.
+//! it is held: dropping gives it back. `/metrics` tells what is held and what was refused, by the names of the table,
+//! which are also those of the settings that move a limit.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::core::names::nearest;
 
 /// What can be held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -16,6 +19,18 @@ pub enum Resource {
     DnsConnection,
     /// A question that was passed on to an upstream and is not answered yet.
     DnsForward,
+    /// A body of a request to the API that is larger than most, or of unknown size, and is not an upload.
+    LargeBody,
+    /// An artefact or a piece of an image that is being received.
+    Upload,
+    /// A file of the repository that is being sent.
+    Download,
+    /// A server-sent stream: events, or a page that is kept true.
+    Stream,
+    /// A question that waits for a change, as Consul's clients ask.
+    LongPoll,
+    /// An instance's log that is followed.
+    FollowedLog,
 }
 
 /// How much of one resource there may be.
@@ -35,11 +50,20 @@ pub const TABLE: &[Limit] = &[
     Limit { resource: Resource::ApiConnection, name: "api_connections", total: 1024, each: 256 },
     Limit { resource: Resource::DnsConnection, name: "dns_connections", total: 256, each: 32 },
     Limit { resource: Resource::DnsForward, name: "dns_forwards", total: 1024, each: 256 },
+    Limit { resource: Resource::LargeBody, name: "large_bodies", total: 64, each: 32 },
+    Limit { resource: Resource::Upload, name: "uploads", total: 32, each: 16 },
+    Limit { resource: Resource::Download, name: "downloads", total: 512, each: 64 },
+    Limit { resource: Resource::Stream, name: "streams", total: 256, each: 128 },
+    Limit { resource: Resource::LongPoll, name: "long_polls", total: 512, each: 192 },
+    Limit { resource: Resource::FollowedLog, name: "followed_logs", total: 128, each: 32 },
 ];
 
 /// Says which limit was reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("{name}: {held} are held {}, which is the limit", if *.by_one { "by this address" } else { "in all" })]
+#[error(
+    "{name}: {held} are held {}, which is the limit; end some and ask again, or raise limits.{name}",
+    if *.by_one { "by this address" } else { "in all" }
+)]
 pub struct Full {
     pub name: &'static str,
     pub held: usize,
@@ -49,7 +73,14 @@ pub struct Full {
 
 /// What is held now; cheap to clone, and shared by all adapters.
 #[derive(Debug, Clone, Default)]
-pub struct Limits(Arc<Mutex<HashMap<Resource, Count>>>);
+pub struct Limits(Arc<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    counts: Mutex<HashMap<Resource, Count>>,
+    /// Limits that are not those of the table.
+    moved: Vec<Limit>,
+}
 
 #[derive(Debug, Default)]
 struct Count {
@@ -83,10 +114,37 @@ impl Resource {
 }
 
 impl Limits {
+    /// The table with some totals moved, each by its name; what one address may hold moves in proportion.
+    ///
+    /// # Errors
+    /// A name that is not in the table, with the nearest one, or a total of 0.
+    pub fn with(totals: &BTreeMap<String, usize>) -> Result<Self, String> {
+        let moved = totals.iter().map(|(name, total)| {
+            let line = TABLE.iter().find(|limit| limit.name == name).ok_or_else(|| {
+                let near = nearest(name, TABLE.iter().map(|limit| limit.name));
+                let near = near.map(|near| format!(", did you mean {near}?")).unwrap_or_default();
+                format!("limits.{name}: there is no such limit{near}")
+            })?;
+            let each = line.each.saturating_mul(*total).div_ceil(line.total).min(*total);
+            match total {
+                0 => Err(format!("limits.{name}: nothing at all would be served; write 1 or more")),
+                total => Ok(Limit { total: *total, each, ..*line }),
+            }
+        });
+        let moved = moved.collect::<Result<_, String>>()?;
+        Ok(Self(Arc::new(Inner { moved, ..Inner::default() })))
+    }
+
+    /// What is in force for a resource.
+    pub fn of(&self, resource: Resource) -> Limit {
+        let moved = self.0.moved.iter().find(|limit| limit.resource == resource);
+        moved.copied().unwrap_or_else(|| resource.limit())
+    }
+
     /// Takes one more for `asker`, or says which limit is reached.
     pub fn take(&self, resource: Resource, asker: IpAddr) -> Result<Held, Full> {
-        let (limit, asker) = (resource.limit(), asker.to_canonical());
-        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (limit, asker) = (self.of(resource), asker.to_canonical());
+        let mut counts = self.0.counts.lock().unwrap_or_else(PoisonError::into_inner);
         let count = counts.entry(resource).or_default();
         let each = count.each.get(&asker).copied().unwrap_or_default();
         if count.total >= limit.total || each >= limit.each {
@@ -101,10 +159,14 @@ impl Limits {
 
     /// What is held of everything, in the table's order.
     pub fn levels(&self) -> Vec<Level> {
-        let counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let counts = self.0.counts.lock().unwrap_or_else(PoisonError::into_inner);
         let level = |limit: &Limit| {
             let count = counts.get(&limit.resource);
-            Level { limit: *limit, held: count.map_or(0, |c| c.total), refused: count.map_or(0, |c| c.refused) }
+            Level {
+                limit: self.of(limit.resource),
+                held: count.map_or(0, |c| c.total),
+                refused: count.map_or(0, |c| c.refused),
+            }
         };
         TABLE.iter().map(level).collect()
     }
@@ -112,7 +174,7 @@ impl Limits {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        let mut counts = self.limits.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counts = self.limits.0.counts.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(count) = counts.get_mut(&self.resource) else { return };
         count.total = count.total.saturating_sub(1);
         if let Some(each) = count.each.get_mut(&self.asker) {
@@ -144,8 +206,20 @@ mod tests {
             assert_eq!((level.held, level.refused), (limit.total, 2));
             drop(held);
             assert!(limits.levels().iter().all(|level| level.held == 0));
-            assert!(limits.0.lock().unwrap()[&limit.resource].each.is_empty(), "nobody is remembered");
+            assert!(limits.0.counts.lock().unwrap()[&limit.resource].each.is_empty(), "nobody is remembered");
             limits.take(limit.resource, asker(0)).unwrap();
         }
+    }
+
+    #[test]
+    fn an_operator_moves_a_limit_by_its_name() {
+        let with = |name: &str, total| Limits::with(&BTreeMap::from([(name.to_owned(), total)]));
+        let limits = with("streams", 4).unwrap();
+        assert_eq!((limits.of(Resource::Stream).total, limits.of(Resource::Stream).each), (4, 2));
+        assert_eq!(limits.of(Resource::Upload), Resource::Upload.limit());
+        let one = with("streams", 1).unwrap();
+        assert_eq!(one.of(Resource::Stream).each, 1);
+        assert!(with("steams", 4).unwrap_err().contains("did you mean streams?"));
+        assert!(with("streams", 0).unwrap_err().contains("1 or more"));
     }
 }

@@ -1,12 +1,14 @@
 //! What readers see: one immutable view of the platform, swapped by pointer, and the events between views.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use tokio::sync::{broadcast, watch};
 
+use crate::core::asker::Asker;
 use crate::core::event::{Event, Level};
 use crate::core::names::{AppName, Version};
 use crate::core::plan::{ServiceStatus, Status};
@@ -55,6 +57,14 @@ impl View {
         let (app, version) = (AppName::parse(parts.next()?).ok()?, Version::parse(parts.next()?).ok()?);
         let release = self.releases.get(&app)?.all.get(&version).filter(|r| !r.pruned)?;
         [&release.artefact, &release.config].into_iter().flatten().find(|blob| path_of(&app, &version, blob) == path)
+    }
+
+    /// Who has an address; `None` while the platform's own network is not known.
+    pub fn asker(&self, address: IpAddr) -> Option<Asker> {
+        match &self.zone {
+            Some(zone) => zone.asker(address),
+            None => Asker::of(address, &[], address, &[]),
+        }
     }
 
     pub fn stable(&self, app: &AppName) -> Option<Version> {

@@ -5,10 +5,12 @@ use toml::Value;
 use crate::core::names::nearest;
 
 /// Every setting by its path in the file.
-pub const KEYS: [&str; 26] = [
+pub const KEYS: [&str; 28] = [
     "domain",
     "state",
     "repository",
+    "repository.open",
+    "repository.require_token",
     "templates",
     "listen.http",
     "listen.internal",
@@ -79,11 +81,16 @@ pub fn put(table: &mut toml::Table, key: &str, text: &str) -> Result<(), String>
             });
             Value::Table(pairs.collect::<Result<_, String>>()?)
         }
-        "services.open" | "webhooks.callback" => {
+        "services.open" | "webhooks.callback" | "repository.open" | "repository.require_token" => {
             Value::Boolean(text.parse().map_err(|_| format!("{text:?}: write true or false"))?)
         }
         _ => Value::String(text.to_owned()),
     };
+    // The folder alone is the short form of a table, which other keys may have to join.
+    let key = if key == "repository" { "repository.path" } else { key };
+    if let Some(folder) = table.get_mut("repository").filter(|value| value.is_str()) {
+        *folder = Value::Table(toml::Table::from_iter([("path".to_owned(), folder.clone())]));
+    }
     let target = match key.split_once('.') {
         None => &mut *table,
         Some((section, _)) => {

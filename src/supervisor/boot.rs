@@ -37,6 +37,7 @@ use crate::ports::balancer::Balancer;
 use crate::ports::engine::{Engine, EngineError};
 use crate::ports::inbox::Inbox;
 use crate::ports::ledger::{Ledger, LedgerError};
+use crate::ports::limits::Limits;
 use crate::ports::meters::Meters;
 use crate::ports::resolver::Resolver;
 use crate::ports::seal::Seal;
@@ -80,6 +81,7 @@ pub async fn up(settings: Settings, progress: &dyn Progress, stop: impl Future<O
     let seal: Arc<dyn Seal> = Arc::new(KeptSeal::new(&seal).map_err(BootError::Other)?);
     let targets = settings.notify.iter().map(|n| notices::Target::new(&n.url, n.format, n.level));
     let targets: Vec<notices::Target> = targets.collect::<Result<_, _>>().map_err(BootError::Other)?;
+    let limits = Limits::with(&settings.limits).map_err(BootError::Other)?;
     let store = Arc::new(Store::open(&settings.state)?);
     let found = nginx::find(&settings.nginx.binary).map_err(BootError::Other)?;
     let engine: Arc<dyn Engine> = Arc::new(DockerEngine::new(&settings.docker.host, &settings.docker.network));
@@ -104,7 +106,7 @@ pub async fn up(settings: Settings, progress: &dyn Progress, stop: impl Future<O
 
     // Repository
     let began = Instant::now();
-    let folder = &settings.repository;
+    let folder = &settings.repository.path;
     let tree = Tree::open(folder, &settings.state.join("contents"), inbox.clone())
         .map_err(|e| BootError::Other(format!("repository {}: {e}", folder.display())))?;
     inbox.tell(Fact::Recalled(store.recall()?));
@@ -166,6 +168,7 @@ pub async fn up(settings: Settings, progress: &dyn Progress, stop: impl Future<O
         kv: Arc::new(Keys::open(&settings.state)?),
         seal: seal.clone(),
         meters: meters.clone(),
+        limits,
         frame: frame.clone(),
         tokens: store.clone(),
         once: Arc::default(),
@@ -176,6 +179,7 @@ pub async fn up(settings: Settings, progress: &dyn Progress, stop: impl Future<O
         network: settings.docker.network.as_str().into(),
         keyring: Arc::new(http::Keyring::open(store.clone(), &token, lock::secret)?),
         started_at: Timestamp::now(),
+        repository: http::Served { open: settings.repository.open, require_token: settings.repository.require_token },
         services_open: settings.services.open,
         webhook_callback: settings.webhooks.callback,
         allowed_hosts: settings.api.allowed_hosts.clone().into(),

@@ -69,7 +69,7 @@ async fn examine(settings: &Settings) -> Vec<Check> {
     checks.push(resolution_inside(settings, running.is_some()).await);
     checks.push(resolver(settings));
     checks.extend(
-        [("disk of the state", &settings.state), ("disk of the repository", &settings.repository)]
+        [("disk of the state", &settings.state), ("disk of the repository", &settings.repository.path)]
             .map(|(name, path)| disk(name, path)),
     );
     checks.push(permissions(&settings.state));

@@ -79,9 +79,9 @@ pub async fn watch(
     let snapshot = Snapshot::new(first_view(&world, &templates));
     inbox.tell(Fact::Adopted(None));
     let mut tasks = Tasks::default();
-    if settings.repository.is_dir() {
-        let tree =
-            Tree::open(&settings.repository, &out.join("contents"), inbox.clone()).map_err(|e| other(e.to_string()))?;
+    if settings.repository.path.is_dir() {
+        let tree = Tree::open(&settings.repository.path, &out.join("contents"), inbox.clone())
+            .map_err(|e| other(e.to_string()))?;
         tree.rescan(true);
         watch_repository(&mut tasks, tree);
     }

@@ -2,12 +2,14 @@
 //!
 //! Which route asks for what is said in `api`'s table, next to its handler.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::convert::Infallible;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use axum::body::to_bytes;
-use axum::extract::{ConnectInfo, RawPathParams, Request, State};
-use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
+use axum::body::{HttpBody, to_bytes};
+use axum::extract::{FromRequestParts, RawPathParams, Request, State};
+use axum::http::request::Parts;
+use axum::http::{Extensions, HeaderMap, Method, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
@@ -18,42 +20,39 @@ use super::dashboard;
 use super::error::Problem;
 use super::keyring::Caller;
 use crate::core::access::Right;
+use crate::core::asker::{Asker, Askers};
 use crate::core::names::AppName;
+use crate::ports::limits::{Held, Resource};
 
 /// The cookie of a browser's session.
 pub const COOKIE: &str = "platformer_session";
 /// A request that streams nothing is answered within this time, a slow body included.
 const LONGEST: Duration = Duration::from_secs(60);
+/// A body that is no larger than this is held by whoever can connect.
+const SMALL_BODY: u64 = 1 << 16;
 /// A refusal in plain text, made by the framework, is no longer than this.
 const REFUSAL: usize = 1 << 16;
 
-/// Whose requests need no token, though the route asks for a right.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Waiver {
-    Nobody,
-    /// This machine: older clients ask so before they send their token.
-    Loopback,
-    /// This machine, if the registry was opened to it.
-    OpenRegistry,
-    /// This machine and the containers on the platform's network.
-    Nearby,
+/// Who sent a request, by the address that its listener knows.
+#[derive(Debug, Clone, Copy)]
+pub struct Peer(pub IpAddr);
+
+impl<S: Send + Sync> FromRequestParts<S> for Peer {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(Self(peer(&parts.extensions)))
+    }
 }
 
-impl Waiver {
-    fn covers(self, peer: IpAddr, context: &Context) -> bool {
-        let is_near = || {
-            let view = context.snapshot.view();
-            let networks = view.zone.iter().flat_map(|zone| zone.networks.iter().map(move |n| (n, zone.gateway)));
-            let own = networks.filter(|(network, gateway)| network.subnets.iter().any(|s| s.contains(*gateway)));
-            own.flat_map(|(network, _)| &network.subnets).any(|subnet| subnet.contains(peer))
-        };
-        match self {
-            Self::Nobody => false,
-            Self::Loopback => peer.is_loopback(),
-            Self::OpenRegistry => context.services_open && peer.is_loopback(),
-            Self::Nearby => peer.is_loopback() || is_near(),
-        }
-    }
+/// How a refusal is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tone {
+    Problem,
+    /// A page to browsers, a problem to all others.
+    Page,
+    /// One line of plain text.
+    Text,
 }
 
 /// What one route asks for.
@@ -61,11 +60,17 @@ impl Waiver {
 pub struct Guard {
     pub context: Context,
     pub right: Right,
-    pub waiver: Waiver,
-    /// Whether browsers show it: its refusals are pages to them.
-    pub page: bool,
+    /// Who is answered at all.
+    pub only: Askers,
+    /// Whose requests need no token, though it asks for a right.
+    pub free: Askers,
+    pub tone: Tone,
+    /// Whether nginx chose it by its host, which is looked at no more.
+    pub hosted: bool,
     /// Whether its body or answer may take as long as it likes.
     pub streams: bool,
+    /// Whether what is sent may be as large as the disk allows.
+    pub uploads: bool,
     /// Whether the token may be in the query, as Consul's clients send it.
     pub token_in_query: bool,
 }
@@ -81,10 +86,15 @@ pub async fn check(
         let app = params.iter().find(|(name, _)| *name == "app").map(|(_, value)| AppName::parse(value));
         app.and_then(Result::ok)
     });
-    let as_page = guard.page && dashboard::wants_page(request.headers());
+    let as_page = guard.tone == Tone::Page && dashboard::wants_page(request.headers());
     let caller = match admit(&guard, &request, app.as_ref()) {
         Ok(caller) => caller,
         Err(problem) if as_page => return dashboard::refused(&guard.context, refuse(problem)).await,
+        Err(problem) if guard.tone == Tone::Text => return as_text(problem),
+        Err(problem) => return refuse(problem),
+    };
+    let _held = match held(&guard, &request) {
+        Ok(held) => held,
         Err(problem) => return refuse(problem),
     };
     let changes = is_unsafe(request.method());
@@ -113,7 +123,17 @@ pub async fn check(
 
 fn admit(guard: &Guard, request: &Request, app: Option<&AppName>) -> Result<Option<Caller>, Problem> {
     let (headers, context) = (request.headers(), &guard.context);
-    if !is_allowed_host(headers, &context.allowed_hosts) {
+    let from = peer(request.extensions());
+    let asker = context.snapshot.view().asker(from);
+    match guard.only.include(asker) {
+        Some(true) => {}
+        Some(false) => return Err(stranger(from)),
+        None => {
+            let detail = "the platform does not know its network yet; ask again in a moment";
+            return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "starting", detail));
+        }
+    }
+    if !guard.hosted && !is_allowed_host(headers, &context.allowed_hosts) {
         let detail = "this Host header is not one of the API's; api.allowed_hosts adds more";
         return Err(Problem::new(StatusCode::MISDIRECTED_REQUEST, "foreign-host", detail));
     }
@@ -124,13 +144,16 @@ fn admit(guard: &Guard, request: &Request, app: Option<&AppName>) -> Result<Opti
         return Err(Problem::new(StatusCode::FORBIDDEN, "foreign-origin", detail));
     }
     let given = bearer.or(cookie);
-    let is_free = guard.right == Right::Open || (given.is_none() && guard.waiver.covers(peer(request), context));
+    let is_free = guard.right == Right::Open || (given.is_none() && guard.free.include(asker) == Some(true));
     if is_free {
         return Ok(None);
     }
+    if given.is_none() && guard.free == Askers::Near && asker == Some(Asker::Stranger) {
+        return Err(stranger(from));
+    }
     let Some(caller) = given.as_deref().and_then(|text| context.keyring.caller(text, Timestamp::now())) else {
         if given.is_some() {
-            context.keyring.wrong(peer(request))?;
+            context.keyring.wrong(from)?;
         }
         let detail = match given {
             Some(_) => "this token is not valid, or not any more; `platformer token create` makes one",
@@ -142,6 +165,28 @@ fn admit(guard: &Guard, request: &Request, app: Option<&AppName>) -> Result<Opti
     };
     caller.may(guard.right, app)?;
     Ok(Some(caller))
+}
+
+fn stranger(from: IpAddr) -> Problem {
+    let detail =
+        format!("{from} is neither this machine nor on the platform's network, and only those are answered here");
+    Problem::new(StatusCode::FORBIDDEN, "stranger", detail)
+}
+
+/// What the request makes us hold while it is answered. Small bodies are bounded by the connections that bring them.
+fn held(guard: &Guard, request: &Request) -> Result<Option<Held>, Problem> {
+    let size = request.body().size_hint();
+    let resource = match (guard.uploads, size.exact()) {
+        (true, _) => Resource::Upload,
+        (false, Some(0..=SMALL_BODY)) => return Ok(None),
+        (false, _) => Resource::LargeBody,
+    };
+    Ok(Some(guard.context.limits.take(resource, peer(request.extensions()))?))
+}
+
+fn as_text(problem: Problem) -> Response {
+    let kind = [(header::CONTENT_TYPE, "text/plain; charset=utf-8")];
+    (problem.http, kind, format!("{}\n", problem.detail)).into_response()
 }
 
 fn refuse(problem: Problem) -> Response {
@@ -184,7 +229,7 @@ fn is_unsafe(method: &Method) -> bool {
 }
 
 /// The token as we and as Consul's clients send it.
-fn bearer(headers: &HeaderMap) -> Option<String> {
+pub fn bearer(headers: &HeaderMap) -> Option<String> {
     let text = |name: &str| headers.get(name).and_then(|v| v.to_str().ok());
     let bearer = text("authorization").and_then(|v| v.strip_prefix("Bearer ").or_else(|| v.strip_prefix("bearer ")));
     bearer.or_else(|| text("x-consul-token")).map(|text| text.trim().to_owned())
@@ -203,9 +248,9 @@ pub fn cookie(headers: &HeaderMap, name: &str) -> Option<String> {
     })
 }
 
-pub fn peer(request: &Request) -> IpAddr {
-    let known = request.extensions().get::<ConnectInfo<SocketAddr>>();
-    known.map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |ConnectInfo(address)| address.ip())
+pub fn peer(extensions: &Extensions) -> IpAddr {
+    // A request without an address is nobody's that is known.
+    extensions.get::<Peer>().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |Peer(address)| *address)
 }
 
 /// Whether an unsafe request comes from our own page or from no page at all. With a cookie it has to say so: a
@@ -223,18 +268,18 @@ fn is_own_origin(headers: &HeaderMap, trusted: &[String], by_cookie: bool) -> bo
 }
 
 fn is_allowed_host(headers: &HeaderMap, allowed: &[String]) -> bool {
-    let Some(host) = headers.get(header::HOST).and_then(|v| v.to_str().ok()) else {
-        return false;
-    };
+    let host = headers.get(header::HOST).and_then(|v| v.to_str().ok());
+    host.is_some_and(|host| is_own_host(host, |name| allowed.iter().any(|a| a == name)))
+}
+
+/// Whether a `Host` is one that leads here and nowhere else, whoever asks for it: an address, `localhost`, or one of
+/// the `ours`. A page that was loaded from an address came from there: only names can be made to lead elsewhere.
+pub fn is_own_host(host: &str, ours: impl Fn(&str) -> bool) -> bool {
     let name = match host.strip_prefix('[') {
         Some(v6) => v6.split(']').next().unwrap_or_default(),
         None => host.split(':').next().unwrap_or_default(),
     };
-    // A page that was loaded from an address came from there: only names can be made to lead elsewhere.
-    name == "localhost"
-        || name.parse::<IpAddr>().is_ok()
-        || name.ends_with(".localhost")
-        || allowed.iter().any(|a| a == name)
+    name == "localhost" || name.parse::<IpAddr>().is_ok() || name.ends_with(".localhost") || ours(name)
 }
 
 /// Whoever asks for what there is not is told so only with a token.
@@ -242,9 +287,12 @@ pub async fn nothing(State(context): State<Context>, request: Request) -> Respon
     let guard = Guard {
         context,
         right: Right::Read,
-        waiver: Waiver::Nobody,
-        page: true,
+        only: Askers::Anyone,
+        free: Askers::Nobody,
+        tone: Tone::Page,
+        hosted: false,
         streams: false,
+        uploads: false,
         token_in_query: false,
     };
     let response = match admit(&guard, &request, None) {

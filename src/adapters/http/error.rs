@@ -12,6 +12,7 @@ use crate::ports::engine::EngineError;
 use crate::ports::inbox::CommandError;
 use crate::ports::ledger::LedgerError;
 use crate::ports::library::LibraryError;
+use crate::ports::limits::Full;
 
 /// A problem document (RFC 9457).
 #[derive(Debug, Serialize)]
@@ -44,6 +45,12 @@ impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         (self.http, [(header::CONTENT_TYPE, "application/problem+json")], Json(&self).into_response().into_body())
             .into_response()
+    }
+}
+
+impl From<Full> for Problem {
+    fn from(full: Full) -> Self {
+        Self::new(StatusCode::TOO_MANY_REQUESTS, "too-many", full.to_string())
     }
 }
 

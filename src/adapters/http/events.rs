@@ -13,14 +13,20 @@ use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 
 use super::Context;
+use super::access::Peer;
+use super::error::Problem;
+use super::holding::holding;
 use crate::core::event::Event;
+use crate::ports::limits::Resource;
 
 const HEARTBEAT: Duration = Duration::from_secs(15);
 
 pub async fn stream(
     State(context): State<Context>,
+    peer: Peer,
     headers: HeaderMap,
-) -> Sse<impl Stream<Item = Result<Frame, Infallible>>> {
+) -> Result<Sse<impl Stream<Item = Result<Frame, Infallible>>>, Problem> {
+    let held = context.limits.take(Resource::Stream, peer.0)?;
     let last = headers.get("last-event-id").and_then(|v| v.to_str().ok()).and_then(|v| v.parse().ok()).unwrap_or(0);
     let (kept, coming, gap) = context.snapshot.events_after(last);
     let missed = || Frame::default().event("gap").data("events after the last one seen are not kept any more");
@@ -28,7 +34,7 @@ pub async fn stream(
         .chain(stream::iter(kept).map(|event| frame(&event)))
         .chain(stream::unfold(Some(coming), next))
         .map(Ok);
-    Sse::new(frames).keep_alive(KeepAlive::new().interval(HEARTBEAT))
+    Ok(Sse::new(holding(frames, vec![held])).keep_alive(KeepAlive::new().interval(HEARTBEAT)))
 }
 
 /// A client that falls too far behind is told so and let go; it reconnects with its last id.

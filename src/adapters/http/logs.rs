@@ -8,9 +8,12 @@ use futures_util::{StreamExt, stream};
 use serde::Deserialize;
 
 use super::Context;
+use super::access::Peer;
 use super::error::Problem;
+use super::holding::holding;
 use crate::core::names::AppName;
 use crate::ports::engine::{LogLines, LogQuery};
+use crate::ports::limits::{Held, Resource};
 
 #[derive(Deserialize)]
 pub struct LogsQuery {
@@ -23,6 +26,7 @@ pub struct LogsQuery {
 
 pub async fn stream(
     State(context): State<Context>,
+    peer: Peer,
     Path(app): Path<String>,
     Query(query): Query<LogsQuery>,
 ) -> Result<Response, Problem> {
@@ -42,14 +46,15 @@ pub async fn stream(
         ));
     }
     let several = wanted.len() > 1;
-    let mut logs: Vec<LogLines> = Vec::new();
+    let (mut logs, mut held): (Vec<LogLines>, Vec<Held>) = (Vec::new(), Vec::new());
     for instance in wanted {
+        held.push(context.limits.take(Resource::FollowedLog, peer.0)?);
         let lines = context.engine.logs(&instance.id, LogQuery { follow: query.follow, tail: query.tail }).await?;
         let name = instance.name.clone();
         logs.push(Box::pin(lines.map(move |line| line.map(|l| if several { prefixed(&name, &l) } else { l }))));
     }
     let all = if query.follow { stream::select_all(logs).boxed() } else { stream::iter(logs).flatten().boxed() };
-    Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], Body::from_stream(all)).into_response())
+    Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], Body::from_stream(holding(all, held))).into_response())
 }
 
 fn prefixed(name: &str, lines: &[u8]) -> Vec<u8> {

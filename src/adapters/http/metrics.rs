@@ -1,10 +1,10 @@
 //! `/metrics` for Prometheus: seconds and totals, labelled `app` and `release`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
@@ -15,12 +15,14 @@ use prometheus_client::registry::Registry;
 use super::Context;
 use super::error::Problem;
 use crate::core::deploy::Tally;
+use crate::ports::limits::Level;
 use crate::ports::meters::Totals;
 
-/// As the exposition format calls itself.
-const FORMAT: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+/// As the exposition formats call themselves.
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+const PLAIN: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-pub async fn show(State(context): State<Context>) -> Result<Response, Problem> {
+pub async fn show(State(context): State<Context>, headers: HeaderMap) -> Result<Response, Problem> {
     let view = context.snapshot.view();
     let is_there = |app: &_| view.status.apps.iter().find(|a| a.name == *app);
     let totals = context.meters.totals(|app, version| {
@@ -40,13 +42,51 @@ pub async fn show(State(context): State<Context>) -> Result<Response, Problem> {
         wanted: view.status.generation.wanted,
         live: view.status.generation.live.unwrap_or_default(),
         problems: view.status.problems.len() as u64,
+        levels: context.limits.levels(),
     };
     let mut registry = Registry::default();
     registry.register_collector(Box::new(shown));
     let mut text = String::new();
     encode(&mut text, &registry)
         .map_err(|e| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", e.to_string()))?;
-    Ok(([(header::CONTENT_TYPE, FORMAT)], text).into_response())
+    let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
+    Ok(match wants_plain(accept.unwrap_or("*/*")) {
+        true => ([(header::CONTENT_TYPE, PLAIN)], plain(&text)).into_response(),
+        false => ([(header::CONTENT_TYPE, OPEN_METRICS)], text).into_response(),
+    })
+}
+
+/// Whether whoever accepts this would rather have the older format (RFC 9110 §12.5.1).
+fn wants_plain(accept: &str) -> bool {
+    let quality = |kinds: [&str; 3]| {
+        let ranges = accept.split(',').filter_map(|range| {
+            let mut parts = range.split(';').map(str::trim);
+            let place =
+                kinds.iter().position(|kind| parts.clone().next().is_some_and(|k| k.eq_ignore_ascii_case(kind)))?;
+            let weight = parts.find_map(|part| part.strip_prefix("q=")).map_or(Some(1.0), |q| q.parse::<f32>().ok());
+            Some((place, weight.unwrap_or(0.0)))
+        });
+        // The most specific range counts, and of several alike the best.
+        ranges.min_by(|a, b| a.0.cmp(&b.0).then(b.1.total_cmp(&a.1))).map_or(0.0, |(_, weight)| weight)
+    };
+    quality(["text/plain", "text/*", "*/*"]) > quality(["application/openmetrics-text", "application/*", "*/*"])
+}
+
+/// The same in the text format 0.0.4: there a counter is called as its samples are, and nothing marks the end.
+fn plain(text: &str) -> String {
+    let counters: BTreeSet<&str> =
+        text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.strip_suffix(" counter")).collect();
+    let line = |line: &str| {
+        let (kind, rest) = line.strip_prefix("# ").and_then(|rest| rest.split_once(' ')).unwrap_or(("", ""));
+        match (kind, rest.split_once(' ')) {
+            ("HELP" | "TYPE", Some((name, said))) if counters.contains(name) => {
+                format!("# {kind} {name}_total {said}\n")
+            }
+            ("UNIT", _) => String::new(),
+            _ => format!("{line}\n"),
+        }
+    };
+    text.lines().filter(|line| *line != "# EOF").map(line).collect()
 }
 
 #[derive(Debug)]
@@ -56,11 +96,13 @@ struct Shown {
     wanted: u64,
     live: u64,
     problems: u64,
+    levels: Vec<Level>,
 }
 
 impl Collector for Shown {
     fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), fmt::Error> {
         self.requests(&mut encoder)?;
+        self.held(&mut encoder)?;
         let mut gauge = |name: &str, help: &str, value: f64| {
             encoder.encode_descriptor(name, help, None, MetricType::Gauge)?.encode_gauge(&value)
         };
@@ -91,6 +133,27 @@ impl Collector for Shown {
 }
 
 impl Shown {
+    /// What others make us hold, each by its name in the table of limits.
+    fn held(&self, encoder: &mut DescriptorEncoder) -> Result<(), fmt::Error> {
+        for (name, help, value) in [
+            ("platformer_held", "What others make the platform hold", (|level| level.held) as fn(&Level) -> usize),
+            ("platformer_held_limit", "How much of it there may be", |level| level.limit.total),
+        ] {
+            let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+            for level in &self.levels {
+                family.encode_family(&[("resource", level.limit.name)])?.encode_gauge(&(value(level) as f64))?;
+            }
+        }
+        let help = "How often somebody was refused for it";
+        let mut family = encoder.encode_descriptor("platformer_refused", help, None, MetricType::Counter)?;
+        for level in &self.levels {
+            let labels = [("resource", level.limit.name)];
+            let refused = level.refused as f64;
+            family.encode_family(&labels)?.encode_counter::<NoLabelSet, _, f64>(&refused, None)?;
+        }
+        Ok(())
+    }
+
     fn requests(&self, encoder: &mut DescriptorEncoder) -> Result<(), fmt::Error> {
         let totals = |tally: &Tally| [tally.requests, tally.failures, tally.gone];
         for (n, (name, help)) in [
@@ -133,6 +196,7 @@ fn doubling(tally: &Tally) -> Vec<(f64, u64)> {
 mod tests {
     use super::*;
     use crate::core::names::{AppName, Version};
+    use crate::ports::limits::Resource;
 
     #[test]
     fn totals_are_told_as_prometheus_reads_them() {
@@ -146,11 +210,33 @@ mod tests {
             wanted: 5,
             live: 4,
             problems: 0,
+            levels: vec![Level { limit: Resource::Stream.limit(), held: 3, refused: 1 }],
         };
         let mut registry = Registry::default();
         registry.register_collector(Box::new(shown));
         let mut text = String::new();
         encode(&mut text, &registry).unwrap();
+        let older = plain(&text);
+        assert!(older.contains("# TYPE platformer_requests_total counter\nplatformer_requests_total{"), "{older}");
+        assert!(older.contains("# TYPE platformer_held gauge\nplatformer_held{resource=\"streams\"} 3.0\n"), "{older}");
+        assert!(!older.contains("# EOF") && text.ends_with("# EOF\n"), "{older}");
         insta::assert_snapshot!(text);
+    }
+
+    #[test]
+    fn the_format_that_is_asked_for_is_given() {
+        let prometheus = "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3,*/*;q=0.1";
+        for (accept, expected) in [
+            ("text/plain", true),
+            ("text/plain;version=0.0.4", true),
+            ("text/plain, */*;q=0.5", true),
+            ("application/openmetrics-text", false),
+            ("*/*", false),
+            (prometheus, false),
+            ("text/plain;q=0.9,application/openmetrics-text;q=0.1", true),
+            ("application/openmetrics-text;q=0, */*", true),
+        ] {
+            assert_eq!(wants_plain(accept), expected, "{accept}");
+        }
     }
 }

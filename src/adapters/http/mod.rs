@@ -10,6 +10,7 @@ mod consul;
 mod dashboard;
 mod error;
 mod events;
+mod holding;
 mod images;
 mod internal;
 mod keyring;
@@ -43,11 +44,21 @@ use crate::ports::inbox::Inbox;
 use crate::ports::kv::Kv;
 use crate::ports::ledger::Ledger;
 use crate::ports::library::Library;
+use crate::ports::limits::Limits;
 use crate::ports::meters::Meters;
 use crate::ports::seal::Seal;
 use crate::ports::snapshot::Snapshot;
 use crate::ports::sources::Nudges;
 use crate::ports::tokens::Tokens;
+
+/// Who is served the repository.
+#[derive(Debug, Clone, Copy)]
+pub struct Served {
+    /// Everybody, and not only this machine and the platform's network.
+    pub open: bool,
+    /// Only who shows a token: an instance its own, others one that may read.
+    pub require_token: bool,
+}
 
 /// What handlers work with.
 #[derive(Clone)]
@@ -62,6 +73,7 @@ pub struct Context {
     pub kv: Arc<dyn Kv>,
     pub seal: Arc<dyn Seal>,
     pub meters: Meters,
+    pub limits: Limits,
     pub frame: Arc<Frame>,
     pub keyring: Arc<Keyring>,
     /// Where images are received.
@@ -75,6 +87,8 @@ pub struct Context {
     /// Held while a request with a key of its own is answered.
     pub once: Arc<Mutex<()>>,
     pub started_at: jiff::Timestamp,
+    /// Who is served the repository, and who has to show what.
+    pub repository: Served,
     /// Whether this machine uses the registry without a token.
     pub services_open: bool,
     /// Whether Docker Hub is told that its webhook was taken.
@@ -94,7 +108,7 @@ pub async fn serve_api(
     context: Context,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
-    server::serve(listener, api::router(context), Some(PATIENCE), stop).await
+    server::serve(listener, api::router(context), |from, _| from.ip(), Some(PATIENCE), stop).await
 }
 
 /// Serves pages and the repository to nginx until `stop` resolves.
@@ -104,5 +118,5 @@ pub async fn serve_internal(
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
     // nginx keeps connections for longer, and its own clients' patience is its own affair.
-    server::serve(listener, internal::router(context), None, stop).await
+    server::serve(listener, internal::router(context), |_, headers| internal::told_by_nginx(headers), None, stop).await
 }

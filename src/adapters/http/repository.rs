@@ -4,18 +4,24 @@
 //! once are answered with the whole file, as §14.2 allows.
 
 use std::io::SeekFrom;
+use std::net::IpAddr;
 
 use axum::body::Body;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use http_range_header::parse_range_header;
+use jiff::Timestamp;
 use serde::Deserialize;
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 use tokio_util::io::ReaderStream;
 
-use super::{Context, secrets};
+use super::access::Peer;
+use super::holding::holding;
+use super::{Context, access, secrets};
+use crate::core::names::AppName;
 use crate::core::repository::File;
+use crate::ports::limits::{Held, Resource};
 
 /// How often a file that changed while it was opened is looked up again.
 const TRIES: usize = 5;
@@ -35,21 +41,72 @@ pub async fn front() -> Response {
 
 pub async fn file(
     State(context): State<Context>,
+    peer: Peer,
     Path(path): Path<String>,
     Query(query): Query<FileQuery>,
     method: Method,
     headers: HeaderMap,
 ) -> Response {
+    if context.repository.require_token
+        && let Err((status, reason)) = shows_token(&context, &path, peer, &headers).await
+    {
+        return text(status, &format!("{reason}\n"));
+    }
+    let held = match context.limits.take(Resource::Download, peer.0) {
+        Ok(held) => held,
+        // Whoever fetches waits and asks again, as for any other 503.
+        Err(full) => return text(StatusCode::SERVICE_UNAVAILABLE, &format!("{full}\n")),
+    };
+    let asked = Wanted { path: &path, from: peer.0, query: &query, method: &method, headers: &headers };
+    find(&context, &asked, held).await
+}
+
+/// An instance shows the token that it was started with, for what its app consists of; others one that may read.
+async fn shows_token(
+    context: &Context,
+    path: &str,
+    peer: Peer,
+    headers: &HeaderMap,
+) -> Result<(), (StatusCode, String)> {
+    let wrong = |reason: &str| (StatusCode::UNAUTHORIZED, reason.to_owned());
+    let Some(token) = access::bearer(headers) else {
+        return Err(wrong(
+            "this repository wants a token (repository.require_token): an instance's own, or one with the scope read",
+        ));
+    };
+    if context.keyring.caller(&token, Timestamp::now()).is_some() {
+        return Ok(());
+    }
+    if context.seal.booted(&token).is_none() {
+        context.keyring.wrong(peer.0).map_err(|problem| (problem.http, problem.detail))?;
+        return Err(wrong("this token is not valid, or not any more"));
+    }
+    // `config/APP/…`, `files/APP/…`, `artefacts/APP/…`, `releases/APP/…`.
+    match path.split('/').nth(1).and_then(|app| AppName::parse(app).ok()) {
+        Some(app) => secrets::is_own(context, &app, peer.0, headers).await.map(drop),
+        None => Err((StatusCode::NOT_FOUND, "Not in the repository.".into())),
+    }
+}
+
+/// A file as it is asked for.
+struct Wanted<'a> {
+    path: &'a str,
+    from: IpAddr,
+    query: &'a FileQuery,
+    method: &'a Method,
+    headers: &'a HeaderMap,
+}
+
+/// A slow reader holds an open file: `held` is given back with its last byte.
+async fn find(context: &Context, asked: &Wanted<'_>, held: Held) -> Response {
+    let path = asked.path;
     for _ in 0..TRIES {
         let view = context.snapshot.view();
-        if let Some(contents) = view.release_contents(&path) {
+        if let Some(contents) = view.release_contents(path) {
             // What a release is made of is kept apart from the tree, and never changes.
             return match context.library.kept(contents).await {
                 Some(kept) => match context.library.open(&kept).await {
-                    Ok(Some(handle)) => {
-                        respond(&context, &path, &kept, tokio::fs::File::from_std(handle), &query, &method, &headers)
-                            .await
-                    }
+                    Ok(Some(handle)) => respond(context, asked, &kept, tokio::fs::File::from_std(handle), held).await,
                     Ok(None) | Err(_) => text(StatusCode::NOT_FOUND, "Not readable among the kept contents.\n"),
                 },
                 None => text(StatusCode::NOT_FOUND, "No longer kept.\n"),
@@ -58,14 +115,11 @@ pub async fn file(
         let Some(index) = &view.index else {
             return text(StatusCode::SERVICE_UNAVAILABLE, "The repository is starting.\n");
         };
-        let Some(found) = index.lookup(&path, |app| view.stable(app)) else {
+        let Some(found) = index.lookup(path, |app| view.stable(app)) else {
             return text(StatusCode::NOT_FOUND, "Not in the repository.\n");
         };
         match context.library.open(found).await {
-            Ok(Some(handle)) => {
-                return respond(&context, &path, found, tokio::fs::File::from_std(handle), &query, &method, &headers)
-                    .await;
-            }
+            Ok(Some(handle)) => return respond(context, asked, found, tokio::fs::File::from_std(handle), held).await,
             // Replaced since it was indexed: what it is now has to be hashed first.
             Ok(None) => {}
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
@@ -87,15 +141,14 @@ pub async fn file(
 
 async fn respond(
     context: &Context,
-    path: &str,
+    asked: &Wanted<'_>,
     file: &File,
     mut handle: tokio::fs::File,
-    query: &FileQuery,
-    method: &Method,
-    headers: &HeaderMap,
+    held: Held,
 ) -> Response {
+    let Wanted { path, from, query, method, headers } = *asked;
     if query.format.as_deref() == Some("sh") && file.path.ends_with(".config") {
-        return secrets::as_sh(context, path, file, handle, headers).await;
+        return secrets::as_sh(context, path, file, handle, from, headers).await;
     }
     let etag = format!("\"{}\"", file.sha256);
     let modified = httpdate::fmt_http_date(file.modified.into());
@@ -132,7 +185,8 @@ async fn respond(
         tracing::warn!(path = %file.path, %error, "a file of the repository cannot be read");
         return text(StatusCode::INTERNAL_SERVER_ERROR, "The file cannot be read.\n");
     }
-    let body = Body::from_stream(ReaderStream::with_capacity(handle.take(length), 1 << 16));
+    let chunks = ReaderStream::with_capacity(handle.take(length), 1 << 16);
+    let body = Body::from_stream(holding(chunks, vec![held]));
     (status, response_headers, body).into_response()
 }
 

@@ -26,6 +26,7 @@ pub async fn as_sh(
     path: &str,
     file: &File,
     mut handle: tokio::fs::File,
+    from: IpAddr,
     headers: &HeaderMap,
 ) -> Response {
     let mut content = String::new();
@@ -37,7 +38,7 @@ pub async fn as_sh(
     let lines = match (config::parse(&content), app) {
         (Err(error), _) => return text(StatusCode::UNPROCESSABLE_ENTITY, &format!("{}: {error}\n", file.path)),
         (Ok(assignments), None) => Ok(without_secrets(assignments)),
-        (Ok(assignments), Some(app)) => match is_own(context, &app, headers).await {
+        (Ok(assignments), Some(app)) => match is_own(context, &app, from, headers).await {
             Ok(true) => opened(context, &app, assignments),
             Ok(false) => Ok(without_secrets(assignments)),
             Err((status, reason)) => return text(status, &format!("{reason}\n")),
@@ -56,7 +57,12 @@ pub async fn as_sh(
 
 /// Whether an instance of the app asks: it brings its release's boot token, and asks from its own address. An instance
 /// may ask before the engine has told of it.
-async fn is_own(context: &Context, app: &AppName, headers: &HeaderMap) -> Result<bool, (StatusCode, String)> {
+pub async fn is_own(
+    context: &Context,
+    app: &AppName,
+    from: IpAddr,
+    headers: &HeaderMap,
+) -> Result<bool, (StatusCode, String)> {
     let value = |name: &str| headers.get(name).and_then(|v| v.to_str().ok());
     let Some(token) = value("authorization").and_then(|v| v.strip_prefix("Bearer ")) else { return Ok(false) };
     let forbidden = |reason: String| (StatusCode::FORBIDDEN, reason);
@@ -65,8 +71,6 @@ async fn is_own(context: &Context, app: &AppName, headers: &HeaderMap) -> Result
     if own != *app {
         return Err(forbidden(format!("this token is for the config of {own}, not of {app}")));
     }
-    let from = value("x-real-ip").and_then(|ip| ip.parse::<IpAddr>().ok());
-    let from = from.ok_or_else(|| forbidden("it is not known who asks".into()))?;
     let is_there = |view: &View| is_instance(view, from, app, &version);
     let patience = if from.is_loopback() { Duration::ZERO } else { HEARD_OF };
     if timeout(patience, context.snapshot.until(is_there)).await.is_ok() {

@@ -3,11 +3,12 @@
 //! axum's own server has no limit for how long a client may take over its head; this is the same loop with one.
 
 use std::io;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::ConnectInfo;
+use axum::http::HeaderMap;
 use axum::serve::Listener;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -16,17 +17,23 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 
+use super::access::Peer;
+
+/// Who sent a request, by the address of its connection and its headers.
+pub type Who<A> = fn(&A, &HeaderMap) -> IpAddr;
+
 /// Serves HTTP/1.1 until `stop` resolves and what was being answered is. A client that takes longer than `patience`
 /// over the head of a request, or keeps a connection idle for as long, is cut off.
 pub async fn serve<L>(
     mut listener: L,
     router: Router,
+    who: Who<L::Addr>,
     patience: Option<Duration>,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()>
 where
     L: Listener,
-    L::Addr: Clone + Send + Sync + 'static,
+    L::Addr: Send + Sync + 'static,
 {
     let (graceful, router) = (GracefulShutdown::new(), TowerToHyperService::new(router));
     let mut http = http1::Builder::new();
@@ -38,9 +45,9 @@ where
             () = &mut stop => break,
         };
         let router = router.clone();
-        // Who asks from where is known, so that wrong tokens can be counted.
         let service = service_fn(move |mut request: hyper::Request<Incoming>| {
-            request.extensions_mut().insert(ConnectInfo(address.clone()));
+            let peer = Peer(who(&address, request.headers()).to_canonical());
+            request.extensions_mut().insert(peer);
             router.call(request.map(Body::new))
         });
         let connection = http.serve_connection(TokioIo::new(stream), service);
@@ -68,7 +75,7 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let router = Router::new().route("/", get(|| async { "here" }));
         let patience = Some(Duration::from_millis(50));
-        tokio::spawn(serve(listener, router, patience, std::future::pending()));
+        tokio::spawn(serve(listener, router, |from, _| from.ip(), patience, std::future::pending()));
         let mut slow = TcpStream::connect(address).await.unwrap();
         slow.write_all(b"GET / HTTP/1.1\r\nHost: x\r\nX-Half").await.unwrap();
         let mut said = String::new();

@@ -4,17 +4,18 @@
 
 use std::time::Duration;
 
+use axum::Json;
 use axum::body::Bytes;
-use axum::extract::{ConnectInfo, Path, State};
+use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::{Extension, Json};
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::json;
 use tokio::time::timeout;
 
 use super::Context;
+use super::access::Peer;
 use super::api::read_json;
 use super::callback::Callback;
 use super::error::Problem;
@@ -26,8 +27,6 @@ use crate::ports::tokens::Answered;
 
 /// Senders give up after about ten seconds; the look goes on.
 const LOOK: Duration = Duration::from_secs(8);
-
-type Peer = Option<Extension<ConnectInfo<std::net::SocketAddr>>>;
 
 /// The addresses and the secret to set up at the other side.
 pub async fn show(State(context): State<Context>, Path(app): Path<String>) -> Result<Response, Problem> {
@@ -342,9 +341,7 @@ fn by_path(context: &Context, peer: Peer, app: &str, secret: &str) -> Result<(Ap
 
 /// The same for a wrong app, a wrong secret and a wrong signature: what there is, only its owner learns.
 fn refused(context: &Context, peer: Peer) -> Problem {
-    if let Some(Extension(ConnectInfo(address))) = peer
-        && let Err(too_many) = context.keyring.wrong(address.ip())
-    {
+    if let Err(too_many) = context.keyring.wrong(peer.0) {
         return too_many;
     }
     let detail = "no such webhook, or its proof is wrong: the secret in the path, X-Hub-Signature-256 (sha1 alone is not taken), X-Gitea-Signature, or X-Gitlab-Token; `GET /v1/apps/APP/webhooks` tells both";

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use super::super::asker::Asker;
 use super::{Pointer, Target, Wildcard, Zone};
 
 /// The record types the zone has; everything else is NODATA where the name exists.
@@ -89,8 +90,7 @@ impl Zone {
     /// for containers, and for others the address of ours that is on their network.
     pub fn balancer_for(&self, asker: IpAddr) -> IpAddr {
         let asker = asker.to_canonical();
-        let is_local = asker.is_loopback() || self.local.iter().any(|own| own.base == asker);
-        if is_local {
+        if self.asker(asker) == Some(Asker::Loopback) {
             return IpAddr::V4(Ipv4Addr::LOCALHOST);
         }
         let in_engine = self.networks.iter().any(|n| n.subnets.iter().any(|s| s.contains(asker)));

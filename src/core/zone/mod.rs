@@ -15,6 +15,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::asker::Asker;
 use super::container::{Network, Subnet};
 use super::names::{Domain, HostName};
 
@@ -101,6 +102,11 @@ pub struct Zone {
 }
 
 impl Zone {
+    /// Who has an address; `None` while the platform's own network is not known.
+    pub fn asker(&self, address: IpAddr) -> Option<Asker> {
+        Asker::of(address, &self.networks, self.gateway, &self.local)
+    }
+
     /// What a full name stands for.
     pub fn target(&self, name: &str) -> Option<Cow<'_, Target>> {
         if let Some(target) = self.names.get(name) {

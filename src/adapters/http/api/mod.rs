@@ -19,16 +19,17 @@ use axum::http::Method;
 use axum::{Json, Router, middleware};
 use serde_json::Value;
 
-use super::access::Waiver;
 use super::consul::{self, agent, catalog, kv, txn};
 use super::{Context, access, config, dashboard, events, images, linger, logs, metrics, services, webhooks};
 use crate::core::access::Right::{Admin, Change, Deploy, Open, Read};
+use crate::core::asker::Askers;
 pub use apps::Listed;
 pub use by::By;
 pub use sent::{Sent, read_json};
 use table::{Row, delete, get, post, put};
 
-fn rows() -> Vec<Row> {
+/// `unasked` use the registry without a token.
+fn rows(unasked: Askers) -> Vec<Row> {
     let mut rows = vec![
         get("/healthz", Open, "Whether the supervisor answers", platform::health),
         get("/metrics", Read, "Totals for Prometheus", metrics::show),
@@ -95,7 +96,7 @@ fn rows() -> Vec<Row> {
             .asks::<tokens::TokenRequest>(),
         delete("/v1/tokens/{id}", Admin, "Revokes a token and the sessions opened with it", tokens::revoke),
     ];
-    rows.extend(registry(Waiver::OpenRegistry));
+    rows.extend(registry(unasked, unasked));
     rows.extend(hooks());
     rows.extend(dashboard::routes());
     rows.extend(of_consul());
@@ -113,36 +114,41 @@ fn hooks() -> Vec<Row> {
     ]
 }
 
-/// The small registry. Whoever may look without a token depends on where it is asked.
-fn registry(lookers: Waiver) -> Vec<Row> {
+/// The small registry: who may look there without a token, and who may write.
+fn registry(look: Askers, write: Askers) -> Vec<Row> {
     vec![
-        get("/services", Read, "Every registered service", services::list).waived(lookers),
-        get("/services/{app}", Read, "Where a service is", services::show).waived(lookers),
+        get("/services", Read, "Every registered service", services::list).free_to(look),
+        get("/services/{app}", Read, "Where a service is", services::show).free_to(look),
         put("/services/{app}", Deploy, "Registers a service", services::put)
             .asks::<services::ServiceRequest>()
-            .waived(Waiver::OpenRegistry),
+            .free_to(write),
         post("/services/{app}/{*url}", Deploy, "Registers a service at an URL-encoded address", services::post)
-            .waived(Waiver::OpenRegistry),
-        delete("/services/{app}", Deploy, "Takes a service away", services::remove).waived(Waiver::OpenRegistry),
+            .free_to(write),
+        delete("/services/{app}", Deploy, "Takes a service away", services::remove).free_to(write),
     ]
 }
 
-/// The registry for the listener that containers reach.
-pub fn near_registry(context: &Context) -> Router<Context> {
-    table::router(registry(Waiver::Nearby), context)
+/// Who uses the registry without a token: this machine, if it was opened to it.
+fn unasked(context: &Context) -> Askers {
+    if context.services_open { Askers::Loopback } else { Askers::Nobody }
+}
+
+/// The registry for the listener that containers reach: they may look.
+pub fn near_registry(context: &Context) -> Vec<Row> {
+    registry(Askers::Near, unasked(context))
 }
 
 /// Consul's wire format, for its clients.
 fn of_consul() -> Vec<Row> {
     let mut rows = vec![
         put("/v1/txn", Change, "Several operations on keys, all or none", txn::commit),
-        get("/v1/catalog/datacenters", Read, "The one datacenter", catalog::datacenters).waived(Waiver::Loopback),
+        get("/v1/catalog/datacenters", Read, "The one datacenter", catalog::datacenters).free_to(Askers::Loopback),
         get("/v1/catalog/nodes", Read, "The one node", catalog::nodes),
         get("/v1/catalog/services", Read, "Every service with its tags", catalog::services),
         get("/v1/catalog/service/{name}", Read, "The instances of a service", catalog::service),
         get("/v1/health/service/{name}", Read, "The same with their health; ?passing", catalog::health),
-        get("/v1/status/leader", Read, "Who leads: this node", catalog::leader).waived(Waiver::Loopback),
-        get("/v1/agent/self", Read, "This node", catalog::this_agent).waived(Waiver::Loopback),
+        get("/v1/status/leader", Read, "Who leads: this node", catalog::leader).free_to(Askers::Loopback),
+        get("/v1/agent/self", Read, "This node", catalog::this_agent).free_to(Askers::Loopback),
         get("/v1/agent/services", Read, "The registered services", agent::services),
         put("/v1/agent/service/register", Change, "Registers a service", agent::add).asks::<agent::Registration>(),
         put("/v1/agent/service/deregister/{id}", Change, "Takes a service away", agent::remove),
@@ -164,19 +170,19 @@ fn of_consul() -> Vec<Row> {
 }
 
 /// Every row, and the one that describes them all.
-fn all_rows() -> Vec<Row> {
-    let mut rows = rows();
+fn all_rows(unasked: Askers) -> Vec<Row> {
+    let mut rows = rows(unasked);
     rows.push(get("/openapi.json", Open, "This document", described));
     rows
 }
 
 async fn described() -> Json<&'static Value> {
-    static DOCUMENT: LazyLock<Value> = LazyLock::new(|| openapi::document(&all_rows()));
+    static DOCUMENT: LazyLock<Value> = LazyLock::new(|| openapi::document(&all_rows(Askers::Nobody)));
     Json(&DOCUMENT)
 }
 
 pub fn router(context: Context) -> Router {
-    table::router(all_rows(), &context)
+    table::router(all_rows(unasked(&context)), &context)
         .fallback(access::nothing)
         .layer(middleware::from_fn(linger::read_out))
         .with_state(context)
@@ -189,24 +195,25 @@ mod tests {
 
     #[test]
     fn whoever_may_look_changes_nothing_and_little_is_open() {
-        let open: Vec<&str> = rows().iter().filter(|row| row.right == Right::Open).map(|row| row.path).collect();
+        let open: Vec<&str> =
+            rows(Askers::Nobody).iter().filter(|row| row.right == Right::Open).map(|row| row.path).collect();
         let (hooks, open): (Vec<&str>, Vec<&str>) = open.into_iter().partition(|path| path.starts_with("/webhooks/"));
         let expected = ["/healthz", "/login", "/login", "/logout", "/static/{file}"];
         assert_eq!((open, hooks.len()), (expected.to_vec(), 5));
-        for row in rows().iter().filter(|row| row.right == Right::Read) {
+        for row in rows(Askers::Nobody).iter().filter(|row| row.right == Right::Read) {
             // A link that logs its maker in opens nothing that he could not open before.
             let is_safe = row.method == axum::http::Method::GET || row.path == "/v1/login-links";
             assert!(is_safe, "{}", row.path);
         }
-        for row in rows().iter().filter(|row| row.right == Right::Deploy) {
+        for row in rows(Askers::Nobody).iter().filter(|row| row.right == Right::Deploy) {
             assert!(row.variables().any(|name| name == "app"), "{} names no app whose scope would open it", row.path);
         }
     }
 
     #[test]
     fn every_route_is_described() {
-        let document = openapi::document(&rows());
-        for row in rows() {
+        let document = openapi::document(&rows(Askers::Nobody));
+        for row in rows(Askers::Nobody) {
             let operation = &document["paths"][row.path.replace("{*", "{")][row.method.as_str().to_lowercase()];
             assert_eq!(operation["summary"], row.summary, "{} {}", row.method, row.path);
             assert_eq!(operation["parameters"].as_array().map(Vec::len), Some(row.variables().count()));

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use super::super::access::Waiver;
 use super::table::Row;
 use crate::core::access::Right;
+use crate::core::asker::Askers;
 
 /// The document. Paths are the router's own; what varies in them is a string.
 pub fn document(rows: &[Row]) -> Value {
@@ -49,12 +49,13 @@ fn operation(row: &Row) -> Value {
         Right::Deploy => ("scope deploy:APP", json!([{ "token": ["deploy:APP"] }])),
         Right::Admin => ("scope admin", json!([{ "token": ["admin"] }])),
     };
-    let security = if row.waiver == Waiver::Loopback { json!([]) } else { security };
-    let waived = match row.waiver {
-        Waiver::Nobody => "",
-        Waiver::Loopback => "; none from this machine",
-        Waiver::OpenRegistry => "; none from this machine where services.open is set",
-        Waiver::Nearby => "; none from this machine and the platform's network",
+    let security = if row.free == Askers::Loopback { json!([]) } else { security };
+    let waived = match row.free {
+        Askers::Nobody if row.path.starts_with("/services") => "; none from this machine where services.open is set",
+        Askers::Nobody => "",
+        Askers::Loopback => "; none from this machine",
+        Askers::Near => "; none from this machine and the platform's network",
+        Askers::Anyone => "; none from anybody",
     };
     let refused = json!({ "application/problem+json": { "schema": { "$ref": "#/components/schemas/Problem" } } });
     let mut operation = json!({

@@ -7,13 +7,14 @@ use axum::extract::DefaultBodyLimit;
 use axum::handler::Handler;
 use axum::http::Method;
 use axum::middleware;
-use axum::routing::{MethodFilter, MethodRouter, on};
+use axum::routing::{self, MethodFilter, MethodRouter, on};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
 use super::super::Context;
-use super::super::access::{self, Guard, Waiver};
+use super::super::access::{self, Guard, Tone};
 use crate::core::access::Right;
+use crate::core::asker::Askers;
 
 /// The largest JSON or TOML body; uploads have no limit but the disk.
 const LARGEST_BODY: usize = 1 << 20;
@@ -30,8 +31,12 @@ pub struct Row {
     streams: bool,
     uploads: bool,
     token_in_query: bool,
-    pub waiver: Waiver,
-    page: bool,
+    /// Who is answered at all.
+    only: Askers,
+    /// Who needs no token, though it asks for a right.
+    pub free: Askers,
+    tone: Tone,
+    hosted: bool,
     handler: MethodRouter<Context>,
 }
 
@@ -54,6 +59,15 @@ macro_rules! methods {
 }
 methods!(get GET, post POST, put PUT, delete DELETE);
 
+/// Whatever the method is.
+pub fn any<H, T>(path: &'static str, right: Right, summary: &'static str, handler: H) -> Row
+where
+    H: Handler<T, Context>,
+    T: 'static,
+{
+    Row::new(Method::GET, path, right, summary, routing::any(handler))
+}
+
 impl Row {
     fn new(
         method: Method,
@@ -71,8 +85,10 @@ impl Row {
             streams: false,
             uploads: false,
             token_in_query: false,
-            waiver: Waiver::Nobody,
-            page: false,
+            only: Askers::Anyone,
+            free: Askers::Nobody,
+            tone: Tone::Problem,
+            hosted: false,
             handler,
         }
     }
@@ -98,12 +114,22 @@ impl Row {
 
     /// Browsers show it.
     pub fn page(self) -> Self {
-        Self { page: true, ..self }
+        Self { tone: Tone::Page, ..self }
     }
 
-    /// Some need no token, though the route asks for a right.
-    pub fn waived(self, waiver: Waiver) -> Self {
-        Self { waiver, ..self }
+    /// What nginx asks for, which chose it by its host; refusals are plain text.
+    pub fn hosted(self) -> Self {
+        Self { hosted: true, tone: Tone::Text, ..self }
+    }
+
+    /// Everybody else is refused, whatever he shows.
+    pub fn only(self, only: Askers) -> Self {
+        Self { only, ..self }
+    }
+
+    /// These need no token, though it asks for a right.
+    pub fn free_to(self, free: Askers) -> Self {
+        Self { free, ..self }
     }
 
     /// The name of each part of the path that varies.
@@ -118,9 +144,12 @@ pub fn router(rows: Vec<Row>, context: &Context) -> Router<Context> {
         let guard = Guard {
             context: context.clone(),
             right: row.right,
-            waiver: row.waiver,
-            page: row.page,
+            only: row.only,
+            free: row.free,
+            tone: row.tone,
+            hosted: row.hosted,
             streams: row.streams,
+            uploads: row.uploads,
             token_in_query: row.token_in_query,
         };
         let limit = if row.uploads { DefaultBodyLimit::disable() } else { DefaultBodyLimit::max(LARGEST_BODY) };

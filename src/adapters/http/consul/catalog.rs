@@ -10,6 +10,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::super::Context;
+use super::super::access::Peer;
 use super::super::error::Problem;
 use super::DATACENTER;
 use super::wait::wait;
@@ -45,12 +46,20 @@ pub async fn this_agent(State(context): State<Context>) -> Json<Value> {
     }))
 }
 
-pub async fn nodes(State(context): State<Context>, Query(asked): Query<Asked>) -> Result<Response, Problem> {
-    of_view(&context, &asked, |view| json!([node(view)])).await
+pub async fn nodes(
+    State(context): State<Context>,
+    peer: Peer,
+    Query(asked): Query<Asked>,
+) -> Result<Response, Problem> {
+    of_view(&context, peer, &asked, |view| json!([node(view)])).await
 }
 
 /// Every service with its tags.
-pub async fn services(State(context): State<Context>, Query(asked): Query<Asked>) -> Result<Response, Problem> {
+pub async fn services(
+    State(context): State<Context>,
+    peer: Peer,
+    Query(asked): Query<Asked>,
+) -> Result<Response, Problem> {
     let all = |view: &View| {
         let mut services: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
         view.status.apps.iter().for_each(|app| _ = services.entry(app.name.as_str()).or_default());
@@ -59,11 +68,12 @@ pub async fn services(State(context): State<Context>, Query(asked): Query<Asked>
         }
         json!(services)
     };
-    of_view(&context, &asked, all).await
+    of_view(&context, peer, &asked, all).await
 }
 
 pub async fn service(
     State(context): State<Context>,
+    peer: Peer,
     Path(name): Path<String>,
     Query(asked): Query<Asked>,
 ) -> Result<Response, Problem> {
@@ -81,11 +91,12 @@ pub async fn service(
         });
         Value::Array(found.collect())
     };
-    of_view(&context, &asked, all).await
+    of_view(&context, peer, &asked, all).await
 }
 
 pub async fn health(
     State(context): State<Context>,
+    peer: Peer,
     Path(name): Path<String>,
     Query(asked): Query<Asked>,
 ) -> Result<Response, Problem> {
@@ -109,7 +120,7 @@ pub async fn health(
             });
         Value::Array(found.collect())
     };
-    of_view(&context, &asked, all).await
+    of_view(&context, peer, &asked, all).await
 }
 
 /// An instance of an app, or an endpoint of a registered service.
@@ -162,12 +173,17 @@ fn named<'v>(view: &'v View, name: &'v str, asked: &'v Asked) -> impl Iterator<I
     of.filter(|entry| asked.tag.as_ref().is_none_or(|tag| entry.tags.contains(tag)))
 }
 
-async fn of_view(context: &Context, asked: &Asked, look: impl Fn(&View) -> Value) -> Result<Response, Problem> {
+async fn of_view(
+    context: &Context,
+    peer: Peer,
+    asked: &Asked,
+    look: impl Fn(&View) -> Value,
+) -> Result<Response, Problem> {
     let now = || {
         let view = context.snapshot.view();
         (view.number, look(&view))
     };
-    let (index, found) = wait(context, asked.index, asked.wait.as_deref(), now).await?;
+    let (index, found) = wait(context, peer, asked.index, asked.wait.as_deref(), now).await?;
     Ok(super::json_answer(index, found))
 }
 

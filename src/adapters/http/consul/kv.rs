@@ -8,6 +8,7 @@ use axum::{Extension, Json};
 use serde::Deserialize;
 
 use super::super::Context;
+use super::super::access::Peer;
 use super::super::error::Problem;
 use super::super::keyring::Caller;
 use super::keys::{self, KvOrProblem, Wishes};
@@ -41,12 +42,13 @@ impl Asked {
     }
 }
 
-pub async fn get_all(context: State<Context>, asked: Query<Asked>) -> Result<Response, Problem> {
-    get(context, Path(String::new()), asked).await
+pub async fn get_all(context: State<Context>, peer: Peer, asked: Query<Asked>) -> Result<Response, Problem> {
+    get(context, peer, Path(String::new()), asked).await
 }
 
 pub async fn get(
     State(context): State<Context>,
+    peer: Peer,
     Path(key): Path<String>,
     Query(asked): Query<Asked>,
 ) -> Result<Response, Problem> {
@@ -56,7 +58,7 @@ pub async fn get(
         keys::named(&key)?;
     }
     let (index, pairs) =
-        wait(&context, asked.index, asked.wait.as_deref(), || keys::look(&context, &key, below)).await?;
+        wait(&context, peer, asked.index, asked.wait.as_deref(), || keys::look(&context, &key, below)).await?;
     if pairs.is_empty() {
         return Ok(super::answer(index, StatusCode::NOT_FOUND));
     }

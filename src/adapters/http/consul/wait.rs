@@ -5,8 +5,10 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
 use super::super::Context;
+use super::super::access::Peer;
 use super::super::error::Problem;
 use crate::core::app::Period;
+use crate::ports::limits::Resource;
 
 /// As long as Consul waits where the client does not say, and at most.
 const USUALLY: Duration = Duration::from_secs(300);
@@ -15,6 +17,7 @@ const LONGEST: Duration = Duration::from_secs(600);
 /// Looks, and looks again at each change until the index is past `after` or the time is up.
 pub async fn wait<T>(
     context: &Context,
+    peer: Peer,
     after: Option<u64>,
     limit: Option<&str>,
     mut look: impl FnMut() -> (u64, T),
@@ -22,12 +25,16 @@ pub async fn wait<T>(
     let limit = limit.map(duration).transpose()?.unwrap_or(USUALLY).min(LONGEST);
     let deadline = Instant::now() + limit;
     let (mut keys, mut views) = (context.kv.changed(), context.snapshot.changes());
+    let mut held = None;
     loop {
         keys.mark_unchanged();
         views.mark_unchanged();
         let (index, found) = look();
         if after.is_none_or(|after| after == 0 || index > after) {
             return Ok((index, found));
+        }
+        if held.is_none() {
+            held = Some(context.limits.take(Resource::LongPoll, peer.0)?);
         }
         let change = async {
             tokio::select! {

@@ -12,6 +12,10 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::super::Context;
+use super::super::access::Peer;
+use super::super::error::Problem;
+use super::super::holding::holding;
+use crate::ports::limits::Resource;
 use crate::ports::snapshot::View;
 
 const HEARTBEAT: Duration = Duration::from_secs(15);
@@ -29,14 +33,18 @@ struct Watching {
     told_at: Option<Instant>,
 }
 
-pub async fn stream(State(context): State<Context>) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
+pub async fn stream(
+    State(context): State<Context>,
+    peer: Peer,
+) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Problem> {
+    let held = context.limits.take(Resource::Stream, peer.0)?;
     let (views, keys) = (context.snapshot.changes(), context.kv.changed());
     let watching = Watching { context, views, keys, seen: None, told_at: None };
     let changes = stream::unfold(watching, |mut watching| async {
         watching.change().await?;
         Some((Ok(Event::default().event("changed").data("look again")), watching))
     });
-    Sse::new(changes).keep_alive(KeepAlive::new().interval(HEARTBEAT))
+    Ok(Sse::new(holding(changes, vec![held])).keep_alive(KeepAlive::new().interval(HEARTBEAT)))
 }
 
 impl Watching {

@@ -73,7 +73,7 @@ fn form(code: Option<&str>, refused: Option<&str>, status: StatusCode) -> Respon
 /// A form with the field `token`, or a link's `code`, becomes a session: a cookie that scripts cannot read and other
 /// sites cannot send.
 pub async fn login(State(context): State<Context>, request: Request) -> Result<Response, Problem> {
-    let (from, is_browser) = (peer(&request), super::wants_page(request.headers()));
+    let (from, is_browser) = (peer(request.extensions()), super::wants_page(request.headers()));
     let body = axum::body::to_bytes(request.into_body(), LONGEST_FORM).await;
     let body =
         body.map_err(|_| Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "a login is one short field"))?;
