@@ -6,6 +6,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::problem::{ProblemKind, known_kinds};
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
     pub id: u64,
@@ -16,6 +18,20 @@ pub struct Event {
     /// `None` for what is told to nobody: who wants to know looks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub level: Option<Level>,
+    /// The kinds of problems that it tells of, or of the end of.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "known_kinds")]
+    pub about: Vec<ProblemKind>,
+}
+
+impl Event {
+    /// Something that is told to nobody; its number is given where it is kept.
+    pub fn new(at: Timestamp, kind: &'static str, subject: String, message: String) -> Self {
+        Self { id: 0, at, kind: kind.into(), subject, message, level: None, about: Vec::new() }
+    }
+
+    pub fn at_level(self, level: Level) -> Self {
+        Self { level: Some(level), ..self }
+    }
 }
 
 /// How much an event matters; each level includes those after it.
@@ -52,7 +68,7 @@ impl Level {
 impl Format {
     /// The message as it is sent.
     pub fn body(self, platform: &str, event: &Event) -> Value {
-        let Event { id: _, at, kind, subject, message, level } = event;
+        let Event { id: _, at, kind, subject, message, level, about: _ } = event;
         match self {
             Self::Json => json!({
                 "platform": platform, "kind": kind, "subject": subject, "message": message, "at": at, "level": level,
@@ -97,6 +113,7 @@ mod tests {
             subject: "app shop".into(),
             message: "<!channel> & <b>".into(),
             level: Some(Level::Warning),
+            about: Vec::new(),
         };
         assert_eq!(Format::Slack.body("p", &event)["text"], "[p] app shop: &lt;!channel&gt; &amp; &lt;b&gt;");
         assert_eq!(Format::Json.body("p", &event)["level"], "warning");

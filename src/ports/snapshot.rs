@@ -5,11 +5,10 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
-use jiff::Timestamp;
 use tokio::sync::{broadcast, watch};
 
 use crate::core::asker::Asker;
-use crate::core::event::{Event, Level};
+use crate::core::event::Event;
 use crate::core::names::{AppName, Version};
 use crate::core::plan::{ServiceStatus, Status};
 use crate::core::release::{Blob, Release, path_of};
@@ -135,9 +134,10 @@ impl Snapshot {
         self.0.changed.subscribe()
     }
 
-    pub fn announce(&self, at: Timestamp, kind: &'static str, subject: String, message: String, level: Option<Level>) {
+    /// Tells an event to whoever listens, and keeps it. Its number is given here.
+    pub fn announce(&self, event: Event) {
         let mut kept = self.0.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let event = Event { id: kept.back().map_or(1, |e| e.id + 1), at, kind: kind.into(), subject, message, level };
+        let event = Event { id: kept.back().map_or(1, |e| e.id + 1), ..event };
         self.0.journal.iter().for_each(|journal| journal.note(&event));
         kept.push_back(event.clone());
         if kept.len() > KEPT as usize {

@@ -30,6 +30,7 @@ use crate::adapters::seal::KeptSeal;
 use crate::adapters::sources::Remote;
 use crate::adapters::store::{Events, Keys, Store};
 use crate::adapters::{dns, http, notices};
+use crate::core::notices::Notices;
 use crate::core::plan::{Plan, status};
 use crate::core::templates::Templates;
 use crate::core::world::{Command, Fact, Platform, World};
@@ -154,6 +155,7 @@ pub async fn up(settings: Settings, progress: &dyn Progress, stop: impl Future<O
     };
     let world = World::new(platform, templates.clone(), Timestamp::now());
     let (events, kept) = Events::open(&settings.state)?;
+    let told = Notices::recall(&kept);
     let snapshot = Snapshot::keeping(first_view(&world, &templates), kept, Arc::new(events));
     let remote: Arc<dyn Sources> = Arc::new(Remote::new(settings.state.join("git")).map_err(BootError::Other)?);
     let (nudges, nudged) = Nudges::new();
@@ -205,7 +207,8 @@ pub async fn up(settings: Settings, progress: &dyn Progress, stop: impl Future<O
         inbox: inbox.clone(),
     };
     let mut reconciling = tokio::spawn(
-        Loop { world, messages, hands, ledger: store, snapshot: snapshot.clone(), answers: Vec::new() }.run(),
+        Loop { world, messages, hands, ledger: store, snapshot: snapshot.clone(), notices: told, answers: Vec::new() }
+            .run(),
     );
     {
         let (snapshot, inbox) = (snapshot.clone(), inbox.clone());

@@ -273,8 +273,16 @@ impl Rig {
             inbox: inbox.clone(),
         };
         tokio::spawn(
-            Loop { world, messages, hands, ledger: ledger.clone(), snapshot: snapshot.clone(), answers: Vec::new() }
-                .run(),
+            Loop {
+                world,
+                messages,
+                hands,
+                ledger: ledger.clone(),
+                snapshot: snapshot.clone(),
+                notices: crate::core::notices::Notices::default(),
+                answers: Vec::new(),
+            }
+            .run(),
         );
         inbox.tell(Fact::Adopted(None));
         inbox.tell(Fact::Listed { containers: Vec::new(), networks: Vec::new(), local: Vec::new() });

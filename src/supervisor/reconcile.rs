@@ -15,9 +15,11 @@ use tokio::time::{Instant, timeout};
 use super::execute::Hands;
 use super::lock;
 use crate::core::app::StickyMode;
-use crate::core::event::Level;
+use crate::core::event::{Event, Level};
 use crate::core::names::AppName;
-use crate::core::plan::{Plan, Problem, Status, plan, services, status};
+use crate::core::notices::{Notice, Notices};
+use crate::core::plan::{Plan, Status, plan, services, status};
+use crate::core::problem::{Problem, ProblemKind};
 use crate::core::router_keys::Keys;
 use crate::core::source::Wanted;
 use crate::core::world::{Action, Command, Condition, Decider, DeployRequest, Done, Intent, Steer, World};
@@ -41,6 +43,8 @@ pub struct Loop {
     pub hands: Hands,
     pub ledger: Arc<dyn Ledger>,
     pub snapshot: Snapshot,
+    /// What people are told of problems.
+    pub notices: Notices,
     /// Answers to commands of this turn.
     pub answers: Vec<Answer>,
 }
@@ -130,7 +134,13 @@ impl Loop {
         let (mut decided, mut failed) = (false, false);
         for action in std::mem::take(&mut plan.actions) {
             if let Err(reason) = self.record(&action, now) {
-                plan.problems.push(Problem::new("ledger", reason, "free disk space in the state folder", now));
+                plan.problems.push(Problem::new(
+                    ProblemKind::Ledger,
+                    "ledger",
+                    reason,
+                    "free disk space in the state folder",
+                    now,
+                ));
                 plan.wake_at = Some(now + Duration::from_secs(1));
                 failed = true;
                 continue;
@@ -154,9 +164,14 @@ impl Loop {
         match self.command(&command, "auto", now) {
             Ok(_) => true,
             Err(error) => {
-                let subject = format!("app {app}");
                 let reason = format!("its newest version is not deployed: {error}");
-                plan.problems.push(Problem::new(subject, reason, "mend what it names, or deploy by hand", now));
+                plan.problems.push(Problem::of_app(
+                    ProblemKind::NotDeployed,
+                    &app,
+                    reason,
+                    "mend what it names, or deploy by hand",
+                    now,
+                ));
                 false
             }
         }
@@ -172,13 +187,14 @@ impl Loop {
                     let state = entry.state.as_ref().map(|s| format!(" is {s}")).unwrap_or_default();
                     let message = format!("{}{release}{state}: {} (by {})", entry.action, entry.reason, entry.by);
                     let level = Level::of_decision(entry.state.as_deref());
-                    self.snapshot.announce(now, "decision", format!("app {app}"), message, Some(level));
+                    let event = Event::new(now, "decision", format!("app {app}"), message);
+                    self.snapshot.announce(event.at_level(level));
                 }
                 Ok(())
             }
             Action::KeepService { name, service, message } => {
                 self.ledger.keep_service(name, service.as_ref()).map_err(|e| e.to_string())?;
-                self.snapshot.announce(now, "service", format!("service {name}"), message.clone(), None);
+                self.snapshot.announce(Event::new(now, "service", format!("service {name}"), message.clone()));
                 Ok(())
             }
             Action::Prepare { .. }
@@ -194,14 +210,21 @@ impl Loop {
         }
     }
 
-    fn show(&self, plan: &Plan, now: Timestamp) {
+    fn show(&mut self, plan: &Plan, now: Timestamp) {
         let before = self.snapshot.view();
         let status = status(&self.world, plan);
         if self.world.is_informed() {
             for (kind, subject, message) in changes(&before.status, &status) {
                 tracing::info!(kind, subject, "{message}");
-                let level = matches!(kind, "problem" | "resolved" | "engine").then_some(Level::Warning);
-                self.snapshot.announce(now, kind, subject, message, level);
+                self.snapshot.announce(Event::new(now, kind, subject, message));
+            }
+        }
+        // Whoever has it go down need not be told that it does.
+        if self.world.closing.is_none() {
+            for Notice { kind, subject, message, about } in self.notices.observe(&plan.problems, now) {
+                tracing::info!(kind, subject, "{message}");
+                self.snapshot
+                    .announce(Event { about, ..Event::new(now, kind, subject, message).at_level(Level::Warning) });
             }
         }
         let releases = self.releases(&before);
@@ -304,15 +327,6 @@ fn changes(before: &Status, after: &Status) -> Vec<(&'static str, String, String
     }
     for (name, (app, ..)) in old.iter().filter(|(name, _)| !new.contains_key(*name)) {
         changes.push(("instance", format!("container {name}"), format!("of {app} is gone")));
-    }
-    let is_new = |problem: &&Problem, list: &[Problem]| {
-        !list.iter().any(|p| p.subject == problem.subject && p.reason == problem.reason)
-    };
-    for problem in after.problems.iter().filter(|p| is_new(p, &before.problems)) {
-        changes.push(("problem", problem.subject.clone(), problem.reason.clone()));
-    }
-    for problem in before.problems.iter().filter(|p| is_new(p, &after.problems)) {
-        changes.push(("resolved", problem.subject.clone(), problem.reason.clone()));
     }
     changes
 }

@@ -102,8 +102,16 @@ pub async fn watch(
     };
     tasks.renewed("follow the engine", move || follow::engine(engine.clone(), inbox.clone()));
     let reconciling = tokio::spawn(
-        Loop { world, messages, hands, ledger: Arc::new(Nobody), snapshot: snapshot.clone(), answers: Vec::new() }
-            .run(),
+        Loop {
+            world,
+            messages,
+            hands,
+            ledger: Arc::new(Nobody),
+            snapshot: snapshot.clone(),
+            notices: crate::core::notices::Notices::default(),
+            answers: Vec::new(),
+        }
+        .run(),
     );
     progress.done(
         "watch",

@@ -75,6 +75,7 @@ mod tests {
             subject: "app shop".into(),
             message: format!("event {id}"),
             level: None,
+            about: Vec::new(),
         };
         let last = u64::from(KEPT) + TIDY;
         {

@@ -4,23 +4,27 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::deploy::move_on;
 use super::fleet::fleet;
-use super::problems::{self, Problem};
+use super::problems;
 use super::routes;
 use super::zone::zone;
 use crate::core::container::{ContainerId, label};
 use crate::core::deploy::{End, Stage};
 use crate::core::names::AppName;
+use crate::core::problem::Problem;
 use crate::core::routes::Routes;
 use crate::core::source::Wanted;
 use crate::core::templates::Templates;
-use crate::core::world::{Action, Intent, Member, Phase, ProbeTarget, Subject, Switch, World, by_app};
+use crate::core::world::{Action, EngineState, Intent, Member, Phase, ProbeTarget, Subject, Switch, World, by_app};
 
 /// How long the hosts of an undeclared app answer 503 after its last container went.
 const DEPARTED: Duration = Duration::from_secs(600);
+
+/// An engine that has not answered since the boot for so long is away.
+const ASKED: SignedDuration = SignedDuration::from_secs(5);
 
 #[derive(Debug, Clone, Default)]
 pub struct Plan {
@@ -44,10 +48,14 @@ impl Plan {
 
 /// What is to be done now. Retirements are noted in the world; every other act is begun by the caller.
 pub fn plan(world: &mut World, now: Timestamp) -> Plan {
-    if !world.is_informed() {
-        return Plan::default();
-    }
     let mut plan = Plan::default();
+    if !world.is_informed() {
+        // Whether it answers is known only once it was asked.
+        if matches!(world.engine, EngineState::Unknown { since } if now.duration_since(since) > ASKED) {
+            problems::of_engine(world, &mut plan.problems);
+        }
+        return plan;
+    }
     world.departed.retain(|_, at| now.duration_since(*at).unsigned_abs() < DEPARTED);
     plan.wake_at = world.departed.values().map(|at| *at + DEPARTED).min();
     let before = world.instances();

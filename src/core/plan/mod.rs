@@ -16,7 +16,6 @@ mod why;
 mod zone;
 
 pub use diff::{Plan, plan};
-pub use problems::Problem;
 pub use services::{EndpointStatus, ServiceStatus, services};
 pub use status::{
     AppStatus, DeploymentStatus, EngineStatus, Generations, InstanceStatus, SourceStatus, Status, SupervisorStatus,

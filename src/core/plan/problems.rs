@@ -3,57 +3,34 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use serde::Serialize;
 
 use crate::core::claim::Claim;
 use crate::core::deploy::Halt;
+use crate::core::names::AppName;
+use crate::core::problem::{Problem, ProblemKind};
 use crate::core::world::{Claimed, Condition, EngineState, Intent, Member, Unprepared, World};
 
 /// A deployment that has not moved for so long is stuck.
 const STUCK: std::time::Duration = std::time::Duration::from_secs(1800);
 
-/// Something that needs a person. Shown by `status`, the API, `why` and the dashboard.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Problem {
-    /// `container web-3`, `app shop`, `file apps/shop.toml`, `nginx`, `docker`, `template platformer.conf.tera`.
-    pub subject: String,
-    pub reason: String,
-    pub remedy: String,
-    pub since: Timestamp,
-}
-
-impl Problem {
-    pub fn new(
-        subject: impl Into<String>,
-        reason: impl Into<String>,
-        remedy: impl Into<String>,
-        since: Timestamp,
-    ) -> Self {
-        Self { subject: subject.into(), reason: reason.into(), remedy: remedy.into(), since }
-    }
-}
-
 /// Finds all problems but those of hosts, which `routes` reports.
 pub fn find(world: &World, members: &[Member<'_>], problems: &mut Vec<Problem>, now: Timestamp) {
-    if let EngineState::Unknown { since } = world.engine {
-        let reason = "the engine does not answer; what is shown of containers is from before";
-        problems.push(Problem::new("docker", reason, "start Docker; `platformer doctor` checks the connection", since));
-    }
+    of_engine(world, problems);
     of_balancer(world, problems);
-    for ((app, version), (since, why)) in &world.unprepared {
+    // What was begun for an app that is gone since is nobody's problem any more.
+    let concerns = |app: &AppName| world.declared_app(app).is_some() || members.iter().any(|m| m.claim.app == *app);
+    for ((app, version), (since, why)) in world.unprepared.iter().filter(|((app, _), _)| concerns(app)) {
         let (Unprepared::Later(reason) | Unprepared::Never(reason)) = why;
         let reason = format!("{app}@{version} cannot be run: {reason}");
-        problems.push(Problem::new(format!("app {app}"), reason, "mend what it names; it is tried again", *since));
+        let remedy = "mend what it names; it is tried again";
+        problems.push(Problem::of_app(ProblemKind::Unprepared, app, reason, remedy, *since));
     }
-    for (app, intent) in &world.intents {
+    for (app, intent) in world.intents.iter().filter(|(app, _)| concerns(app)) {
         if let Some(held) = intent.active().filter(|d| d.halt == Some(Halt::Held)) {
-            let remedy = format!("platformer resume, promote or abort {app}");
-            problems.push(Problem::new(
-                format!("app {app}"),
-                format!("deployment {} is held: {}", held.id, held.reason),
-                remedy,
-                held.since,
-            ));
+            let remedy =
+                format!("platformer abort {app} takes it back, platformer promote {app} makes it stable all the same");
+            let reason = format!("deployment {} is held: {}", held.id, held.reason);
+            problems.push(Problem::of_app(ProblemKind::Held, app, reason, remedy, held.since));
         }
     }
     of_sources(world, problems);
@@ -65,16 +42,14 @@ pub fn find(world: &World, members: &[Member<'_>], problems: &mut Vec<Problem>, 
             continue;
         }
         if let Claim::Refused { reason, remedy } = claim {
-            problems.push(Problem::new(subject(), reason.clone(), remedy.clone(), container.created_at));
+            let kind = ProblemKind::ClaimRefused;
+            problems.push(Problem::new(kind, subject(), reason.clone(), remedy.clone(), container.created_at));
         }
         for (unknown, near) in unknown_labels {
             let remedy = near.map_or("remove it".to_owned(), |near| format!("did you mean {near}?"));
-            problems.push(Problem::new(
-                subject(),
-                format!("label {unknown} means nothing"),
-                remedy,
-                container.created_at,
-            ));
+            let reason = format!("label {unknown} means nothing");
+            let kind = ProblemKind::UnknownLabel;
+            problems.push(Problem::new(kind, subject(), reason, remedy, container.created_at));
         }
     }
     for member in members {
@@ -88,8 +63,18 @@ pub fn find(world: &World, members: &[Member<'_>], problems: &mut Vec<Problem>, 
         let ready = of_release.filter(|m| m.is_ready()).count();
         if backoff.failures > 1 && ready < wanted {
             let reason = format!("its instances fail to start or die ({} times): {}", backoff.failures, backoff.reason);
-            problems.push(Problem::new(format!("app {app}"), reason, format!("platformer logs {app}"), backoff.until));
+            let remedy = format!("platformer logs {app}");
+            problems.push(Problem::of_app(ProblemKind::Dying, app, reason, remedy, backoff.until));
         }
+    }
+}
+
+/// An engine that does not answer.
+pub(super) fn of_engine(world: &World, problems: &mut Vec<Problem>) {
+    if let EngineState::Unknown { since } = world.engine {
+        let reason = "the engine does not answer; what is shown of containers is from before";
+        let remedy = "start Docker (systemctl start docker); `platformer doctor` checks the connection";
+        problems.push(Problem::new(ProblemKind::EngineAway, "docker", reason, remedy, since));
     }
 }
 
@@ -98,7 +83,7 @@ fn of_sources(world: &World, problems: &mut Vec<Problem>) {
     for (name, look) in world.found.iter().filter(|(name, _)| world.declared_app(name).is_some()) {
         for reason in look.errors() {
             let remedy = format!("it is tried again by itself; apps/{name}.toml names the place under [source]");
-            problems.push(Problem::new(format!("app {name}"), reason.clone(), remedy, look.at));
+            problems.push(Problem::of_app(ProblemKind::Source, name, reason.clone(), remedy, look.at));
         }
     }
 }
@@ -111,57 +96,51 @@ fn of_stuck(world: &World, problems: &mut Vec<Problem>, now: Timestamp) {
             let reason =
                 format!("deployment {} has been {} for more than {STUCK:?}: {}", stuck.id, stuck.state(), stuck.reason);
             let remedy = format!("platformer status {app} shows its instances; platformer abort {app} takes it back");
-            problems.push(Problem::new(format!("app {app}"), reason, remedy, stuck.since));
+            problems.push(Problem::of_app(ProblemKind::Stuck, app, reason, remedy, stuck.since));
         }
     }
 }
 
 fn of_member(world: &World, member: &Member<'_>, problems: &mut Vec<Problem>, now: Timestamp) {
-    let subject = || format!("container {}", member.container.name);
-    let since = member.since;
+    let (since, name) = (member.since, &member.container.name);
+    let mut push = |kind, reason: String, remedy: String| {
+        let subject = format!("container {name}");
+        problems.push(Problem::new(kind, subject, reason, remedy, since).in_app(&member.claim.app));
+    };
     match (&member.address, member.condition) {
         (_, Condition::Draining | Condition::Stopped) => {}
+        // One that is only made, or has ended, is on no network yet, or no more.
+        (Err(_), _) if !member.container.is_running() => {}
         (Err(unreachable), _) => {
-            problems.push(Problem::new(subject(), unreachable.reason.clone(), unreachable.remedy.clone(), since));
+            push(ProblemKind::Unreachable, unreachable.reason.clone(), unreachable.remedy.clone());
         }
         (Ok(_), Condition::Unhealthy) => {
             let reason = member.reason.clone().unwrap_or_else(|| "its probe fails".into());
-            problems.push(Problem::new(subject(), reason, format!("docker logs {}", member.container.name), since));
+            push(ProblemKind::Unhealthy, reason, format!("docker logs {name}"));
         }
         (Ok(_), Condition::Starting) => {
             let limit = member.app.map_or(std::time::Duration::from_secs(120), |a| a.deploy.ready_timeout.get());
             if now.duration_since(since).unsigned_abs() > limit {
                 let why = member.reason.clone().unwrap_or_else(|| "no probe has passed".into());
-                problems.push(Problem::new(
-                    subject(),
-                    format!("not ready after {limit:?}: {why}"),
-                    format!("docker logs {}", member.container.name),
-                    since,
-                ));
+                push(ProblemKind::NotReady, format!("not ready after {limit:?}: {why}"), format!("docker logs {name}"));
             }
         }
         (Ok(_), Condition::Ready) => {}
     }
     if member.claim.managed && member.app.is_none() && !world.retiring.contains_key(&member.container.id) {
-        let reason = format!("app {} runs but is not declared any more", member.claim.app);
-        problems.push(Problem::new(
-            format!("app {}", member.claim.app),
-            reason,
-            format!("put apps/{}.toml back, or run platformer remove {}", member.claim.app, member.claim.app),
-            since,
-        ));
+        let app = &member.claim.app;
+        let reason = format!("app {app} runs but is not declared any more");
+        let remedy = format!("put apps/{app}.toml back, or run platformer remove {app}");
+        problems.push(Problem::of_app(ProblemKind::Undeclared, app, reason, remedy, since));
     }
 }
 
 fn of_repository(world: &World, members: &[Member<'_>], problems: &mut Vec<Problem>, now: Timestamp) {
     let Some(index) = &world.index else { return };
     for trouble in &index.troubles {
-        problems.push(Problem::new(
-            format!("file {}", trouble.path),
-            trouble.reason.clone(),
-            trouble.remedy.clone(),
-            now,
-        ));
+        let subject = format!("file {}", trouble.path);
+        let (reason, remedy) = (trouble.reason.clone(), trouble.remedy.clone());
+        problems.push(Problem::new(ProblemKind::File, subject, reason, remedy, now));
     }
     for (name, app) in &world.declared {
         if world.declared_app(name).is_none() {
@@ -171,22 +150,14 @@ fn of_repository(world: &World, members: &[Member<'_>], problems: &mut Vec<Probl
         let broken = index.troubles.iter().any(|t| t.path == format!("apps/{name}.toml"));
         if !index.apps.contains_key(name) && !broken {
             let reason = format!("apps/{name}.toml is gone; the app goes on as it was last declared");
-            problems.push(Problem::new(
-                format!("app {name}"),
-                reason,
-                format!("put the file back, or run platformer remove {name}"),
-                since,
-            ));
+            let remedy = format!("put the file back, or run platformer remove {name}");
+            problems.push(Problem::of_app(ProblemKind::FileGone, name, reason, remedy, since));
         }
         let has_instances = || members.iter().any(|m| m.claim.app == *name);
         if world.stable(name).is_none() && app.boots_from_repository() && !has_instances() {
             let reason = "it has no version to run: its artefact folder is empty".to_owned();
-            problems.push(Problem::new(
-                format!("app {name}"),
-                reason,
-                format!("platformer repository push {name} VERSION FILE"),
-                since,
-            ));
+            let remedy = format!("platformer repository push {name} VERSION FILE");
+            problems.push(Problem::of_app(ProblemKind::NoVersion, name, reason, remedy, since));
         }
     }
 }
@@ -194,29 +165,18 @@ fn of_repository(world: &World, members: &[Member<'_>], problems: &mut Vec<Probl
 fn of_balancer(world: &World, problems: &mut Vec<Problem>) {
     let balancer = &world.balancer;
     if let Some((since, reason)) = &balancer.died {
-        problems.push(Problem::new(
-            "nginx",
-            reason.clone(),
-            "it is being started again; `platformer doctor` checks it",
-            *since,
-        ));
+        let remedy = "it is being started again; `platformer doctor` checks it";
+        problems.push(Problem::new(ProblemKind::BalancerDied, "nginx", reason.clone(), remedy, *since));
     }
     if let Some((until, _, reason)) = &balancer.retry {
-        problems.push(Problem::new(
-            "nginx",
-            reason.clone(),
-            "it is tried again; `platformer doctor` checks nginx and the disk",
-            *until,
-        ));
+        let remedy = "it is tried again; `platformer doctor` checks nginx and the disk";
+        problems.push(Problem::new(ProblemKind::BalancerTrouble, "nginx", reason.clone(), remedy, *until));
     }
     if let Some(refused) = balancer.refused_templates.as_ref().filter(|r| Arc::ptr_eq(&r.input, &world.templates)) {
         let remedy = "mend the template; until then the last good one is used";
-        problems.push(Problem::new(
-            format!("template {}", refused.input.origin),
-            refused.reason.clone(),
-            remedy,
-            refused.since,
-        ));
+        let subject = format!("template {}", refused.input.origin);
+        let reason = refused.reason.clone();
+        problems.push(Problem::new(ProblemKind::TemplateRefused, subject, reason, remedy, refused.since));
     }
     for (app, refused) in balancer.refusals.apps() {
         let kept = match refused.instead {
@@ -224,11 +184,29 @@ fn of_balancer(world: &World, problems: &mut Vec<Problem>) {
             None => "they are left out",
         };
         let reason = format!("nginx refuses its routes, {kept}: {}", refused.reason);
-        problems.push(Problem::new(
-            format!("app {app}"),
-            reason,
-            "change the app's hosts, paths or proxy settings",
-            refused.since,
-        ));
+        let remedy = "change the app's hosts, paths or proxy settings";
+        problems.push(Problem::of_app(ProblemKind::RoutesRefused, app, reason, remedy, refused.since));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::names::Version;
+    use crate::core::testing::{at, world_with};
+
+    #[test]
+    fn a_problem_goes_with_the_app_it_is_of() {
+        let (mut world, app) = world_with("replicas = 1\n", |_, _| Intent::new(at(0)));
+        let why = Unprepared::Later("the engine is away".into());
+        world.unprepared.insert((app.name.clone(), Version::latest()), (at(0), why));
+        let unprepared = |world: &World| {
+            let mut problems = Vec::new();
+            find(world, &[], &mut problems, at(1));
+            problems.iter().filter(|p| p.kind == ProblemKind::Unprepared).count()
+        };
+        assert_eq!(unprepared(&world), 1);
+        world.declared.remove(&app.name);
+        assert_eq!(unprepared(&world), 0);
     }
 }

@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::problems::Problem;
 use crate::core::app::{App, Sticky, Strategy};
 use crate::core::deploy::Kind;
 use crate::core::names::{AppName, HostName, PathPrefix, Version};
+use crate::core::problem::{Problem, ProblemKind};
 use crate::core::routes::{AppRoute, Routes};
 use crate::core::service::Service;
 use crate::core::split::{Percent, Split};
@@ -148,27 +148,19 @@ fn grant_hosts(
         route.hosts.retain(|host| {
             if let Some(reserved) = host.reserved_under(&world.platform.domain) {
                 let reason = format!("host {host} belongs to the platform's own {reserved:?}");
-                problems.push(Problem::new(format!("app {name}"), reason, "choose another host", now));
+                let remedy = "choose another host";
+                problems.push(Problem::of_app(ProblemKind::Taken, &name, reason, remedy, now));
                 return false;
             }
             let taken =
                 paths.iter().find_map(|path| holders.get(&(host.clone(), path.clone())).map(|holder| (path, holder)));
             if let Some((path, holder)) = taken {
                 let reason = format!("host {host} with path {path} is already held by app {holder}, which keeps it");
-                problems.push(Problem::new(
-                    format!("app {name}"),
-                    reason,
-                    format!("give {name} another host or path"),
-                    now,
-                ));
+                let remedy = format!("give {name} another host or path");
+                problems.push(Problem::of_app(ProblemKind::Taken, &name, reason, remedy.clone(), now));
                 let reason =
                     format!("app {name} also claims host {host} with path {path}; {holder} came first and keeps it");
-                problems.push(Problem::new(
-                    format!("app {holder}"),
-                    reason,
-                    format!("give {name} another host or path"),
-                    now,
-                ));
+                problems.push(Problem::of_app(ProblemKind::Taken, holder, reason, remedy, now));
                 return false;
             }
             true

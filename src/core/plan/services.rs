@@ -6,9 +6,9 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::problems::Problem;
 use crate::core::app::{Health, Proxy, Sticky};
 use crate::core::names::{AppName, PathPrefix, Version};
+use crate::core::problem::{Problem, ProblemKind};
 use crate::core::routes::{AppRoute, Outside};
 use crate::core::service::{EndpointId, ServiceUrl};
 use crate::core::split::Split;
@@ -65,13 +65,13 @@ pub(super) fn route(world: &World, apps: &mut BTreeMap<AppName, AppRoute>, probl
         if apps.contains_key(name) {
             let reason = "an app has this name, which comes first";
             let remedy = format!("platformer services remove {name}, and register it under another name");
-            problems.push(Problem::new(subject(), reason, remedy, first.endpoint.at));
+            problems.push(Problem::new(ProblemKind::Taken, subject(), reason, remedy, first.endpoint.at));
             continue;
         }
         for broken in of_one.iter().filter(|e| e.condition == Condition::Unhealthy) {
             let reason = format!("{}: {}", broken.endpoint.url, broken.reason.as_deref().unwrap_or("no answer"));
             let remedy = format!("start it, or platformer services set {name} URL, or remove {name}");
-            problems.push(Problem::new(subject(), reason, remedy, broken.since));
+            problems.push(Problem::new(ProblemKind::Unhealthy, subject(), reason, remedy, broken.since));
         }
         if let Ok(prefix) = PathPrefix::parse(&format!("/{name}")) {
             apps.insert(name.clone(), of_service(world, name, of_one, prefix));

@@ -9,11 +9,11 @@ use serde::Serialize;
 
 use super::diff::Plan;
 use super::due::due;
-use super::problems::Problem;
 use crate::core::app::{App, Strategy};
 use crate::core::container::ContainerId;
 use crate::core::deploy::{Deployment, GateResult, Kind};
 use crate::core::names::{AppName, HostName, ImageRef, Version};
+use crate::core::problem::Problem;
 use crate::core::routes::AppRoute;
 use crate::core::split::Percent;
 use crate::core::world::{Condition, EngineState, Intent, Member, Traffic, World, by_app};

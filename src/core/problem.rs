@@ -1,0 +1,148 @@
+//! Something that needs a person: whom it concerns, what kind it is of, why, and what would mend it.
+
+use jiff::Timestamp;
+use serde::de::IntoDeserializer;
+use serde::de::value::{Error, StrDeserializer};
+use serde::{Deserialize, Deserializer, Serialize};
+
+use super::names::AppName;
+
+/// Shown by `status`, the API, `why` and the dashboard. It is the same problem as long as subject and kind are the
+/// same: its reason may tell it in other words from one moment to the next.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Problem {
+    pub kind: ProblemKind,
+    /// `container web-3`, `app shop`, `file apps/shop.toml`, `nginx`, `docker`, `template platformer.conf.tera`.
+    pub subject: String,
+    /// The app that suffers from it, where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub app: Option<AppName>,
+    pub reason: String,
+    pub remedy: String,
+    pub since: Timestamp,
+}
+
+impl Problem {
+    pub fn new(
+        kind: ProblemKind,
+        subject: impl Into<String>,
+        reason: impl Into<String>,
+        remedy: impl Into<String>,
+        since: Timestamp,
+    ) -> Self {
+        Self { kind, subject: subject.into(), app: None, reason: reason.into(), remedy: remedy.into(), since }
+    }
+
+    pub fn of_app(
+        kind: ProblemKind,
+        app: &AppName,
+        reason: impl Into<String>,
+        remedy: impl Into<String>,
+        since: Timestamp,
+    ) -> Self {
+        Self::new(kind, format!("app {app}"), reason, remedy, since).in_app(app)
+    }
+
+    /// Says which app suffers from it.
+    pub fn in_app(self, app: &AppName) -> Self {
+        Self { app: Some(app.clone()), ..self }
+    }
+}
+
+/// What a problem is about, whatever its words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ProblemKind {
+    /// The engine does not answer.
+    EngineAway,
+    /// nginx is gone.
+    BalancerDied,
+    /// A generation does not go live, for a reason that may pass.
+    BalancerTrouble,
+    /// nginx refuses what a template renders.
+    TemplateRefused,
+    /// nginx refuses the routes of an app.
+    RoutesRefused,
+    /// What a release is made of cannot be had.
+    Unprepared,
+    /// A deployment is held.
+    Held,
+    /// A deployment does not move.
+    Stuck,
+    /// A newest version is not deployed.
+    NotDeployed,
+    /// An app's source cannot be looked at.
+    Source,
+    /// A container asks for what it cannot have.
+    ClaimRefused,
+    /// A label of ours that means nothing.
+    UnknownLabel,
+    /// An instance has no address.
+    Unreachable,
+    /// An instance, or an endpoint of a service, fails its probe.
+    Unhealthy,
+    /// An instance takes too long to become ready.
+    NotReady,
+    /// Instances fail to start, or die.
+    Dying,
+    /// Something runs that nobody declares.
+    Undeclared,
+    /// A file of the repository is broken.
+    File,
+    /// A declaration is gone.
+    FileGone,
+    /// An app has no version to run.
+    NoVersion,
+    /// A host or name that others have.
+    Taken,
+    /// Decisions cannot be written down.
+    Ledger,
+}
+
+impl ProblemKind {
+    /// Whether it can be known while the engine is away: what containers do cannot.
+    pub fn stands_without_engine(self) -> bool {
+        match self {
+            Self::EngineAway
+            | Self::BalancerDied
+            | Self::BalancerTrouble
+            | Self::TemplateRefused
+            | Self::RoutesRefused
+            | Self::Held
+            | Self::Stuck
+            | Self::Source
+            | Self::File
+            | Self::FileGone
+            | Self::Taken
+            | Self::Ledger => true,
+            Self::Unprepared
+            | Self::NotDeployed
+            | Self::ClaimRefused
+            | Self::UnknownLabel
+            | Self::Unreachable
+            | Self::Unhealthy
+            | Self::NotReady
+            | Self::Dying
+            | Self::Undeclared
+            | Self::NoVersion => false,
+        }
+    }
+
+    /// Whether the decision that made it one was told already, as a transition of the deployment.
+    pub fn is_told_as_decision(self) -> bool {
+        self == Self::Held
+    }
+}
+
+/// Reads the kinds that are known here: a later version may have written others.
+///
+/// # Errors
+/// If it is no list of words.
+pub fn known_kinds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<ProblemKind>, D::Error> {
+    let words = Vec::<String>::deserialize(deserializer)?;
+    let known = |word: &String| {
+        let word: StrDeserializer<'_, Error> = word.as_str().into_deserializer();
+        ProblemKind::deserialize(word).ok()
+    };
+    Ok(words.iter().filter_map(known).collect())
+}
