@@ -100,6 +100,8 @@ pub struct Dns {
     pub ttl: Period,
     /// Empty: the servers of this machine's own `resolv.conf`.
     pub upstream: Vec<Upstream>,
+    /// That file; in a container, of the machine's own folders as they are mounted there.
+    pub resolv_conf: PathBuf,
     pub wildcard: Wildcarded,
     pub naming: Naming,
     pub extra: BTreeMap<HostName, IpAddr>,
@@ -179,6 +181,7 @@ impl Default for Dns {
         Self {
             ttl: Period::seconds(0),
             upstream: Vec::new(),
+            resolv_conf: "/etc/resolv.conf".into(),
             wildcard: Wildcarded(Wildcard::Off),
             naming: Naming::Standard,
             extra: BTreeMap::new(),
@@ -302,6 +305,7 @@ impl Settings {
         self.state = base.join(&self.state).components().collect();
         self.repository.path = base.join(&self.repository.path).components().collect();
         self.templates = self.templates.map(|t| base.join(t).components().collect());
+        self.dns.resolv_conf = base.join(&self.dns.resolv_conf).components().collect();
         self.services.ca = self.services.ca.map(|file| base.join(file).components().collect());
         self
     }

@@ -13,10 +13,16 @@ const FLOORS: [&str; 5] = ["core", "ports", "adapters", "supervisor", "cli"];
 const SETTINGS: &str = "settings";
 const LONGEST: usize = 400;
 /// Whole files behind `#[cfg(test)]`.
-const TESTS: [&str; 4] = ["adapters/nginx/tests.rs", "core/testing.rs", "core/simulation.rs", "supervisor/fakes.rs"];
+const TESTS: [&str; 5] = [
+    "adapters/dns/tests.rs",
+    "adapters/nginx/tests.rs",
+    "core/testing.rs",
+    "core/simulation.rs",
+    "supervisor/fakes.rs",
+];
 
 /// Crates that may be named only below the given folders.
-const CRATES: [(&str, &[&str]); 28] = [
+const CRATES: [(&str, &[&str]); 29] = [
     ("hyper", &["adapters/http"]),
     ("hyper_util", &["adapters/http"]),
     ("tokio", &["ports", "adapters", "supervisor", "cli"]),
@@ -25,6 +31,7 @@ const CRATES: [(&str, &[&str]); 28] = [
     ("bollard", &["adapters/engine/docker"]),
     ("hickory_server", &["adapters/dns"]),
     ("socket2", &["adapters/dns"]),
+    ("moka", &["adapters/dns"]),
     ("axum", &["adapters/http", "supervisor/boot.rs"]),
     ("http_range_header", &["adapters/http"]),
     ("prometheus_client", &["adapters/http"]),

@@ -5,7 +5,7 @@ use toml::Value;
 use crate::core::names::nearest;
 
 /// Every setting by its path in the file.
-pub const KEYS: [&str; 28] = [
+pub const KEYS: [&str; 29] = [
     "domain",
     "state",
     "repository",
@@ -26,6 +26,7 @@ pub const KEYS: [&str; 28] = [
     "nginx.user",
     "dns.ttl",
     "dns.upstream",
+    "dns.resolv_conf",
     "dns.wildcard",
     "dns.naming",
     "dns.extra",

@@ -17,7 +17,7 @@ use super::doctor::Machine;
 use super::execute::Hands;
 use super::lock::{self, Lock, LockError};
 use super::places::{
-    check_free, dns_options, gateway, listen_unix, listeners, load_templates, owner, taken, upstreams,
+    check_free, dns_options, follow_upstreams, gateway, listen_unix, listeners, load_templates, owner, taken,
 };
 use super::reconcile::{CLOSED, Loop};
 use super::tasks::Tasks;
@@ -95,14 +95,12 @@ pub async fn up(settings: Settings, progress: &dyn Progress, stop: impl Future<O
     let began = Instant::now();
     let meters = Meters::default();
     let addresses: Vec<SocketAddr> = settings.listen.dns.iter().map(|l| l.resolve(gateway)).collect();
-    let upstreams = upstreams(&settings, &addresses);
-    let names = dns::Names::new(&upstreams, meters.clone()).map_err(BootError::Other)?;
+    let names = dns::Names::new(meters.clone(), Limits::default());
+    follow_upstreams(&mut tasks, &settings, &addresses, &names, progress).await;
     let sockets = dns::bind(&addresses).map_err(|e| taken(e.address, "listen.dns", "udp", e.source))?;
     let detail = sockets.addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     let served = names.clone();
-    let names_server = tasks.essential("dns", async move {
-        dns::serve(sockets, served, &upstreams).await.err().unwrap_or_else(|| "its sockets were closed".into())
-    });
+    let names_server = tasks.essential("dns", dns::serve(sockets, served));
     progress.done("DNS", &detail, began.elapsed());
 
     // Repository

@@ -9,6 +9,7 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::time::Instant;
 
 use super::boot::{BootError, Progress};
+use super::tasks::Tasks;
 use crate::adapters::host::holder::holder;
 use crate::adapters::{dns, files};
 use crate::core::container::Owner;
@@ -48,12 +49,27 @@ pub async fn gateway(settings: &Settings, engine: &dyn Engine, progress: &dyn Pr
     }
 }
 
-pub fn upstreams(settings: &Settings, own: &[SocketAddr]) -> Vec<SocketAddr> {
-    // systemd-resolved's stub would send our own domain back to us; its real servers are in this file.
-    let real = fs::read_to_string("/run/systemd/resolve/resolv.conf");
-    let text = real.or_else(|_| fs::read_to_string("/etc/resolv.conf")).unwrap_or_default();
-    let configured: Vec<_> = settings.dns.upstream.iter().map(|Upstream(address)| *address).collect();
-    dns::upstreams(&configured, &text, own)
+/// Has names outside the domain asked of the servers that the settings or this machine name, now and when they change;
+/// `own` are the addresses that we listen on.
+pub async fn follow_upstreams(
+    tasks: &mut Tasks,
+    settings: &Settings,
+    own: &[SocketAddr],
+    names: &dns::Names,
+    progress: &dyn Progress,
+) {
+    let configured = settings.dns.upstream.iter().map(|Upstream(address)| *address).collect();
+    let sources = dns::Sources { configured, resolv_conf: settings.dns.resolv_conf.clone(), own: own.to_vec() };
+    let servers = sources.read().await;
+    if servers.is_empty() {
+        let file = sources.resolv_conf.display();
+        progress.warn(&format!(
+            "no DNS server is known; names outside the domain are refused until {file} or dns.upstream names one"
+        ));
+    }
+    names.ask(&servers);
+    let names = names.clone();
+    tasks.renewed("follow this machine's DNS servers", move || dns::follow(sources.clone(), names.clone()));
 }
 
 /// Every address that we listen on.

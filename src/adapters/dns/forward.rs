@@ -1,108 +1,164 @@
-//! Everything outside the domain: hickory's forwarder over the configured servers.
+//! Everything outside the domain: asked of the upstream servers in the order given.
+//!
+//! A server that cannot say (SERVFAIL, REFUSED) or says nothing is passed over for the next; that there is no such
+//! name is an answer. One that was silent is asked last until it answers again, which is tried beside the questions:
+//! nobody waits for it. Answers are kept for their TTL, in bounded memory.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
 
-use hickory_server::net::runtime::TokioRuntimeProvider;
-use hickory_server::proto::rr::Name;
-use hickory_server::resolver::TokioResolver;
-use hickory_server::resolver::config::{
-    ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts, ServerOrderingStrategy,
-};
-use hickory_server::store::forwarder::{ForwardConfig, ForwardZoneHandler};
-use hickory_server::zone_handler::{Catalog, ZoneHandler};
+use arc_swap::ArcSwap;
+use moka::Expiry;
+use moka::sync::Cache;
 
-/// What one server may take, and how often it is asked before the next one.
-const TIMEOUT: Duration = Duration::from_secs(2);
-const ATTEMPTS: usize = 2;
-/// Cached answers; some hundred bytes each.
-const CACHE: u64 = 4096;
-/// No outside answer is kept longer than this, whatever its TTL says.
-const LONGEST_TTL: Duration = Duration::from_secs(3600);
+use super::exchange::{Ask, Silence, exchange};
+use super::relay::{Answer, Verdict};
+use super::wire::{self, AD, CD, Question, RD, Transport};
+use crate::ports::limits::{Limits, Resource};
 
-/// What looks names outside the domain up for ourselves; `None` where there is no upstream server.
-pub fn resolver(upstreams: &[SocketAddr]) -> Result<Option<TokioResolver>, String> {
-    if upstreams.is_empty() {
-        return Ok(None);
-    }
-    let config = ResolverConfig::from_parts(None, Vec::new(), upstreams.iter().map(name_server).collect());
-    let mut builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
-    *builder.options_mut() = options();
-    builder.build().map(Some).map_err(|error| error.to_string())
+/// Octets of answers that are kept.
+const CACHE: u64 = 4 << 20;
+/// A server that was silent is tried this often, until it answers.
+const TRIED: Duration = Duration::from_secs(5);
+/// How often all of them are asked, before nobody knows.
+const ROUNDS: usize = 2;
+
+const SERVER_FAILURE: u8 = 2;
+const REFUSED: u8 = 5;
+
+/// Record types that are no question about a name, but whole zones and keys of a connection.
+const NOT_PASSED_ON: std::ops::RangeInclusive<u16> = 249..=252;
+
+/// Who is asked, and what was answered; cheap to clone.
+#[derive(Clone)]
+pub struct Forwarder {
+    servers: Arc<ArcSwap<Vec<Arc<Server>>>>,
+    cache: Cache<Arc<[u8]>, Arc<Kept>>,
+    limits: Limits,
 }
 
-/// A catalog that forwards everything, or one that refuses where there is no upstream server.
-pub fn catalog(upstreams: &[SocketAddr]) -> Result<Catalog, String> {
-    let mut catalog = Catalog::new();
-    if upstreams.is_empty() {
-        return Ok(catalog);
-    }
-    let config = ForwardConfig { name_servers: upstreams.iter().map(name_server).collect(), options: Some(options()) };
-    let forwarder = ForwardZoneHandler::builder_tokio(config).with_origin(Name::root()).build()?;
-    catalog.upsert(Name::root().into(), vec![Arc::new(forwarder) as Arc<dyn ZoneHandler>]);
-    Ok(catalog)
+struct Server {
+    address: SocketAddr,
+    is_silent: AtomicBool,
 }
 
-fn options() -> ResolverOpts {
-    let mut options = ResolverOpts::default();
-    options.timeout = TIMEOUT;
-    options.attempts = ATTEMPTS;
-    options.cache_size = CACHE;
-    options.positive_max_ttl = Some(LONGEST_TTL);
-    options.negative_max_ttl = Some(Duration::from_secs(60));
-    options.use_hosts_file = ResolveHosts::Never;
-    options.preserve_intermediates = true;
-    options.try_tcp_on_error = true;
-    options.server_ordering_strategy = ServerOrderingStrategy::UserProvidedOrder;
-    options
+struct Kept {
+    answer: Answer,
+    since: Instant,
 }
 
-fn name_server(address: &SocketAddr) -> NameServerConfig {
-    let mut server = NameServerConfig::udp_and_tcp(address.ip());
-    for connection in &mut server.connections {
-        connection.port = address.port();
-    }
-    debug_assert!(server.connections.iter().all(|c: &ConnectionConfig| c.port == address.port()));
-    server
-}
-
-/// The servers to forward to: the configured ones, else those of a `resolv.conf`, never ourselves.
-pub fn upstreams(configured: &[SocketAddr], resolv_conf: &str, own: &[SocketAddr]) -> Vec<SocketAddr> {
-    let from_file = || {
-        resolv_conf.lines().filter(|line| !line.contains("# platformer")).filter_map(|line| {
-            let mut words = line.split_whitespace();
-            let address: IpAddr = (words.next() == Some("nameserver")).then(|| words.next()?.parse().ok()).flatten()?;
-            Some(SocketAddr::new(address, 53))
-        })
-    };
-    let candidates: Vec<_> = if configured.is_empty() { from_file().collect() } else { configured.to_vec() };
-    candidates.into_iter().filter(|upstream| !own.iter().any(|own| is_same(own, upstream))).collect()
-}
-
-/// Whether a query to `upstream` would arrive at the listener `own`.
-fn is_same(own: &SocketAddr, upstream: &SocketAddr) -> bool {
-    own.port() == upstream.port()
-        && (own.ip() == upstream.ip() || own.ip().is_unspecified() && upstream.ip().is_loopback())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn addresses(texts: &[&str]) -> Vec<SocketAddr> {
-        texts.iter().map(|t| t.parse().unwrap()).collect()
+impl Forwarder {
+    pub fn new(limits: Limits) -> Self {
+        let weigh = |key: &Arc<[u8]>, kept: &Arc<Kept>| u32::try_from(key.len() + kept.answer.weight()).unwrap_or(!0);
+        let cache = Cache::builder().max_capacity(CACHE).weigher(weigh).expire_after(ByTtl).build();
+        Self { servers: Arc::default(), cache, limits }
     }
 
-    #[test]
-    fn a_query_is_never_forwarded_to_ourselves() {
-        let own = addresses(&["127.0.0.1:53", "172.18.0.1:53"]);
-        let file = "search x\nnameserver 127.0.0.1 # platformer\nnameserver 127.0.0.1\nnameserver 9.9.9.9\nnameserver 172.18.0.1\n";
-        assert_eq!(upstreams(&[], file, &own), addresses(&["9.9.9.9:53"]));
-        assert_eq!(
-            upstreams(&addresses(&["127.0.0.1:53", "127.0.0.1:5353"]), file, &own),
-            addresses(&["127.0.0.1:5353"])
-        );
-        assert_eq!(upstreams(&[], "nameserver 127.0.0.53", &addresses(&["0.0.0.0:53"])), []);
+    /// From now on these are asked. What others said is forgotten: another network, other names. Questions under
+    /// way end with those that they began with.
+    pub fn ask(&self, servers: &[SocketAddr]) {
+        let server = |address: &SocketAddr| Arc::new(Server { address: *address, is_silent: AtomicBool::new(false) });
+        self.servers.store(Arc::new(servers.iter().map(server).collect()));
+        self.cache.invalidate_all();
+    }
+
+    /// Writes what is known already, or why the question is not passed on; `false` if it is to be.
+    pub fn answer_at_once(&self, question: &Question<'_>, transport: Transport, message: &mut Vec<u8>) -> bool {
+        if question.class() != wire::IN || NOT_PASSED_ON.contains(&question.kind()) || self.servers.load().is_empty() {
+            wire::failure(question, REFUSED, message);
+            return true;
+        }
+        let Some(kept) = self.cache.get(&key(question)[..]) else { return false };
+        let age = u32::try_from(kept.since.elapsed().as_secs()).unwrap_or(u32::MAX);
+        if age >= kept.answer.ttl {
+            return false;
+        }
+        kept.answer.write(question, age, transport, message);
+        true
+    }
+
+    /// Asks the servers, and writes the response.
+    pub async fn answer(&self, question: &Question<'_>, asker: IpAddr, transport: Transport, message: &mut Vec<u8>) {
+        let _held = match self.limits.take(Resource::DnsForward, asker) {
+            Ok(held) => held,
+            Err(full) => {
+                tracing::debug!(%full, %asker, "a question is not passed on");
+                return wire::failure(question, REFUSED, message);
+            }
+        };
+        let [flags, more] = question.flags();
+        let dnssec_ok = question.edns.is_some_and(|edns| edns.dnssec_ok);
+        let ask = Ask { flags: [flags & RD, more & (AD | CD)], section: question.section().into(), dnssec_ok };
+        let Some(answer) = self.resolve(&ask).await else { return wire::failure(question, SERVER_FAILURE, message) };
+        answer.write(question, 0, transport, message);
+        if answer.ttl > 0 && answer.verdict() == Verdict::Answered {
+            self.cache.insert(key(question), Arc::new(Kept { answer, since: Instant::now() }));
+        }
+    }
+
+    /// What the first server says that can; else the first failure; `None` where all are silent.
+    pub async fn resolve(&self, ask: &Ask) -> Option<Answer> {
+        let servers = self.servers.load_full();
+        let (mut silent, mut order): (Vec<_>, Vec<_>) =
+            servers.iter().partition(|server| server.is_silent.load(Relaxed));
+        order.append(&mut silent);
+        let mut failed = None;
+        for _ in 0..ROUNDS {
+            let mut again = Vec::new();
+            for server in order {
+                match exchange(server.address, ask).await {
+                    Ok(answer) if answer.verdict() == Verdict::Answered => {
+                        server.is_silent.store(false, Relaxed);
+                        return Some(answer);
+                    }
+                    Ok(answer) => _ = failed.get_or_insert(answer),
+                    Err(Silence) => {
+                        if !server.is_silent.swap(true, Relaxed) {
+                            tokio::spawn(revive(Arc::downgrade(server)));
+                        }
+                        again.push(server);
+                    }
+                }
+            }
+            order = again;
+        }
+        failed
+    }
+}
+
+/// Tries a server that was silent until it answers, whatever it says, or is no longer asked. At once at first: it may
+/// only have been slow to find one name, and then it keeps its place.
+async fn revive(server: Weak<Server>) {
+    let about_the_root = Ask { flags: [RD, 0], section: [0, 0, 2, 0, 1].into(), dnssec_ok: false };
+    while let Some(address) = server.upgrade().filter(|s| s.is_silent.load(Relaxed)).map(|server| server.address) {
+        if exchange(address, &about_the_root).await.is_ok() {
+            if let Some(server) = server.upgrade() {
+                server.is_silent.store(false, Relaxed);
+            }
+            return;
+        }
+        tokio::time::sleep(TRIED).await;
+    }
+}
+
+/// What of a question an answer depends on: the name in whatever case, type, class, and what is asked of DNSSEC.
+fn key(question: &Question<'_>) -> Arc<[u8]> {
+    let [flags, more] = question.flags();
+    let dnssec_ok = u8::from(question.edns.is_some_and(|edns| edns.dnssec_ok));
+    let mut key = Vec::with_capacity(question.section().len() + 1);
+    key.push(flags & RD | more & (AD | CD) | dnssec_ok << 1);
+    key.extend(question.section());
+    let name = question.name().len();
+    key[1..=name].make_ascii_lowercase();
+    key.into()
+}
+
+struct ByTtl;
+
+impl Expiry<Arc<[u8]>, Arc<Kept>> for ByTtl {
+    fn expire_after_create(&self, _: &Arc<[u8]>, kept: &Arc<Kept>, _: Instant) -> Option<Duration> {
+        Some(Duration::from_secs(kept.answer.ttl.into()))
     }
 }
