@@ -14,6 +14,7 @@ mod context;
 mod crash;
 mod dashboard;
 mod deploy;
+mod dns;
 mod engine;
 mod harness;
 mod notify;
