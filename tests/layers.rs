@@ -43,7 +43,7 @@ const CRATES: [(&str, &[&str]); 29] = [
     ("walkdir", &["adapters/files"]),
     ("oci_client", &["adapters/sources"]),
     ("docker_credential", &["adapters/sources", "adapters/engine/docker"]),
-    ("url", &["core/service.rs", "adapters/http/consul"]),
+    ("url", &["core/service.rs", "adapters/http/consul", "adapters/http/webhooks.rs"]),
     ("reqwest", &["adapters/notices.rs", "adapters/sources", "adapters/http/callback.rs", "cli"]),
     ("rustls", &["cli/mod.rs"]),
     ("clap", &["cli"]),

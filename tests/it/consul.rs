@@ -97,6 +97,12 @@ async fn keys_are_kept_listed_compared_and_waited_for() {
         let expected = [json!(["t/b", null]), json!(["rolling/null", "LQ=="]), json!(["t/b", "YQ=="])];
         assert!(told.eq(expected), "{done}");
         assert_eq!(consul.call("DELETE", "/v1/kv/app/two?recurse", "").await.body, "true");
+        // Everything that is kept goes; what tells of the platform itself stays.
+        assert_eq!(consul.call("DELETE", "/v1/kv/", "").await.status, 400);
+        assert_eq!(consul.call("DELETE", "/v1/kv/?recurse", "").await.body, "true");
+        assert_eq!(consul.call("GET", "/v1/kv/app/one", "").await.status, 404);
+        assert_eq!(consul.raw("rolling/hello/stable/id").await, "hello@1.0.0");
+        consul.call("PUT", "/v1/kv/app/one", "changed").await;
     }
     platform.kill();
     platform.up();

@@ -255,6 +255,33 @@ async fn consuls_clients_register_services_that_are_outside() {
     assert_eq!(call(&platform, "GET", "/v1/agent/services", "").await.json()["legacy-0"]["Service"], "legacy");
     let host = format!("legacy.{}", platform.domain());
     platform.until_status(&host, "/", 200).await;
+    // As Go's clients send it, all fields and most of them empty; as py-consul does, in lower case; without a port.
+    let port = echoes[0].port;
+    for (id, body) in [
+        (
+            "host:legacy-9:80/udp",
+            json!({ "ID": "host:legacy-9:80/udp", "Name": "go", "Address": "127.0.0.1", "Port": port,
+            "Tags": null, "Checks": null, "Meta": null, "EnableTagOverride": false,
+            "Check": { "TTL": "", "HTTP": "", "TCP": "", "Args": null, "Interval": "" } }),
+        ),
+        (
+            "py",
+            json!({ "name": "py", "id": "py", "address": "127.0.0.1", "port": port, "tags": ["a", "b"], "check": null }),
+        ),
+        ("portless", json!({ "Name": "portless", "Check": { "TCP": format!("127.0.0.1:{port}"), "Interval": "10s" } })),
+    ] {
+        let put = call(&platform, "PUT", "/v1/agent/service/register", &body.to_string()).await;
+        assert_eq!(put.status, 200, "{body}: {put:?}");
+        let listed = call(&platform, "GET", "/v1/agent/services", "").await.json();
+        assert_eq!(listed[id]["Port"], port, "{listed}");
+    }
+    for (query, found) in [("tag=a&tag=b", 1), ("tag=a&tag=c", 0), ("passing=false&tag=a", 1)] {
+        let answer = call(&platform, "GET", &format!("/v1/catalog/service/py?{query}"), "").await;
+        assert_eq!(answer.json().as_array().unwrap().len(), found, "{query}: {answer:?}");
+    }
+    assert_eq!(call(&platform, "GET", "/v1/health/service/py?filter=x+%3D%3D+y", "").await.status, 501);
+    let by_id = "/v1/agent/service/deregister/host:legacy-9:80/udp";
+    assert_eq!(call(&platform, "PUT", by_id, "").await.status, 200);
     let ttl = json!({ "Name": "beating", "Port": 9, "Check": { "TTL": "10s" } }).to_string();
     assert_eq!(call(&platform, "PUT", "/v1/agent/service/register", &ttl).await.status, 501);
     assert_eq!(call(&platform, "PUT", "/v1/agent/service/deregister/legacy-0", "").await.status, 200);

@@ -363,7 +363,6 @@ async fn webhooks_prove_themselves_and_a_copy_does_nothing_again() {
         ("forged", github(&sign("guess", &own), "1"), own.as_str(), 403, "bad-webhook"),
         ("cut", github(&good[..10], "1"), own.as_str(), 403, "bad-webhook"),
         ("of another body", github(&good, "1"), &other, 403, "bad-webhook"),
-        ("another repository", github(&sign(secret, &other), "2"), &other, 422, "other-repository"),
         ("deep", github(&sign(secret, &nested), "3"), &nested, 400, "bad-request"),
         ("doubled key", github(&sign(secret, twice), "4"), twice, 400, "bad-request"),
         ("compressed", github(&sign(secret, "\u{1f}\u{8b}x"), "5"), "\u{1f}\u{8b}x", 400, "bad-request"),
@@ -371,6 +370,13 @@ async fn webhooks_prove_themselves_and_a_copy_does_nothing_again() {
         let answer = hook(&platform, "/webhooks/github/shop", &headers, body).await;
         assert_eq!((answer.status, &answer.json()["code"]), (status, &json!(code)), "{what}: {answer:?}");
         assert!(!answer.body.contains(secret), "{what}");
+    }
+    // What is well-formed and not for us is taken, or its sender would try it again for ever.
+    let ping = json!({ "zen": "x", "hook": { "type": "Organization" }, "organization": {} }).to_string();
+    for (body, delivery) in [(&other, "2"), (&ping, "6")] {
+        let answer = hook(&platform, "/webhooks/github/shop", &github(&sign(secret, body), delivery), body).await;
+        let json = answer.json();
+        assert!(answer.status == 200 && json["deployment"].is_null() && json["ignored"].is_string(), "{answer:?}");
     }
     assert_eq!(shop(&platform).await["stable"], "1.0.0", "none of them has done anything");
     // Ten copies of one delivery are one deployment; the same id with another body is a mistake.
@@ -394,8 +400,15 @@ async fn webhooks_prove_themselves_and_a_copy_does_nothing_again() {
     assert_eq!(hook(&platform, "/webhooks/gitlab/shop", "X-Gitlab-Token: guess\r\n", &project).await.status, 403);
     let told = hook(&platform, "/webhooks/gitlab/shop", &format!("X-Gitlab-Token: {secret}\r\n"), &project).await;
     assert_eq!((told.status, &told.json()["deployment"]), (200, &json!("shop-2")), "{told:?}");
-    let gitea = format!("X-Gitea-Signature: {good}\r\nX-Gitea-Delivery: g-1\r\n");
-    assert_eq!(hook(&platform, "/webhooks/gitea/shop", &gitea, &own).await.status, 200);
+    for name in ["Gitea", "Forgejo"] {
+        let headers = format!("X-{name}-Signature: {good}\r\nX-{name}-Delivery: {name}-1\r\n");
+        assert_eq!(hook(&platform, "/webhooks/gitea/shop", &headers, &own).await.status, 200, "{name}");
+    }
+    // GitHub's default is a form, and it is the form that is signed.
+    let form: String = url::form_urlencoded::Serializer::new(String::new()).append_pair("payload", &own).finish();
+    let headers = github(&sign(secret, &form), "form-1") + "Content-Type: application/x-www-form-urlencoded\r\n";
+    let told = hook(&platform, "/webhooks/github/shop", &headers, &form).await;
+    assert_eq!((told.status, &told.json()["deployment"]), (200, &json!("shop-2")), "{told:?}");
     let hub = |repository: &str, tag: &str| {
         json!({ "push_data": { "tag": tag }, "repository": { "repo_name": repository },
             "callback_url": format!("http://127.0.0.1:{}/", platform.slot_port(7)) })
@@ -406,9 +419,9 @@ async fn webhooks_prove_themselves_and_a_copy_does_nothing_again() {
     let image = registry.image();
     for (path, body, status) in [
         (path.as_str(), hub(&image, "1.0.2"), 200),
-        (path.as_str(), hub(&image, "../../x"), 400),
-        (path.as_str(), hub(&image, "-v"), 400),
-        (path.as_str(), hub("org/other", "1.0.2"), 422),
+        (path.as_str(), hub(&image, "../../x"), 200),
+        (path.as_str(), hub("org/other", "1.0.2"), 200),
+        (path.as_str(), "{\"push_data\":".into(), 400),
         ("/webhooks/dockerhub/shop/guess", hub(&image, "1.0.2"), 403),
         ("/webhooks/dockerhub/nobody/guess", hub(&image, "1.0.2"), 403),
     ] {
@@ -423,5 +436,18 @@ async fn webhooks_prove_themselves_and_a_copy_does_nothing_again() {
     };
     let path = hooks["registry"]["path"].as_str().unwrap();
     assert_eq!(hook(&platform, path, "", &event("org/shop")).await.status, 200);
-    assert_eq!(hook(&platform, path, "", &event("org/other")).await.status, 422);
+    let other = hook(&platform, path, "", &event("org/other")).await;
+    assert!(other.status == 200 && other.json()["ignored"].is_string(), "{other:?}");
+    // A signature's tag, one that is no version, and an event that is none, beside one of ours.
+    origin.tag("1.0.3");
+    registry.push("1.0.3");
+    let target = |tag: &str| json!({ "repository": "org/shop", "tag": tag });
+    let events = json!({ "events": [
+        { "id": "e2", "action": "push", "target": target("sha256-0123456789abcdef.sig") },
+        { "id": "e3", "action": "push", "target": target(&"x".repeat(100)) },
+        { "id": 4, "action": ["push"] },
+        { "id": "e5", "action": "push", "target": target("1.0.3") },
+    ] });
+    let told = hook(&platform, path, "", &events.to_string()).await;
+    assert_eq!((told.status, &told.json()["deployment"]), (200, &json!("shop-3")), "{told:?}");
 }

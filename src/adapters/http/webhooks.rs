@@ -1,7 +1,9 @@
 //! Webhooks: somebody says that there is something new. Each brings its own proof; its body is only a hint.
 //!
-//! What is new, and which digest it has, is asked at the app's own source.
+//! What is new, and which digest it has, is asked at the app's own source. What is well-formed and not for this app is
+//! answered with 200 and the reason: senders keep what is refused and try it again, and everything behind it waits.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use axum::Json;
@@ -11,8 +13,9 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::time::timeout;
+use url::form_urlencoded;
 
 use super::Context;
 use super::access::Peer;
@@ -60,8 +63,10 @@ pub async fn docker_hub(
 ) -> Result<Response, Problem> {
     let (app, source) = by_path(&context, peer, &app, &secret)?;
     let push: HubPush = read_json(&body)?;
-    Version::parse(&push.push_data.tag)?;
-    image_matches(&app, &source, &push.repository.repo_name)?;
+    let own = source.image.as_ref().map(|image| full_image(image.repository())).unwrap_or_default();
+    if !push.repository.is_some_and(|repository| full_image(&repository.repo_name) == own) {
+        return Ok(ignored(&app, &own));
+    }
     // It numbers nothing: the same body is the same delivery.
     let delivery = sha256(&body);
     let answer = look(&context, "dockerhub", &app, &delivery, &body).await?;
@@ -85,18 +90,16 @@ pub async fn registry(
 ) -> Result<Response, Problem> {
     let (app, source) = by_path(&context, peer, &app, &secret)?;
     let told: Notification = read_json(&body)?;
-    let pushes: Vec<&Event> = told.events.iter().filter(|event| event.action == "push").collect();
-    if pushes.is_empty() {
-        return Ok(Json(json!({ "app": app, "deployment": null })).into_response());
-    }
-    pushes.iter().filter_map(|event| event.target.tag.as_deref()).try_for_each(|tag| Version::parse(tag).map(drop))?;
     let repository = source.image.as_ref().map(|image| full_image(image.repository())).unwrap_or_default();
     // The registry does not know under which name it is reached.
     let path = repository.split_once('/').map_or("", |(_, path)| path);
-    if !pushes.iter().any(|event| event.target.repository == path) {
-        return Err(other_repository(&app, path));
+    // One event that cannot be read spoils no batch.
+    let events = told.events.into_iter().filter_map(|event| serde_json::from_value::<Event>(event).ok());
+    if !events.into_iter().any(|event| event.action == "push" && event.target.repository == path) {
+        return Ok(ignored(&app, path));
     }
-    let delivery = pushes.iter().map(|event| event.id.as_str()).collect::<Vec<_>>().join(" ");
+    // Events come again in other batches: the same bytes are the same delivery.
+    let delivery = sha256(&body);
     Ok(look(&context, "registry", &app, &delivery, &body).await?.into_response())
 }
 
@@ -112,7 +115,7 @@ pub async fn github(
     signed(&context, peer, "github", &app, signature, text(&headers, "x-github-delivery"), &body).await
 }
 
-/// Gitea and Forgejo do so too, under another name.
+/// Gitea and Forgejo do so too, each under a name of its own.
 pub async fn gitea(
     State(context): State<Context>,
     peer: Peer,
@@ -120,7 +123,9 @@ pub async fn gitea(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, Problem> {
-    let (signature, delivery) = (text(&headers, "x-gitea-signature"), text(&headers, "x-gitea-delivery"));
+    let either = |gitea: &str, forgejo: &str| text(&headers, gitea).or_else(|| text(&headers, forgejo));
+    let signature = either("x-gitea-signature", "x-forgejo-signature");
+    let delivery = either("x-gitea-delivery", "x-forgejo-delivery");
     signed(&context, peer, "gitea", &app, signature, delivery, &body).await
 }
 
@@ -165,14 +170,24 @@ async fn from_git(
     delivery: Option<&str>,
     body: &Bytes,
 ) -> Result<Response, Problem> {
-    let push: GitPush = read_json(body)?;
+    let push: GitPush = read_json(&payload(body))?;
     let urls = push.repository.iter().chain(&push.project).flat_map(Repository::urls);
     let own = source.git.as_ref().map_or("", |url| url.as_str());
     if !urls.into_iter().any(|url| is_same_repository(url, own)) {
-        return Err(other_repository(app, own));
+        return Ok(ignored(app, own));
     }
     let delivery = delivery.map_or_else(|| sha256(body), str::to_owned);
     Ok(look(context, provider, app, &delivery, body).await?.into_response())
+}
+
+/// The JSON of a delivery: the body, or its field `payload`, since a form is what GitHub sends unless told otherwise.
+fn payload(body: &[u8]) -> Cow<'_, [u8]> {
+    let is_json = body.iter().find(|byte| !byte.is_ascii_whitespace()).is_some_and(|first| *first == b'{');
+    let field = || form_urlencoded::parse(body).find(|(name, _)| name == "payload");
+    match if is_json { None } else { field() } {
+        Some((_, json)) => Cow::Owned(json.into_owned().into_bytes()),
+        None => Cow::Borrowed(body),
+    }
 }
 
 /// Has the source looked at. A delivery that was seen before is answered as it was then.
@@ -263,14 +278,8 @@ pub async fn sync_now(State(context): State<Context>, Path(app): Path<String>) -
 
 #[derive(Deserialize)]
 struct HubPush {
-    push_data: HubTag,
-    repository: HubRepository,
+    repository: Option<HubRepository>,
     callback_url: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct HubTag {
-    tag: String,
 }
 
 #[derive(Deserialize)]
@@ -280,12 +289,12 @@ struct HubRepository {
 
 #[derive(Deserialize)]
 struct Notification {
-    events: Vec<Event>,
+    /// Each an [`Event`].
+    events: Vec<Value>,
 }
 
 #[derive(Deserialize)]
 struct Event {
-    id: String,
     action: String,
     target: Target,
 }
@@ -294,7 +303,6 @@ struct Event {
 struct Target {
     #[serde(default)]
     repository: String,
-    tag: Option<String>,
 }
 
 /// GitHub and Gitea say `repository`, GitLab `project`.
@@ -344,19 +352,26 @@ fn refused(context: &Context, peer: Peer) -> Problem {
     if let Err(too_many) = context.keyring.wrong(peer.0) {
         return too_many;
     }
-    let detail = "no such webhook, or its proof is wrong: the secret in the path, X-Hub-Signature-256 (sha1 alone is not taken), X-Gitea-Signature, or X-Gitlab-Token; `GET /v1/apps/APP/webhooks` tells both";
+    let detail = "no such webhook, or its proof is wrong: the secret in the path, X-Hub-Signature-256 (sha1 alone is not taken), X-Gitea-Signature, X-Forgejo-Signature, or X-Gitlab-Token; `GET /v1/apps/APP/webhooks` tells both";
     Problem::new(StatusCode::FORBIDDEN, "bad-webhook", detail)
 }
 
-fn image_matches(app: &AppName, source: &Source, told: &str) -> Result<(), Problem> {
-    let own = source.image.as_ref().map(|image| full_image(image.repository())).unwrap_or_default();
-    match full_image(told) == own {
-        true => Ok(()),
-        false => Err(other_repository(app, &own)),
-    }
+/// For what is well-formed and tells of something else than the app's source, `own`.
+fn ignored(app: &AppName, own: &str) -> Response {
+    let reason = format!("nothing in it tells of a push to the source of {app}, {own:?}");
+    Json(json!({ "app": app, "deployment": null, "queued": null, "ignored": reason })).into_response()
 }
 
-fn other_repository(app: &AppName, own: &str) -> Problem {
-    let detail = format!("it tells of another repository than the source of {app}, {own:?}");
-    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "other-repository", detail)
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_form_is_read_like_its_payload() {
+        for body in [r#" {"a":"1 2"}"#, "payload=%7B%22a%22%3A%221+2%22%7D", "x=1&payload=%7B%22a%22:%221%202%22%7D"] {
+            let read: Value = serde_json::from_slice(&payload(body.as_bytes())).unwrap();
+            assert_eq!(read, json!({ "a": "1 2" }), "{body}");
+        }
+        assert_eq!(&*payload(b"neither"), b"neither");
+    }
 }

@@ -109,7 +109,7 @@ fn hooks() -> Vec<Row> {
         post("/webhooks/dockerhub/{app}/{secret}", Open, "Docker Hub pushed an image", webhooks::docker_hub),
         post("/webhooks/registry/{app}/{secret}", Open, "A registry notifies of pushes", webhooks::registry),
         post("/webhooks/github/{app}", Open, "GitHub, with X-Hub-Signature-256", webhooks::github),
-        post("/webhooks/gitea/{app}", Open, "Gitea, with X-Gitea-Signature", webhooks::gitea),
+        post("/webhooks/gitea/{app}", Open, "Gitea or Forgejo, with its signature", webhooks::gitea),
         post("/webhooks/gitlab/{app}", Open, "GitLab, with X-Gitlab-Token", webhooks::gitlab),
     ]
 }
@@ -151,11 +151,12 @@ fn of_consul() -> Vec<Row> {
         get("/v1/agent/self", Read, "This node", catalog::this_agent).free_to(Askers::Loopback),
         get("/v1/agent/services", Read, "The registered services", agent::services),
         put("/v1/agent/service/register", Change, "Registers a service", agent::add).asks::<agent::Registration>(),
-        put("/v1/agent/service/deregister/{id}", Change, "Takes a service away", agent::remove),
+        put("/v1/agent/service/deregister/{*id}", Change, "Takes a service away", agent::remove),
     ];
     for (all, one) in [("/v1/kv/", "/v1/kv/{*key}"), ("/api/kv/", "/api/kv/{*key}")] {
         rows.extend([
             get(all, Read, "All keys: ?recurse or ?keys", kv::get_all),
+            delete(all, Change, "Deletes all keys, with ?recurse", kv::delete_all),
             get(one, Read, "A key, or with ?recurse all below it; ?index=N waits for a change", kv::get),
             put(one, Change, "Sets a key to the body; ?cas=INDEX, ?flags=N", kv::put),
             delete(one, Change, "Deletes a key, or with ?recurse all below it", kv::delete),

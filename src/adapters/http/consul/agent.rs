@@ -14,7 +14,7 @@ use url::Url;
 use utoipa::ToSchema;
 
 use super::super::Context;
-use super::super::api::{By, read_json};
+use super::super::api::By;
 use super::super::error::Problem;
 use super::super::keyring::Caller;
 use super::super::services::register;
@@ -26,14 +26,15 @@ use crate::core::world::Command;
 
 /// A service as Consul's clients register it. What we have no use for is left unread.
 #[derive(Deserialize, ToSchema)]
-#[serde(rename_all = "PascalCase")]
+#[schema(rename_all = "PascalCase")]
 pub struct Registration {
     name: String,
-    #[serde(rename = "ID")]
     #[schema(rename = "ID")]
     id: Option<String>,
     /// Without one it is this machine
     address: Option<String>,
+    /// Without one it is its check's, else 80
+    #[serde(default)]
     port: u16,
     #[serde(default)]
     tags: Vec<String>,
@@ -45,11 +46,23 @@ pub struct Registration {
 /// How Consul would look after a service. Ours are HTTP and TCP.
 #[derive(Deserialize, ToSchema)]
 pub struct Check {
-    #[serde(rename = "HTTP")]
-    http: Option<String>,
+    #[schema(rename = "HTTP")]
+    #[serde(default)]
+    http: String,
+    #[schema(rename = "TCP")]
+    #[serde(default)]
+    tcp: String,
     #[serde(flatten)]
     #[schema(value_type = Object)]
     others: BTreeMap<String, Value>,
+}
+
+impl Check {
+    /// The port that it asks, where it says one.
+    fn port(&self) -> Option<u16> {
+        let of_url = Url::parse(&self.http).ok().and_then(|url| url.port_or_known_default());
+        of_url.or_else(|| self.tcp.rsplit_once(':')?.1.parse().ok())
+    }
 }
 
 pub async fn add(
@@ -58,7 +71,7 @@ pub async fn add(
     by: By,
     body: Bytes,
 ) -> Result<(), Problem> {
-    let asked: Registration = read_json(&body)?;
+    let asked: Registration = super::read_as_go(&body)?;
     let name = AppName::parse(&asked.name)?;
     caller.may(Right::Deploy, Some(&name))?;
     let id = EndpointId::parse(asked.id.as_deref().filter(|id| !id.is_empty()).unwrap_or(name.as_str()))?;
@@ -67,8 +80,10 @@ pub async fn add(
         Ok(IpAddr::V6(ip)) => format!("[{ip}]"),
         _ => host.to_owned(),
     };
-    let url = ServiceUrl::parse(&format!("http://{host}:{}", asked.port))?;
-    let health = health(asked.check.iter().chain(&asked.checks))?;
+    let checks = || asked.check.iter().chain(&asked.checks);
+    let port = Some(asked.port).filter(|port| *port != 0).or_else(|| checks().find_map(Check::port)).unwrap_or(80);
+    let url = ServiceUrl::parse(&format!("http://{host}:{port}"))?;
+    let health = health(checks())?;
     let endpoint = Endpoint { url, health, tags: asked.tags, at: Timestamp::now(), by: by.0.as_str().into() };
     // Ids are an agent's own: under another name the same one moves.
     let elsewhere = place(&context, &id).filter(|(other, _)| *other != name);
@@ -85,15 +100,18 @@ pub async fn add(
 fn health<'c>(checks: impl Iterator<Item = &'c Check>) -> Result<Option<HealthPath>, Problem> {
     let mut found = None;
     for check in checks {
-        if let Some(kind) = ["TTL", "GRPC", "Args", "Script", "DockerContainerID", "AliasService"]
-            .into_iter()
-            .find(|kind| check.others.contains_key(*kind))
-        {
+        // Go's clients send all fields, most of them empty.
+        let asks = |kind: &&str| {
+            let given = check.others.get(&kind.to_ascii_lowercase());
+            given.is_some_and(|value| *value != json!("") && *value != json!([]))
+        };
+        let kinds = ["TTL", "GRPC", "Args", "Script", "DockerContainerID", "AliasService"];
+        if let Some(kind) = kinds.into_iter().find(asks) {
             let detail = format!("checks by {kind} are not offered; HTTP and TCP are, and without a check TCP is used");
             return Err(Problem::new(StatusCode::NOT_IMPLEMENTED, "not-offered", detail));
         }
-        if let Some(text) = &check.http {
-            let url = Url::parse(text).map_err(|e| Problem::bad(format!("check {text:?}: {e}")))?;
+        if !check.http.is_empty() {
+            let url = Url::parse(&check.http).map_err(|e| Problem::bad(format!("check {:?}: {e}", check.http)))?;
             let query = url.query().map(|query| format!("?{query}")).unwrap_or_default();
             found = Some(HealthPath::parse(&format!("{}{query}", url.path()))?);
         }

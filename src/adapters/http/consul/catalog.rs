@@ -4,10 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::{FromRequestParts, Path, State};
+use axum::http::StatusCode;
+use axum::http::request::Parts;
 use axum::response::Response;
-use serde::Deserialize;
 use serde_json::{Value, json};
+use url::form_urlencoded;
 
 use super::super::Context;
 use super::super::access::Peer;
@@ -21,13 +23,54 @@ use crate::ports::snapshot::View;
 
 const NODE: &str = "platformer";
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
+/// What a query asks for; what is offered nowhere here is ignored, as Consul does, unless it would leave something out.
+#[derive(Debug, Default, PartialEq)]
 pub struct Asked {
     index: Option<u64>,
     wait: Option<String>,
-    passing: Option<String>,
-    tag: Option<String>,
+    /// Only what is ready.
+    passing: bool,
+    /// Only what has all of them.
+    tags: Vec<String>,
+}
+
+impl Asked {
+    fn read(query: &str) -> Result<Self, Problem> {
+        let mut asked = Self::default();
+        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+            match &*name {
+                "index" => asked.index = Some(value.parse().map_err(|_| wrong("index", &value, "a number"))?),
+                "wait" => asked.wait = Some(value.into_owned()),
+                "passing" => {
+                    asked.passing = match &*value.to_ascii_lowercase() {
+                        "" | "1" | "t" | "true" => true,
+                        "0" | "f" | "false" => false,
+                        other => return Err(wrong("passing", other, "true or false")),
+                    }
+                }
+                "tag" => asked.tags.push(value.into_owned()),
+                "filter" | "node-meta" | "near" => {
+                    let detail =
+                        format!("?{name} is not offered; ?tag and ?passing choose among a service's instances");
+                    return Err(Problem::new(StatusCode::NOT_IMPLEMENTED, "not-offered", detail));
+                }
+                _ => {}
+            }
+        }
+        Ok(asked)
+    }
+}
+
+fn wrong(name: &str, value: &str, expected: &str) -> Problem {
+    Problem::bad(format!("?{name}={value:?} is not {expected}"))
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Asked {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        Self::read(parts.uri.query().unwrap_or_default())
+    }
 }
 
 pub async fn leader() -> Json<&'static str> {
@@ -46,20 +89,12 @@ pub async fn this_agent(State(context): State<Context>) -> Json<Value> {
     }))
 }
 
-pub async fn nodes(
-    State(context): State<Context>,
-    peer: Peer,
-    Query(asked): Query<Asked>,
-) -> Result<Response, Problem> {
+pub async fn nodes(State(context): State<Context>, peer: Peer, asked: Asked) -> Result<Response, Problem> {
     of_view(&context, peer, &asked, |view| json!([node(view)])).await
 }
 
 /// Every service with its tags.
-pub async fn services(
-    State(context): State<Context>,
-    peer: Peer,
-    Query(asked): Query<Asked>,
-) -> Result<Response, Problem> {
+pub async fn services(State(context): State<Context>, peer: Peer, asked: Asked) -> Result<Response, Problem> {
     let all = |view: &View| {
         let mut services: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
         view.status.apps.iter().for_each(|app| _ = services.entry(app.name.as_str()).or_default());
@@ -75,7 +110,7 @@ pub async fn service(
     State(context): State<Context>,
     peer: Peer,
     Path(name): Path<String>,
-    Query(asked): Query<Asked>,
+    asked: Asked,
 ) -> Result<Response, Problem> {
     let all = |view: &View| {
         let found = named(view, &name, &asked).map(|entry| {
@@ -98,12 +133,11 @@ pub async fn health(
     State(context): State<Context>,
     peer: Peer,
     Path(name): Path<String>,
-    Query(asked): Query<Asked>,
+    asked: Asked,
 ) -> Result<Response, Problem> {
     let all = |view: &View| {
-        let found = named(view, &name, &asked)
-            .filter(|entry| asked.passing.is_none() || entry.state == Condition::Ready)
-            .map(|entry| {
+        let found =
+            named(view, &name, &asked).filter(|entry| !asked.passing || entry.state == Condition::Ready).map(|entry| {
                 let (host, port) = place(Some(entry.address));
                 json!({
                     "Node": node(view),
@@ -170,7 +204,7 @@ fn entries(view: &View) -> impl Iterator<Item = Entry<'_>> {
 
 fn named<'v>(view: &'v View, name: &'v str, asked: &'v Asked) -> impl Iterator<Item = Entry<'v>> {
     let of = entries(view).filter(move |entry| entry.service.as_str() == name);
-    of.filter(|entry| asked.tag.as_ref().is_none_or(|tag| entry.tags.contains(tag)))
+    of.filter(|entry| asked.tags.iter().all(|tag| entry.tags.contains(tag)))
 }
 
 async fn of_view(
@@ -218,4 +252,20 @@ fn node(view: &View) -> Value {
         "ID": "00000000-0000-0000-0000-000000000001", "Node": NODE, "Address": address(view),
         "Datacenter": DATACENTER, "Meta": {},
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_query_is_read_as_consul_reads_it() {
+        let asked = Asked::read("tag=a&passing&tag=b&stale&index=7&wait=1s&dc=dc1").unwrap();
+        let tags = vec!["a".to_owned(), "b".to_owned()];
+        assert_eq!(asked, Asked { index: Some(7), wait: Some("1s".into()), passing: true, tags });
+        assert!(!Asked::read("passing=false").unwrap().passing && Asked::read("passing=1").unwrap().passing);
+        for wrong in ["index=x", "passing=perhaps", "filter=ServiceTags+contains+a", "node-meta=a:b"] {
+            assert!(Asked::read(wrong).is_err(), "{wrong}");
+        }
+    }
 }

@@ -119,6 +119,19 @@ pub async fn put(
     change(&context, &caller, op).await
 }
 
+/// Everything that is kept; what tells of the platform itself is no key that anybody wrote, and stays.
+pub async fn delete_all(
+    state: State<Context>,
+    caller: Extension<Caller>,
+    Query(asked): Query<Asked>,
+) -> Result<Response, Problem> {
+    asked.check()?;
+    if asked.recurse.is_none() {
+        return Err(Problem::bad("there is no key in the path; ?recurse deletes all keys"));
+    }
+    change(&state, &caller, Op::DeleteTree("".into())).await
+}
+
 pub async fn delete(
     State(context): State<Context>,
     Extension(caller): Extension<Caller>,

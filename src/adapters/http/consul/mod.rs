@@ -16,9 +16,11 @@ use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::access::Plain;
+use super::api::read_json;
 use super::error::Problem;
 use crate::core::kv::Pair;
 
@@ -38,6 +40,24 @@ fn answer(index: u64, body: impl IntoResponse) -> Response {
 
 fn json_answer(index: u64, body: impl Serialize) -> Response {
     answer(index, Json(body))
+}
+
+/// Reads JSON as Go does, in which Consul and most of its clients are written: names of fields in any case, and `null`
+/// where there is nothing. The fields of `T` are in lower case.
+fn read_as_go<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+    let plain = plain(read_json(body)?);
+    serde_json::from_value(plain).map_err(|error| Problem::bad(format!("the body: {error}")))
+}
+
+fn plain(value: Value) -> Value {
+    match value {
+        Value::Object(fields) => {
+            let given = fields.into_iter().filter(|(_, value)| !value.is_null());
+            Value::Object(given.map(|(name, value)| (name.to_ascii_lowercase(), plain(value))).collect())
+        }
+        Value::Array(values) => Value::Array(values.into_iter().map(plain).collect()),
+        other => other,
+    }
 }
 
 /// A pair as Consul writes it: the value in base64, nothing for an empty one.
