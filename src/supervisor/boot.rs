@@ -17,7 +17,8 @@ use super::doctor::Machine;
 use super::execute::Hands;
 use super::lock::{self, Lock, LockError};
 use super::places::{
-    check_free, dns_options, follow_upstreams, gateway, listen_unix, listeners, load_templates, owner, taken,
+    check_free, dns_options, follow_upstreams, gateway, listen_unix, listeners, load_templates, owner,
+    raise_open_files, taken,
 };
 use super::reconcile::{CLOSED, Loop};
 use super::tasks::Tasks;
@@ -76,6 +77,7 @@ pub trait Progress: Send + Sync {
 
 /// Boots, then runs until `stop` resolves or somebody asks for it over the API.
 pub async fn up(settings: Settings, progress: &dyn Progress, stop: impl Future<Output = ()>) -> Result<(), BootError> {
+    raise_open_files();
     let lock = Lock::take(&settings.state)?;
     let token = lock::token(&settings.state).map_err(|e| BootError::Other(format!("the token cannot be kept: {e}")))?;
     let seal = lock::seal(&settings.state).map_err(|e| BootError::Other(format!("secret.key cannot be kept: {e}")))?;
@@ -95,7 +97,7 @@ pub async fn up(settings: Settings, progress: &dyn Progress, stop: impl Future<O
     let began = Instant::now();
     let meters = Meters::default();
     let addresses: Vec<SocketAddr> = settings.listen.dns.iter().map(|l| l.resolve(gateway)).collect();
-    let names = dns::Names::new(meters.clone(), Limits::default());
+    let names = dns::Names::new(meters.clone(), limits.clone());
     follow_upstreams(&mut tasks, &settings, &addresses, &names, progress).await;
     let sockets = dns::bind(&addresses).map_err(|e| taken(e.address, "listen.dns", "udp", e.source))?;
     let detail = sockets.addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");

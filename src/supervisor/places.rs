@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::time::Instant;
 
@@ -19,6 +20,9 @@ use crate::core::templates::Templates;
 use crate::core::zone::DnsOptions;
 use crate::ports::engine::{Engine, EngineError};
 use crate::settings::{Settings, Upstream};
+
+/// More than all limits together.
+const OPEN_FILES: u64 = 65_536;
 
 /// Finds the network's gateway, by asking the engine; while that is away, from the last run.
 pub async fn gateway(settings: &Settings, engine: &dyn Engine, progress: &dyn Progress) -> Result<IpAddr, BootError> {
@@ -70,6 +74,19 @@ pub async fn follow_upstreams(
     names.ask(&servers);
     let names = names.clone();
     tasks.renewed("follow this machine's DNS servers", move || dns::follow(sources.clone(), names.clone()));
+}
+
+/// Each connection that others hold is an open file, and so is each question that we pass on: a shell's usual 1024 are
+/// fewer than the limits allow.
+pub fn raise_open_files() {
+    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
+        let wanted = hard.min(OPEN_FILES);
+        if soft < wanted
+            && let Err(error) = setrlimit(Resource::RLIMIT_NOFILE, wanted, hard)
+        {
+            tracing::warn!(%error, soft, "the number of open files cannot be raised");
+        }
+    }
 }
 
 /// Every address that we listen on.
