@@ -38,11 +38,6 @@ impl Target {
 
 /// Sends on what happens, for ever; what happened before is history.
 pub async fn forward(target: Target, platform: String, snapshot: Snapshot) -> String {
-    let client = Client::builder().timeout(TIMEOUT).redirect(reqwest::redirect::Policy::none()).build();
-    let client = match client {
-        Ok(client) => client,
-        Err(error) => return format!("no client: {error}"),
-    };
     let mut events = snapshot.events();
     loop {
         let event = match events.recv().await {
@@ -54,16 +49,16 @@ pub async fn forward(target: Target, platform: String, snapshot: Snapshot) -> St
             Err(RecvError::Closed) => return "nobody tells it anything any more".into(),
         };
         if event.level.is_some_and(|level| level >= target.level) {
-            deliver(&client, &target, &platform, &event).await;
+            deliver(&target, &platform, &event).await;
         }
     }
 }
 
-async fn deliver(client: &Client, target: &Target, platform: &str, event: &Event) {
+async fn deliver(target: &Target, platform: &str, event: &Event) {
     let text = target.format.body(platform, event);
     let mut pause = FIRST_PAUSE;
     for _ in 0..TRIES {
-        let why = match client.post(target.url.clone()).json(&text).send().await {
+        let why = match send(target, &text).await {
             Ok(answer) if answer.status().is_success() => return,
             // Sending the same again would not help, but for "too many" and "too slow".
             Ok(answer) if answer.status().is_client_error() && !matches!(answer.status().as_u16(), 408 | 429) => {
@@ -78,4 +73,10 @@ async fn deliver(client: &Client, target: &Target, platform: &str, event: &Event
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
     tracing::warn!(host = target.url.host_str(), "a message is given up");
+}
+
+/// By a client of its own: each learns only once whom this machine asks for names, and that changes.
+async fn send(target: &Target, text: &serde_json::Value) -> reqwest::Result<reqwest::Response> {
+    let client = Client::builder().timeout(TIMEOUT).redirect(reqwest::redirect::Policy::none()).build()?;
+    client.post(target.url.clone()).json(text).send().await
 }
