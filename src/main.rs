@@ -9,5 +9,6 @@ fn main() -> ExitCode {
     if init::is_init() {
         return init::run();
     }
+    init::hear_signals();
     cli::main()
 }

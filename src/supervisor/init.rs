@@ -75,10 +75,19 @@ enum End {
 }
 
 fn start() -> std::io::Result<Pid> {
-    // std gives the child an empty signal mask again.
+    // It begins with our signals blocked, as std leaves them, until `hear_signals`.
     let child =
         Command::new(std::env::current_exe()?).args(std::env::args_os().skip(1)).env(SUPERVISED, "1").spawn()?;
     i32::try_from(child.id()).map(Pid::from_raw).map_err(std::io::Error::other)
+}
+
+/// Unblocks what init blocked for itself: what came meanwhile is delivered now.
+pub fn hear_signals() {
+    if std::env::var_os(SUPERVISED).is_some()
+        && let Err(error) = SigSet::all().thread_unblock()
+    {
+        eprintln!("error: signals stay blocked: {error}");
+    }
 }
 
 /// Waits for signals: passes them on, reaps whoever has ended, returns when the supervisor has.
