@@ -11,7 +11,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::net::TcpListener;
 use tokio::sync::{Mutex, watch};
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 use super::doctor::Machine;
 use super::execute::Hands;
@@ -22,7 +22,7 @@ use super::places::{
 };
 use super::reconcile::{CLOSED, Loop};
 use super::tasks::Tasks;
-use super::{follow, frame, sources};
+use super::{follow, frame, ready, sources};
 use crate::adapters::engine::docker::DockerEngine;
 use crate::adapters::files::{self, Tree};
 use crate::adapters::nginx::{self, Nginx};
@@ -49,8 +49,6 @@ use crate::settings::Settings;
 
 /// Requests under way when the balancer is stopped may take this long.
 const QUIT: Duration = Duration::from_secs(10);
-/// After this the boot reports what is not ready yet, and goes on.
-const APPS: Duration = Duration::from_secs(120);
 
 /// Why the platform did not come up. Nothing that was running before is affected.
 #[derive(Debug, thiserror::Error)]
@@ -237,10 +235,9 @@ pub async fn up(settings: Settings, progress: &dyn Progress, stop: impl Future<O
     );
 
     let booted = async {
-        let view = snapshot.until(|v| v.status.generation.live.is_some()).await;
-        let addresses = view.status.generation.live.unwrap_or_default();
-        progress.done("load balancer", &format!("nginx {version} {how}, generation {addresses} live"), began.elapsed());
-        report_apps(&snapshot, progress).await;
+        let live = ready::balancer(&snapshot, progress).await;
+        progress.done("load balancer", &format!("nginx {version} {how}, generation {live} live"), began.elapsed());
+        ready::apps(&snapshot, progress).await;
     };
     let running = async {
         booted.await;
@@ -365,33 +362,4 @@ fn serve(tasks: &mut Tasks, name: &'static str, serving: impl Future<Output = st
 async fn until(mut stopped: watch::Receiver<bool>) {
     // The sender lives as long as the platform.
     let _ = stopped.wait_for(|stopped| *stopped).await;
-}
-
-async fn report_apps(snapshot: &Snapshot, progress: &dyn Progress) {
-    let began = Instant::now();
-    let all_ready = |view: &View| {
-        let ready = view.status.apps.iter().all(|app| app.ready >= app.wanted || app.stable.is_none());
-        ready && view.informed && view.live_routes.as_ref() == Some(&view.routes)
-    };
-    let ready = timeout(APPS, snapshot.until(all_ready)).await;
-    let view = ready.unwrap_or_else(|_| snapshot.view());
-    for app in &view.status.apps {
-        let host = app.hosts.first().map(|h| format!("http://{h}/")).unwrap_or_default();
-        let version = app.stable.as_ref().map_or("no version".to_owned(), |v| format!("@{v}"));
-        if app.ready >= app.wanted && app.stable.is_some() {
-            progress.done(
-                &format!("app {}", app.name),
-                &format!("{version} {}/{} ready {host}", app.ready, app.wanted),
-                began.elapsed(),
-            );
-        } else {
-            let reason = app.instances.iter().find_map(|i| i.reason.clone()).unwrap_or_default();
-            progress.warn(&format!("app {} {version}: {}/{} ready {reason}", app.name, app.ready, app.wanted));
-        }
-    }
-    for problem in &view.status.problems {
-        progress.warn(&format!("{}: {} ({})", problem.subject, problem.reason, problem.remedy));
-    }
-    let ready = view.status.apps.iter().filter(|app| app.ready >= app.wanted && app.stable.is_some()).count();
-    progress.done("ready", &format!("{ready} of {} apps", view.status.apps.len()), began.elapsed());
 }

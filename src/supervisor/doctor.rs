@@ -27,6 +27,13 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// The machine that a platform with these settings runs on, or is to.
 pub struct Machine(pub Arc<Settings>);
 
+impl Machine {
+    /// Whether this machine asks our DNS server.
+    pub fn resolver(&self) -> Check {
+        resolver(&self.0)
+    }
+}
+
 #[async_trait::async_trait]
 impl Doctor for Machine {
     async fn examine(&self) -> Vec<Check> {
@@ -261,6 +268,6 @@ fn clock(state: &Path) -> Check {
             "it is behind the time at which state was last written",
             "set the clock, for example with an NTP client",
         ),
-        _ => ok("clock", jiff::Timestamp::now().to_string()),
+        _ => ok("clock", format!("{:.0}", jiff::Timestamp::now())),
     }
 }

@@ -11,6 +11,7 @@ mod frame;
 pub mod init;
 mod lock;
 mod places;
+mod ready;
 mod reconcile;
 mod sources;
 mod tasks;
