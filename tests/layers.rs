@@ -22,7 +22,7 @@ const TESTS: [&str; 5] = [
 ];
 
 /// Crates that may be named only below the given folders.
-const CRATES: [(&str, &[&str]); 29] = [
+const CRATES: [(&str, &[&str]); 30] = [
     ("hyper", &["adapters/http"]),
     ("hyper_util", &["adapters/http"]),
     ("tokio", &["ports", "adapters", "supervisor", "cli"]),
@@ -48,6 +48,7 @@ const CRATES: [(&str, &[&str]); 29] = [
     ("rustls", &["cli/mod.rs"]),
     ("clap", &["cli"]),
     ("indicatif", &["cli"]),
+    ("rpassword", &["cli/config.rs"]),
     ("nix", &["adapters", "supervisor", "cli/up.rs"]),
     ("rustix", &["adapters/nginx/process.rs"]),
     ("sha2", &["core/digest.rs"]),

@@ -10,7 +10,7 @@ use super::Globals;
 use super::client::Client;
 use super::config::done;
 use super::content::segment;
-use super::output::Failure;
+use super::output::{self, Failure, Mark, cell};
 
 #[derive(Debug, Args)]
 pub struct Named {
@@ -45,6 +45,21 @@ pub struct Apply {
     files: Vec<PathBuf>,
 }
 
+/// Whoever makes something under a name that is new says so: a slip of the fingers is refused with the nearest name.
+#[derive(Debug, Args)]
+pub struct New {
+    /// Also where there is nothing of that name yet
+    #[arg(long)]
+    new: bool,
+}
+
+impl New {
+    /// The question to the API, as a query.
+    pub fn query(&self) -> &'static str {
+        if self.new { "" } else { "?known=true" }
+    }
+}
+
 impl Apply {
     /// Reads every file before the first is sent, so that a missing one changes nothing.
     pub async fn run(self, client: &Client, globals: &Globals) -> Result<(), Failure> {
@@ -54,16 +69,23 @@ impl Apply {
             let name = name.ok_or_else(|| {
                 Failure::usage(format!("{}: the file's name is the app's, so it must be APP.toml", path.display()))
             })?;
-            let text = std::fs::read_to_string(path).map_err(|e| Failure::usage(format!("{}: {e}", path.display())))?;
+            let text = std::fs::read_to_string(path).map_err(|e| Failure::file(path, &e))?;
             declarations.push((name.to_owned(), text));
         }
+        let mut is_well = true;
         for (app, text) in declarations {
-            done(
-                client.json(client.request(Method::PUT, &format!("/v1/apps/{}", segment(&app))).body(text)).await?,
-                globals,
-            )?;
+            let request = client.request(Method::PUT, &format!("/v1/apps/{}", segment(&app))).body(text);
+            let answer = client.json(request).await?;
+            let problems = answer["problems"].as_array().cloned().unwrap_or_default();
+            is_well &= problems.is_empty();
+            done(answer, globals)?;
+            for problem in problems.iter().filter(|_| !globals.json) {
+                let text = |key: &str| cell(&problem[key]);
+                output::marked(Mark::Warning, &format!("{}: {}", text("subject"), text("reason")))?;
+                output::line(&format!("    what helps: {}", text("remedy")))?;
+            }
         }
-        Ok(())
+        if is_well { Ok(()) } else { Err(Failure::silent()) }
     }
 }
 

@@ -1,5 +1,7 @@
 //! The API as the command line uses it: where it is, with which token, and its errors as ours.
 
+use std::path::PathBuf;
+
 use reqwest::{ClientBuilder, Method, RequestBuilder, Response, StatusCode, Url};
 use serde_json::Value;
 
@@ -13,6 +15,8 @@ pub struct Client {
     http: reqwest::Client,
     base: String,
     token: Option<String>,
+    /// The state folder of the platform here; `None` where another one is talked to.
+    state: Option<PathBuf>,
     /// Who is named in the history.
     user: String,
     /// Open as long as the client is.
@@ -35,6 +39,7 @@ impl Client {
     }
 
     fn here(settings: &Settings, api: Option<String>) -> Result<Self, Failure> {
+        let state = api.is_none().then(|| settings.state.clone());
         let base = api.unwrap_or_else(|| format!("http://{}", settings.listen.api));
         let file = settings.state.join("token");
         let from_file = || std::fs::read_to_string(&file).ok();
@@ -42,7 +47,7 @@ impl Client {
         // Certificates are read from the disk only where TLS is spoken: that takes longer than most answers.
         let builder = reqwest::Client::builder().no_proxy();
         let builder = if base.starts_with("https:") { builder } else { builder.tls_certs_only([]) };
-        Self::build(builder, base, token, None)
+        Ok(Self { state, ..Self::build(builder, base, token, None)? })
     }
 
     async fn elsewhere(context: Context) -> Result<Self, Failure> {
@@ -69,7 +74,7 @@ impl Client {
         let user = std::env::var("SUDO_USER").or_else(|_| std::env::var("USER")).unwrap_or_default();
         let user: String = user.chars().filter(|c| c.is_ascii_graphic()).collect();
         let user = if user.is_empty() { "cli".to_owned() } else { user };
-        Ok(Self { http, user, base: base.trim_end_matches('/').to_owned(), token, _tunnel: tunnel })
+        Ok(Self { http, user, base: base.trim_end_matches('/').to_owned(), token, state: None, _tunnel: tunnel })
     }
 
     /// Where a browser on this machine reaches it; `None` where only this process does.
@@ -96,7 +101,7 @@ impl Client {
 
     /// Sends, and turns every answer that is no success into a failure.
     pub async fn send(&self, request: RequestBuilder) -> Result<Response, Failure> {
-        Self::good(request.send().await.map_err(|error| self.unreachable(&error))?).await
+        self.good(request.send().await.map_err(|error| self.unreachable(&error))?).await
     }
 
     /// The same, with `None` where there is nothing.
@@ -104,11 +109,11 @@ impl Client {
         let response = request.send().await.map_err(|error| self.unreachable(&error))?;
         match response.status() {
             StatusCode::NOT_FOUND => Ok(None),
-            _ => Self::good(response).await.map(Some),
+            _ => self.good(response).await.map(Some),
         }
     }
 
-    async fn good(response: Response) -> Result<Response, Failure> {
+    async fn good(&self, response: Response) -> Result<Response, Failure> {
         if response.status().is_success() {
             return Ok(response);
         }
@@ -116,11 +121,37 @@ impl Client {
         let text = response.text().await.unwrap_or_default();
         let problem: Value = serde_json::from_str(&text).unwrap_or_default();
         let detail = problem["detail"].as_str().map_or_else(|| format!("{status}: {}", text.trim()), str::to_owned);
-        Err(match status {
-            StatusCode::CONFLICT => Failure::refused(detail),
-            StatusCode::BAD_REQUEST => Failure::usage(detail),
-            _ => Failure::failed(detail),
-        })
+        let code = match status {
+            StatusCode::CONFLICT => 5,
+            StatusCode::BAD_REQUEST => 2,
+            _ => 1,
+        };
+        let failure = Failure::answered(detail, code, problem);
+        Err(if status == StatusCode::UNAUTHORIZED { failure.with_remedy(self.way_to_a_token()) } else { failure })
+    }
+
+    /// What helps who has no token, or one that opens nothing.
+    fn way_to_a_token(&self) -> String {
+        let make = "`platformer token create --scope read` makes one for who has none";
+        let Some(state) = &self.state else {
+            return format!("set PLATFORMER_TOKEN, or give the context one; there, {make}");
+        };
+        let file = state.join("token");
+        let given =
+            if std::env::var_os("PLATFORMER_TOKEN").is_some() { "PLATFORMER_TOKEN opens nothing here; " } else { "" };
+        match std::fs::read(&file) {
+            Ok(_) => format!("{given}{} has the one of this machine; unset PLATFORMER_TOKEN to use it", file.display()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => format!(
+                "{given}the platform that answers at {} keeps its token elsewhere than {}: --set state=FOLDER, or PLATFORMER_TOKEN",
+                self.base,
+                file.display()
+            ),
+            Err(_) => format!(
+                "{given}{} is for its owner only: use sudo, or have a token made with \
+                 `sudo platformer token create --scope read` and put it into PLATFORMER_TOKEN",
+                file.display()
+            ),
+        }
     }
 
     fn unreachable(&self, error: &reqwest::Error) -> Failure {
@@ -129,6 +160,20 @@ impl Client {
             cause = source;
         }
         Failure::unreachable(format!("the platform does not answer at {}: {cause}", self.base))
-            .with_remedy("platformer up starts it; PLATFORMER_API names another one")
+            .with_remedy(self.way_to_a_start())
+    }
+
+    /// What starts the platform that does not answer: whoever started it last has left the command behind.
+    fn way_to_a_start(&self) -> String {
+        let Some(state) = &self.state else {
+            return "start it there, or name another one with PLATFORMER_API".into();
+        };
+        let left = std::fs::read_to_string(state.join(START)).ok();
+        let left = left.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
+        let start = left.map_or_else(|| "`platformer up` starts it".into(), |command| format!("`{command}` starts it"));
+        format!("{start}; PLATFORMER_API names another one")
     }
 }
+
+/// In the state folder: the command that starts the platform again, written by what started it.
+const START: &str = "start-with";

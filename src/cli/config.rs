@@ -1,13 +1,17 @@
 //! `config`: an app's keys.
 
+use std::io::{IsTerminal, Read, Write};
+
 use clap::{Args, Subcommand};
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::Globals;
+use super::apps::New;
 use super::client::Client;
 use super::content::segment;
 use super::output::{self, Failure};
+use crate::core::names::nearest;
 
 #[derive(Debug, Args)]
 pub struct Config {
@@ -19,18 +23,22 @@ pub struct Config {
 enum Verb {
     /// All keys, or the value of one
     Get { app: String, key: Option<String> },
-    /// Set a key; instances that start from now on see it
+    /// Set a key; the next release sees it
     Set {
         app: String,
-        /// KEY=VALUE; KEY alone takes the value from standard input, where no other process sees it
+        /// KEY=VALUE; KEY alone asks for the value, or takes it from standard input, where no other process sees it
         #[arg(value_name = "KEY=VALUE")]
         assignment: String,
         /// Keep it so that only the app's own instances can read it
         #[arg(long)]
         secret: bool,
+        #[command(flatten)]
+        new: New,
     },
     /// Remove a key
     Unset { app: String, key: String },
+    /// Delete an app's whole config
+    Remove { app: String },
 }
 
 impl Config {
@@ -40,21 +48,46 @@ impl Config {
                 let answer = client.get(&format!("/v1/config/{}", segment(&app))).await?;
                 get(&app, key.as_deref(), &answer, globals)
             }
-            Verb::Set { app, assignment, secret } => {
+            Verb::Set { app, assignment, secret, new } => {
                 let (key, value) = match assignment.split_once('=') {
                     Some((key, value)) => (key.to_owned(), value.to_owned()),
-                    None => (assignment, std::io::read_to_string(std::io::stdin())?),
+                    None => {
+                        let value = ask(&app, &assignment, secret)?;
+                        (assignment, value)
+                    }
                 };
                 let asked = json!({ "value": value, "secret": secret });
-                let url = format!("/v1/config/{}/{}", segment(&app), segment(&key));
+                let url = format!("/v1/config/{}/{}{}", segment(&app), segment(&key), new.query());
                 done(client.json(client.request(Method::PUT, &url).json(&asked)).await?, globals)
             }
             Verb::Unset { app, key } => {
                 let url = format!("/v1/config/{}/{}", segment(&app), segment(&key));
                 done(client.json(client.request(Method::DELETE, &url)).await?, globals)
             }
+            Verb::Remove { app } => {
+                let url = format!("/v1/config/{}", segment(&app));
+                done(client.json(client.request(Method::DELETE, &url)).await?, globals)
+            }
         }
     }
+}
+
+/// The value from standard input; where somebody sits at it he is asked, for a secret without showing what he types.
+fn ask(app: &str, key: &str, secret: bool) -> Result<String, Failure> {
+    let mut input = std::io::stdin();
+    if !input.is_terminal() {
+        let mut value = String::new();
+        input.read_to_string(&mut value)?;
+        return Ok(value);
+    }
+    let question = format!("{key} of {app}: ");
+    if secret {
+        return rpassword::prompt_password(question).map_err(Failure::from);
+    }
+    write!(std::io::stderr(), "{question}")?;
+    let mut value = String::new();
+    input.read_line(&mut value)?;
+    Ok(value.trim_end_matches(['\r', '\n']).to_owned())
 }
 
 fn get(app: &str, key: Option<&str>, answer: &Value, globals: &Globals) -> Result<(), Failure> {
@@ -67,8 +100,12 @@ fn get(app: &str, key: Option<&str>, answer: &Value, globals: &Globals) -> Resul
         }
         return Ok(());
     };
-    let value = answer["config"][key].as_str().ok_or_else(|| Failure::failed(format!("{app} has no key {key}")))?;
-    if globals.json { output::json(&json!({ key: value })) } else { output::line(value) }
+    let value = answer["config"][key].as_str().ok_or_else(|| {
+        let keys = answer["config"].as_object().into_iter().flatten().map(|(key, _)| key.as_str());
+        let near = nearest(key, keys).map(|near| format!(", did you mean {near}?")).unwrap_or_default();
+        Failure::failed(format!("{app} has no key {key}{near}"))
+    })?;
+    if globals.json { output::json(&json!({ key: value })) } else { output::value(value) }
 }
 
 /// Prints what was decided.

@@ -63,10 +63,7 @@ impl ContextVerb {
                 check_name(&name)?;
                 check_url(&url)?;
                 let token = match token_file {
-                    Some(file) => Some(
-                        std::fs::read_to_string(&file)
-                            .map_err(|e| Failure::failed(format!("{}: {e}", file.display())))?,
-                    ),
+                    Some(file) => Some(std::fs::read_to_string(&file).map_err(|e| Failure::file(&file, &e))?),
                     None => std::env::var("PLATFORMER_TOKEN").ok(),
                 };
                 let token = token.map(|token| token.trim().to_owned()).filter(|token| !token.is_empty());

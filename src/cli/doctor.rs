@@ -7,27 +7,41 @@ use serde_json::{Value, json};
 use super::Globals;
 use super::client::Client;
 use super::context::Contexts;
-use super::output::{self, Failure, coloured};
+use super::output::{self, Failure, Mark};
 use crate::ports::doctor::Doctor;
 use crate::supervisor::Machine;
 
-/// This machine is looked at also where no platform runs on it; another one by its platform.
+/// A platform that runs is asked about itself: it knows its settings, its folders and its nginx. This machine is looked
+/// at by the settings given here only where none runs.
 pub async fn run(globals: &Globals) -> Result<(), Failure> {
-    let checks = match Contexts::chosen(globals.context.as_deref())? {
-        Some(_) => Client::open(globals).await?.get("/v1/doctor").await?["checks"].take(),
-        None => json!(Machine(Arc::new(globals.settings.clone())).examine().await),
+    let is_here =
+        Contexts::chosen(globals.context.as_deref())?.is_none() && std::env::var_os("PLATFORMER_API").is_none();
+    let machine = Machine(Arc::new(globals.settings.clone()));
+    let checks = match Client::open(globals).await?.get("/v1/doctor").await {
+        Ok(mut answer) => {
+            let mut checks = answer["checks"].take();
+            if is_here {
+                // In a container it sees the container's resolver, not the one of this machine.
+                let own = machine.resolver();
+                let theirs = checks.as_array_mut().into_iter().flatten().find(|check| check["name"] == own.name);
+                theirs.into_iter().for_each(|check| *check = json!(own));
+            }
+            checks
+        }
+        Err(failure) if failure.is_unreachable() && is_here => json!(machine.examine().await),
+        Err(failure) => return Err(failure),
     };
     if globals.json {
         output::json(&checks)?;
     }
-    let text = |check: &Value, key: &str| check[key].as_str().unwrap_or_default().to_owned();
+    let text = |check: &Value, key: &str| globals.time.sentence(check[key].as_str().unwrap_or_default());
     for check in checks.as_array().into_iter().flatten().filter(|_| !globals.json) {
         let mark = match check["verdict"].as_str() {
-            Some("ok") => coloured("✓", 32),
-            Some("warning") => coloured("!", 33),
-            _ => coloured("✗", 31),
+            Some("ok") => Mark::Good,
+            Some("warning") => Mark::Warning,
+            _ => Mark::Bad,
         };
-        output::line(&format!("{mark} {:<24} {}", text(check, "name"), text(check, "found")))?;
+        output::marked(mark, &format!("{:<24} {}", text(check, "name"), text(check, "found")))?;
         if check["remedy"].is_string() {
             output::line(&format!("    what helps: {}", text(check, "remedy")))?;
         }

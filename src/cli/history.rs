@@ -26,7 +26,11 @@ impl History {
             .as_array()
             .into_iter()
             .flatten()
-            .map(|entry| ["at", "by", "action", "release", "state", "reason"].map(|key| cell(&entry[key])).to_vec())
+            .map(|entry| {
+                let rest = ["by", "action", "release", "state"].map(|key| cell(&entry[key]));
+                let reason = globals.time.sentence(&cell(&entry["reason"]));
+                [globals.time.cell(&entry["at"])].into_iter().chain(rest).chain([reason]).collect()
+            })
             .collect();
         output::table(&["AT", "BY", "ACTION", "RELEASE", "STATE", "REASON"], &rows)
     }
@@ -57,7 +61,7 @@ impl Releases {
                     image,
                     short(&r["artefact"]),
                     short(&r["config"]),
-                    cell(&r["at"]),
+                    globals.time.cell(&r["at"]),
                 ]
             })
             .collect();

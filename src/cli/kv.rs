@@ -45,8 +45,11 @@ impl Kv {
                     return output::json(&pairs[0]);
                 }
                 let value = found.bytes().await.map_err(|e| Failure::failed(e.to_string()))?;
-                std::io::stdout().write_all(&value)?;
-                output::line("")
+                match String::from_utf8(value.to_vec()) {
+                    Ok(text) => output::value(&text),
+                    // Bytes that are no text are for a program.
+                    Err(bytes) => Ok(std::io::stdout().write_all(&[bytes.as_bytes(), b"\n"].concat())?),
+                }
             }
             Verb::Put { key, value } => {
                 let value = match value {

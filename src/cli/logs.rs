@@ -1,6 +1,6 @@
 //! `logs`: what the instances of an app print.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 
 use clap::Args;
 use futures_util::StreamExt;
@@ -9,6 +9,7 @@ use reqwest::Method;
 use super::client::Client;
 use super::content::segment;
 use super::output::Failure;
+use crate::core::log::plain;
 
 #[derive(Debug, Args)]
 pub struct Logs {
@@ -34,12 +35,22 @@ impl Logs {
             url += &format!("&tail={tail}");
         }
         let mut chunks = client.send(client.request(Method::GET, &url)).await?.bytes_stream();
+        let mut output = std::io::stdout();
+        let is_terminal = output.is_terminal();
+        let mut waiting = Vec::new();
         while let Some(chunk) = chunks.next().await {
             let chunk = chunk.map_err(|e| Failure::failed(format!("the log was cut off: {e}")))?;
-            let mut output = std::io::stdout();
-            output.write_all(&chunk)?;
+            if is_terminal {
+                waiting.extend_from_slice(&chunk);
+                let lines = waiting.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+                output.write_all(plain(&String::from_utf8_lossy(&waiting[..lines])).as_bytes())?;
+                waiting.drain(..lines);
+            } else {
+                output.write_all(&chunk)?;
+            }
             output.flush()?;
         }
+        output.write_all(plain(&String::from_utf8_lossy(&waiting)).as_bytes())?;
         Ok(())
     }
 }

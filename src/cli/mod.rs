@@ -13,6 +13,7 @@ mod deploy;
 mod dns;
 mod doctor;
 mod down;
+mod help;
 mod history;
 mod kv;
 mod logs;
@@ -25,21 +26,24 @@ mod services;
 mod shell;
 mod status;
 mod steer;
+mod times;
 mod token;
 mod tunnel;
 mod up;
 mod watch;
 mod why;
 
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
 use crate::settings::{self, Settings};
 use client::Client;
 use output::Failure;
+use times::Times;
 
 /// One supervisor that turns a machine into an app platform: DNS, repository, load balancer, apps.
 #[derive(Debug, Parser)]
@@ -57,6 +61,9 @@ struct Arguments {
     /// Print JSON
     #[arg(long, global = true)]
     json: bool,
+    /// How times are shown to people: how long ago, or RFC 3339
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "HOW")]
+    time: Times,
     #[command(subcommand)]
     verb: Verb,
 }
@@ -86,9 +93,9 @@ enum There {
     Render(render::Render),
     /// What the DNS server answers, and from which container
     Dns(dns::Dns),
-    /// Artefacts and configs: list, push, verify
+    /// Artefacts and configs: list, push, remove, verify
     Repository(repository::Repository),
-    /// An app's config: get, set, unset
+    /// An app's config: get, set, unset, remove
     Config(config::Config),
     /// The log of an app's instances
     Logs(logs::Logs),
@@ -164,6 +171,7 @@ struct Globals {
     settings: Settings,
     context: Option<String>,
     json: bool,
+    time: Times,
 }
 
 fn pair(text: &str) -> Result<(String, String), String> {
@@ -173,26 +181,32 @@ fn pair(text: &str) -> Result<(String, String), String> {
 
 /// Parses the command line and runs its verb.
 pub fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let matches = help::grouped(Arguments::command()).get_matches();
+    let arguments = match Arguments::from_arg_matches(&matches) {
+        Ok(arguments) => arguments,
+        Err(error) => error.exit(),
+    };
+    let json = arguments.json;
     // Whoever speaks TLS speaks it with ring. Fails only where that is set already.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let foreground = matches!(arguments.verb, Verb::Here(Here::Up(_) | Here::Watch(_)));
     let default = if foreground { "warn" } else { "error" };
     let filter = EnvFilter::try_from_env("PLATFORMER_LOG").unwrap_or_else(|_| EnvFilter::new(default));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr).init();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().worker_threads(2).build() {
         Ok(runtime) => runtime,
-        Err(error) => return Failure::failed(format!("no runtime: {error}")).report(),
+        Err(error) => return Failure::failed(format!("no runtime: {error}")).report(json),
     };
     match runtime.block_on(run(arguments)) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => failure.report(),
+        Err(failure) => failure.report(json),
     }
 }
 
 async fn run(arguments: Arguments) -> Result<(), Failure> {
-    let Arguments { config, set, context, json, verb } = arguments;
-    let globals = || Ok::<_, Failure>(Globals { settings: load(config.as_deref(), set)?, context, json });
+    let Arguments { config, set, context, json, time, verb } = arguments;
+    let globals = || Ok::<_, Failure>(Globals { settings: load(config.as_deref(), set)?, context, json, time });
     match verb {
         // These need no platform, not even settings that can be read.
         Verb::Completions(verb) => verb.run::<Arguments>(),

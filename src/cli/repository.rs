@@ -9,9 +9,11 @@ use serde_json::Value;
 use tokio_util::io::ReaderStream;
 
 use super::Globals;
+use super::apps::New;
 use super::client::Client;
+use super::config::done;
 use super::content::segment;
-use super::output::{self, Failure};
+use super::output::{self, Failure, Mark};
 
 #[derive(Debug, Args)]
 pub struct Repository {
@@ -24,7 +26,15 @@ enum Verb {
     /// Every file with its SHA-256
     List,
     /// Upload an archive as a version of an app
-    Push { app: String, version: String, file: PathBuf },
+    Push {
+        app: String,
+        version: String,
+        file: PathBuf,
+        #[command(flatten)]
+        new: New,
+    },
+    /// Delete a version's archive; a release that has been made of it goes on
+    Remove { app: String, version: String },
     /// Read every file again and try every archive
     Verify,
 }
@@ -33,7 +43,11 @@ impl Repository {
     pub async fn run(self, client: &Client, globals: &Globals) -> Result<(), Failure> {
         match self.verb {
             Verb::List => list(client, globals).await,
-            Verb::Push { app, version, file } => push(client, globals, &app, &version, file).await,
+            Verb::Push { app, version, file, new } => push(client, globals, (&app, &version), file, &new).await,
+            Verb::Remove { app, version } => {
+                let url = format!("/v1/repository/{}/{}", segment(&app), segment(&version));
+                done(client.json(client.request(Method::DELETE, &url)).await?, globals)
+            }
             Verb::Verify => verify(client, globals).await,
         }
     }
@@ -76,23 +90,35 @@ async fn verify(client: &Client, globals: &Globals) -> Result<(), Failure> {
 fn troubles(answer: &Value) -> Result<(), Failure> {
     for trouble in answer["troubles"].as_array().into_iter().flatten() {
         let text = |key: &str| trouble[key].as_str().unwrap_or_default().to_owned();
-        output::line(&format!("! {}: {}\n    what helps: {}", text("path"), text("reason"), text("remedy")))?;
+        output::marked(Mark::Warning, &format!("{}: {}", text("path"), text("reason")))?;
+        output::line(&format!("    what helps: {}", text("remedy")))?;
     }
     Ok(())
 }
 
-async fn push(client: &Client, globals: &Globals, app: &str, version: &str, path: PathBuf) -> Result<(), Failure> {
+async fn push(
+    client: &Client,
+    globals: &Globals,
+    (app, version): (&str, &str),
+    path: PathBuf,
+    new: &New,
+) -> Result<(), Failure> {
     let name = path
         .file_name()
         .and_then(|n| n.to_str())
         .ok_or_else(|| Failure::usage(format!("{} names no file", path.display())))?
         .to_owned();
-    let file = tokio::fs::File::open(&path).await.map_err(|e| Failure::usage(format!("{}: {e}", path.display())))?;
-    let size = file.metadata().await?.len();
+    let file = tokio::fs::File::open(&path).await.map_err(|e| Failure::file(&path, &e))?;
+    let meta = file.metadata().await?;
+    if meta.is_dir() {
+        return Err(Failure::file(&path, &std::io::ErrorKind::IsADirectory.into())
+            .with_remedy(format!("tar -czf {app}.tar.gz -C {} . packs it", path.display())));
+    }
+    let size = meta.len();
     let bar = output::bytes(size);
     let progress = bar.clone();
     let chunks = ReaderStream::with_capacity(file, 1 << 16).inspect_ok(move |chunk| progress.inc(chunk.len() as u64));
-    let url = format!("/v1/repository/{}/{}/{}", segment(app), segment(version), segment(&name));
+    let url = format!("/v1/repository/{}/{}/{}{}", segment(app), segment(version), segment(&name), new.query());
     let answer = client.json(client.request(Method::PUT, &url).body(Body::wrap_stream(chunks))).await;
     bar.finish_and_clear();
     let answer = answer?;

@@ -5,7 +5,8 @@ use serde_json::Value;
 
 use super::Globals;
 use super::client::Client;
-use super::output::{self, Failure, cell, coloured};
+use super::output::{self, Failure, Mark, cell};
+use super::times::Times;
 
 #[derive(Debug, Args)]
 pub struct Status {
@@ -18,17 +19,17 @@ impl Status {
         match &self.app {
             Some(app) => {
                 let status = client.get(&format!("/v1/apps/{}", super::content::segment(app))).await?;
-                if globals.json { output::json(&status) } else { one(&status) }
+                if globals.json { output::json(&status) } else { one(&status, globals.time) }
             }
             None => {
                 let status = client.get("/v1/status").await?;
-                if globals.json { output::json(&status) } else { all(&status) }
+                if globals.json { output::json(&status) } else { all(&status, globals.time) }
             }
         }
     }
 }
 
-fn all(status: &Value) -> Result<(), Failure> {
+fn all(status: &Value, time: Times) -> Result<(), Failure> {
     let apps = status["apps"].as_array().map(Vec::as_slice).unwrap_or_default();
     let rows: Vec<Vec<String>> = apps.iter().map(row).collect();
     if rows.is_empty() {
@@ -42,7 +43,7 @@ fn all(status: &Value) -> Result<(), Failure> {
     let live = generation["live"].as_u64().map_or("none".to_owned(), |n| n.to_string());
     let engine = match status["engine"]["state"].as_str() {
         Some("connected") => "connected".to_owned(),
-        _ => format!("unknown since {}", cell(&status["engine"]["since"])),
+        _ => time.sentence(&format!("unknown since {}", cell(&status["engine"]["since"]))),
     };
     output::line(&format!(
         "\ndocker {engine} · nginx {} {} · generation {live} live",
@@ -50,21 +51,19 @@ fn all(status: &Value) -> Result<(), Failure> {
         cell(&status["nginx"]["state"])
     ))?;
     for problem in status["problems"].as_array().into_iter().flatten() {
-        let subject = coloured(&cell(&problem["subject"]), 33);
-        output::line(&format!(
-            "! {subject}: {}\n    what helps: {}",
-            cell(&problem["reason"]),
-            cell(&problem["remedy"])
-        ))?;
+        let text = |key: &str| time.sentence(&cell(&problem[key]));
+        output::marked(Mark::Warning, &format!("{}: {}", text("subject"), text("reason")))?;
+        output::line(&format!("    what helps: {}", text("remedy")))?;
     }
     Ok(())
 }
 
-fn one(app: &Value) -> Result<(), Failure> {
+fn one(app: &Value, time: Times) -> Result<(), Failure> {
     output::table(&["APP", "STABLE", "CANDIDATE", "SPLIT", "MEASURED", "READY", "DEPLOYMENT", "HOSTS"], &[row(app)])?;
     output::line(&format!("\n{}", cell(&app["summary"])))?;
     if !app["pin"].is_null() {
-        output::line(&format!("held at {}; `platformer unpin` lets it go", cell(&app["pin"])))?;
+        let name = cell(&app["name"]);
+        output::line(&format!("held at {}; `platformer unpin {name}` lets it go", cell(&app["pin"])))?;
     }
     if !app["queued"].is_null() {
         let queued = cell(&app["queued"]);
@@ -82,8 +81,8 @@ fn one(app: &Value) -> Result<(), Failure> {
                 cell(&i["release"]),
                 cell(&i["address"]),
                 cell(&i["state"]),
-                cell(&i["since"]),
-                cell(&i["reason"]),
+                time.cell(&i["since"]),
+                time.sentence(&cell(&i["reason"])),
             ]
         })
         .collect();
@@ -102,7 +101,8 @@ fn row(app: &Value) -> Vec<String> {
         Value::Null => "-".to_owned(),
         d => [cell(&d["state"]), d["step"].as_str().unwrap_or_default().to_owned()].join(" ").trim_end().to_owned(),
     };
-    let ready = format!("{}/{}", app["ready"], app["wanted"]);
+    let ready = [format!("{}/{}", app["ready"], app["wanted"]), beyond(app)].join(" ");
+    let ready = ready.trim_end().to_owned();
     vec![
         cell(&app["name"]),
         cell(&app["stable"]),
@@ -113,4 +113,49 @@ fn row(app: &Value) -> Vec<String> {
         deployment,
         hosts.join(" "),
     ]
+}
+
+/// Why more are ready than are wanted: `1 by hand`, `2 of 1.0.1`, `1 leaving`.
+fn beyond(app: &Value) -> String {
+    let count = |value: &Value| value.as_u64().unwrap_or(0);
+    let over = count(&app["ready"]).saturating_sub(count(&app["wanted"]));
+    let ready = || app["instances"].as_array().into_iter().flatten().filter(|i| i["state"] == "ready");
+    let by_hand = (ready().filter(|i| i["managed"] == false).count() as u64).min(over);
+    let of_candidate = match app["candidate"].as_str() {
+        Some(version) => (ready().filter(|i| i["release"] == version && i["managed"] == true).count() as u64, version),
+        None => (0, ""),
+    };
+    let of_candidate = (of_candidate.0.min(over - by_hand), of_candidate.1);
+    let leaving = over - by_hand - of_candidate.0;
+    let parts = [
+        (by_hand, format!("{by_hand} by hand")),
+        (of_candidate.0, format!("{} of {}", of_candidate.0, of_candidate.1)),
+        (leaving, format!("{leaving} leaving")),
+    ];
+    let said: Vec<String> = parts.into_iter().filter(|(count, _)| *count > 0).map(|(_, text)| text).collect();
+    if said.is_empty() { String::new() } else { format!("({})", said.join(", ")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn more_than_are_wanted_are_explained() {
+        let instance =
+            |release: &str, managed: bool| json!({ "release": release, "managed": managed, "state": "ready" });
+        let app = |instances: Vec<Value>, candidate: Value| json!({ "ready": instances.len(), "wanted": 2, "candidate": candidate, "instances": instances });
+        let [ours, new, foreign] = [instance("1.0.0", true), instance("1.0.1", true), instance("1.0.0", false)];
+        for (instances, candidate, expected) in [
+            (vec![ours.clone(), ours.clone()], Value::Null, ""),
+            (vec![ours.clone(), ours.clone(), foreign.clone()], Value::Null, "(1 by hand)"),
+            (vec![ours.clone(), foreign.clone()], Value::Null, ""),
+            (vec![ours.clone(), ours.clone(), new.clone(), new.clone()], json!("1.0.1"), "(2 of 1.0.1)"),
+            (vec![ours.clone(), ours.clone(), ours.clone()], Value::Null, "(1 leaving)"),
+            (vec![ours.clone(), ours, foreign, new], json!("1.0.1"), "(1 by hand, 1 of 1.0.1)"),
+        ] {
+            assert_eq!(beyond(&app(instances.clone(), candidate)), expected, "{instances:?}");
+        }
+    }
 }

@@ -5,6 +5,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::Globals;
+use super::apps::New;
 use super::client::Client;
 use super::config::done;
 use super::content::segment;
@@ -33,11 +34,13 @@ pub struct Pin {
     app: String,
     /// The version; without one the stable release
     version: Option<String>,
+    #[command(flatten)]
+    new: New,
 }
 
 impl Pin {
     pub async fn run(self, client: &Client, globals: &Globals) -> Result<(), Failure> {
-        let request = client.request(Method::PUT, &format!("/v1/apps/{}/pin", segment(&self.app)));
+        let request = client.request(Method::PUT, &format!("/v1/apps/{}/pin{}", segment(&self.app), self.new.query()));
         done(client.json(request.json(&json!({ "version": self.version }))).await?, globals)
     }
 }

@@ -5,6 +5,7 @@ use reqwest::Method;
 use serde_json::json;
 
 use super::Globals;
+use super::apps::New;
 use super::client::Client;
 use super::config::done;
 use super::content::segment;
@@ -26,6 +27,8 @@ enum Verb {
         /// How long it is valid, such as 24h or 90d; without it until it is revoked
         #[arg(long, value_name = "TIME")]
         expires: Option<String>,
+        #[command(flatten)]
+        new: New,
     },
     /// The tokens there are, without their text
     List,
@@ -36,9 +39,10 @@ enum Verb {
 impl Token {
     pub async fn run(self, client: &Client, globals: &Globals) -> Result<(), Failure> {
         match self.verb {
-            Verb::Create { scope, expires } => {
+            Verb::Create { scope, expires, new } => {
                 let asked = json!({ "scopes": scope, "expires": expires });
-                let made = client.json(client.request(Method::POST, "/v1/tokens").json(&asked)).await?;
+                let url = format!("/v1/tokens{}", new.query());
+                let made = client.json(client.request(Method::POST, &url).json(&asked)).await?;
                 if globals.json {
                     return output::json(&made);
                 }
@@ -59,8 +63,8 @@ impl Token {
                         vec![
                             text(token, "id"),
                             scopes.collect::<Vec<_>>().join(" "),
-                            text(token, "created_at"),
-                            text(token, "expires_at"),
+                            globals.time.cell(&token["created_at"]),
+                            globals.time.cell(&token["expires_at"]),
                             text(token, "created_by"),
                         ]
                     })

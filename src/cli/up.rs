@@ -1,13 +1,12 @@
 //! `up`: boot, one line per step, then stay in the foreground until told to stop.
 
-use std::io::Write;
 use std::time::Duration;
 
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::Globals;
-use super::output::{Failure, coloured};
+use super::output::{self, Failure, Mark};
 use crate::supervisor;
 use crate::supervisor::boot::Progress;
 
@@ -45,15 +44,10 @@ pub struct Lines;
 impl Progress for Lines {
     fn done(&self, step: &str, detail: &str, took: Duration) {
         // A closed output stops nobody from serving.
-        let _ = writeln!(
-            std::io::stdout(),
-            "{} {step:<24} {detail}  {}",
-            coloured("✓", 32),
-            coloured(&format!("{} ms", took.as_millis()), 90)
-        );
+        let _ = output::marked(Mark::Good, &format!("{step:<24} {detail}  {} ms", took.as_millis()));
     }
 
     fn warn(&self, text: &str) {
-        let _ = writeln!(std::io::stdout(), "{} {text}", coloured("!", 33));
+        let _ = output::marked(Mark::Warning, text);
     }
 }

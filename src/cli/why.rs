@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::Globals;
 use super::client::Client;
-use super::output::{self, Failure, coloured};
+use super::output::{self, Failure, Mark};
 
 #[derive(Debug, Args)]
 pub struct Why {
@@ -21,8 +21,8 @@ impl Why {
             output::json(&answer)?;
         } else {
             for step in answer["steps"].as_array().into_iter().flatten() {
-                let mark = if step["ok"] == true { coloured("✓", 32) } else { coloured("✗", 31) };
-                output::line(&format!("{mark} {}", step["what"].as_str().unwrap_or_default()))?;
+                let mark = if step["ok"] == true { Mark::Good } else { Mark::Bad };
+                output::marked(mark, &globals.time.sentence(step["what"].as_str().unwrap_or_default()))?;
                 if let Some(remedy) = step["remedy"].as_str() {
                     output::line(&format!("    what helps: {remedy}"))?;
                 }

@@ -19,6 +19,22 @@ pub fn plain(text: &str) -> String {
     plain
 }
 
+/// The text with what would move a terminal's cursor, colour it or turn its direction written out (`\x1b`, `\u{202e}`).
+/// Lines and tabs stay.
+pub fn visible(text: &str) -> String {
+    let turns = |c: char| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let mut visible = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\n' | '\t' => visible.push(c),
+            c if c.is_ascii_control() => visible.push_str(&format!("\\x{:02x}", u32::from(c))),
+            c if c.is_control() || turns(c) => visible.extend(c.escape_unicode()),
+            c => visible.push(c),
+        }
+    }
+    visible
+}
+
 /// At most `count` lines from the end, each cut after 1,000 characters.
 pub fn last_lines(written: &[u8], count: usize) -> Vec<String> {
     let text = plain(&String::from_utf8_lossy(written));
@@ -34,6 +50,7 @@ mod tests {
     #[test]
     fn a_log_keeps_its_text_and_loses_what_is_meant_for_a_terminal() {
         assert_eq!(plain("\u{1b}[31mred\u{1b}[0m\tok\r\n<b>\u{7}\u{1b}]0;t\u{7}"), "red\tok\n<b>]0;t");
+        assert_eq!(visible("\u{1b}]0;t\u{7}\tok\r\n\u{9b}1m\u{202e}é"), "\\x1b]0;t\\x07\tok\\x0d\n\\u{9b}1m\\u{202e}é");
         assert_eq!(plain("cut \u{1b}[3"), "cut ");
         assert_eq!(last_lines(b"a\nb\n\xffc\n", 2), ["b", "\u{fffd}c"]);
     }

@@ -49,6 +49,10 @@ pub trait Library: Send + Sync {
     async fn declare(&self, app: &AppName, text: &str) -> Result<(), LibraryError>;
     /// Deletes the app's declaration, config and artefacts.
     async fn delete(&self, app: &AppName) -> Result<(), LibraryError>;
+    /// Deletes the artefact of a version.
+    async fn remove_version(&self, app: &AppName, version: &Version) -> Result<(), LibraryError>;
+    /// Deletes the app's config.
+    async fn remove_config(&self, app: &AppName) -> Result<(), LibraryError>;
     async fn read_config(&self, app: &AppName) -> Result<String, LibraryError>;
     async fn write_config(&self, app: &AppName, text: &str) -> Result<(), LibraryError>;
     /// Reads every file again and unpacks every archive; the list says what is wrong.

@@ -92,6 +92,27 @@ impl Tree {
         fs::rename(&temporary, path)
     }
 
+    /// Takes a folder away at once, and then its parent if that is left empty.
+    async fn remove_folder(
+        &self,
+        folder: PathBuf,
+        parent: Option<PathBuf>,
+        missing: LibraryError,
+    ) -> Result<(), LibraryError> {
+        self.change(move |tree| {
+            let trouble = |e: io::Error| LibraryError::Trouble(e.to_string());
+            let going = tree.temporary().map_err(trouble)?;
+            match fs::rename(tree.served().join(folder), &going) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(missing),
+                other => other.map_err(trouble)?,
+            }
+            // Only an empty folder goes.
+            parent.into_iter().for_each(|parent| _ = fs::remove_dir(tree.served().join(parent)));
+            fs::remove_dir_all(&going).map_err(trouble)
+        })
+        .await
+    }
+
     fn temporary(&self) -> io::Result<PathBuf> {
         let folder = self.root.join(INCOMING);
         fs::create_dir_all(&folder)?;
@@ -205,6 +226,18 @@ impl Library for Tree {
             failed.map_or(Ok(()), |e| Err(LibraryError::Trouble(e.to_string())))
         })
         .await
+    }
+
+    async fn remove_version(&self, app: &AppName, version: &Version) -> Result<(), LibraryError> {
+        let missing =
+            LibraryError::Missing(format!("the repository has no {app}@{version}; `platformer repository list`"));
+        let of_app = PathBuf::from("artefacts").join(app.as_str());
+        self.remove_folder(of_app.join(version.as_str()), Some(of_app), missing).await
+    }
+
+    async fn remove_config(&self, app: &AppName) -> Result<(), LibraryError> {
+        let missing = LibraryError::Missing(format!("{app} has no config"));
+        self.remove_folder(PathBuf::from("config").join(app.as_str()), None, missing).await
     }
 
     async fn read_config(&self, app: &AppName) -> Result<String, LibraryError> {

@@ -1,7 +1,7 @@
 //! Config over the API: the text, and single keys set and unset without touching any other byte.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 use super::Context;
 use super::api::Sent;
 use super::error::Problem;
+use super::known::Known;
 use crate::core::config;
 use crate::core::digest::sha256;
 use crate::core::names::{AppName, EnvName};
@@ -44,10 +45,12 @@ pub struct SetRequest {
 pub async fn set(
     State(context): State<Context>,
     Path((app, key)): Path<(String, String)>,
+    Query(known): Query<Known>,
     headers: HeaderMap,
     Sent(request): Sent<SetRequest>,
 ) -> Result<Json<Value>, Problem> {
     let (app, key) = (AppName::parse(&app)?, EnvName::parse(&key)?);
+    known.app(&context, &app)?;
     if request.value.contains('\0') {
         return Err(Problem::bad(format!("{key}: a NUL byte cannot be part of a variable")));
     }
@@ -83,6 +86,19 @@ pub async fn unset(
     let changed = changed.ok_or_else(|| Problem::from(LibraryError::Missing(format!("{app} has no key {key}"))))?;
     context.library.write_config(&app, &changed).await?;
     Ok(Json(json!({ "done": format!("{key} of {app} is unset") })))
+}
+
+/// Takes away the whole config.
+pub async fn remove(
+    State(context): State<Context>,
+    Path(app): Path<String>,
+    headers: HeaderMap,
+) -> Result<Json<Value>, Problem> {
+    let app = AppName::parse(&app)?;
+    let text = context.library.read_config(&app).await?;
+    unchanged(&headers, &text)?;
+    context.library.remove_config(&app).await?;
+    Ok(Json(json!({ "done": format!("{app} has no config any more; releases that were made with it keep theirs") })))
 }
 
 /// SHA-256 of the file as it is.

@@ -63,7 +63,7 @@ impl From<NameError> for Problem {
 impl From<CommandError> for Problem {
     fn from(error: CommandError) -> Self {
         let (status, code) = match &error {
-            CommandError::Refused(Refusal::Unknown(_)) => (StatusCode::NOT_FOUND, "unknown-app"),
+            CommandError::Refused(Refusal::Unknown { .. }) => (StatusCode::NOT_FOUND, "unknown-app"),
             CommandError::Refused(Refusal::Undeclared { .. }) => (StatusCode::CONFLICT, "undeclared-app"),
             CommandError::Refused(Refusal::State { .. }) => (StatusCode::CONFLICT, "not-now"),
             CommandError::Refused(Refusal::Busy { .. }) => (StatusCode::CONFLICT, "deployment-under-way"),

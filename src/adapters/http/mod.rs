@@ -14,6 +14,7 @@ mod holding;
 mod images;
 mod internal;
 mod keyring;
+mod known;
 mod linger;
 mod logs;
 mod metrics;

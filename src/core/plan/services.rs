@@ -70,7 +70,9 @@ pub(super) fn route(world: &World, apps: &mut BTreeMap<AppName, AppRoute>, probl
         }
         for broken in of_one.iter().filter(|e| e.condition == Condition::Unhealthy) {
             let reason = format!("{}: {}", broken.endpoint.url, broken.reason.as_deref().unwrap_or("no answer"));
-            let remedy = format!("start it, or platformer services set {name} URL, or remove {name}");
+            let remedy = format!(
+                "start it; `platformer services set {name} URL` moves it, `platformer services remove {name}` forgets it"
+            );
             problems.push(Problem::new(ProblemKind::Unhealthy, subject(), reason, remedy, broken.since));
         }
         if let Ok(prefix) = PathPrefix::parse(&format!("/{name}")) {

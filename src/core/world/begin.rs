@@ -22,8 +22,9 @@ impl World {
         asked: &DeployRequest,
         who: Decider<'_>,
     ) -> Decision {
-        let declared =
-            self.declared_app(app).ok_or_else(|| refuse(app, "it was removed; apply or start it first".into()))?;
+        let declared = self
+            .declared_app(app)
+            .ok_or_else(|| refuse(app, format!("it was removed; `platformer start {app}` brings it back")))?;
         let index = self.index.as_ref().ok_or_else(|| refuse(app, "the repository is not indexed yet".into()))?;
         let version = match &asked.version {
             Some(version) => version.clone(),

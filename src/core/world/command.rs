@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::steer::{Decider, Steer, note};
 use super::{Action, Closing, Intent, World};
 use crate::core::deploy::Deployment;
-use crate::core::names::AppName;
+use crate::core::names::{AppName, nearest};
 use crate::core::service::{Endpoint, EndpointId};
 
 #[derive(Debug, Clone, PartialEq)]
@@ -54,8 +54,12 @@ pub struct Done {
 /// Why a command was not taken. Nothing was changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    #[error("there is no app {0}; `platformer status` lists those there are")]
-    Unknown(AppName),
+    #[error("there is no app {app}; {hint}")]
+    Unknown {
+        app: AppName,
+        /// The one that was probably meant, or where to look.
+        hint: String,
+    },
     #[error("{app} is not declared, its containers were started by hand; {remedy}")]
     Undeclared { app: AppName, remedy: &'static str },
     #[error("{replicas} instances of {app}: 0 to 100 are allowed")]
@@ -143,7 +147,15 @@ impl World {
                 app: app.clone(),
                 remedy: "start and stop them with docker, or declare the app with `platformer apply`",
             },
-            false => Refusal::Unknown(app.clone()),
+            false => {
+                let instances = self.instances();
+                let names = self.declared.keys().chain(instances.iter().map(|i| &i.claim.app)).map(AppName::as_str);
+                let hint = match nearest(app.as_str(), names) {
+                    Some(near) => format!("did you mean {near}?"),
+                    None => "`platformer status` lists those there are".into(),
+                };
+                Refusal::Unknown { app: app.clone(), hint }
+            }
         })
     }
 }

@@ -13,11 +13,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
-use super::super::error::Problem;
+use super::super::error::Problem as Refusal;
+use super::super::known::unknown_app;
 use super::slice::Slice;
 use super::{By, Context, Sent};
 use crate::core::names::AppName;
 use crate::core::plan::AppStatus;
+use crate::core::problem::{Problem, ProblemKind};
 use crate::core::world::Command;
 use crate::ports::snapshot::View;
 
@@ -42,7 +44,7 @@ struct List<'a> {
 pub struct Listed(ArcSwapOption<(Arc<View>, Bytes)>);
 
 impl Listed {
-    fn text(&self, view: &Arc<View>) -> Result<Bytes, Problem> {
+    fn text(&self, view: &Arc<View>) -> Result<Bytes, Refusal> {
         if let Some(last) = self.0.load().as_deref().filter(|(of, _)| Arc::ptr_eq(of, view)) {
             return Ok(last.1.clone());
         }
@@ -53,11 +55,11 @@ impl Listed {
     }
 }
 
-fn internal(error: serde_json::Error) -> Problem {
-    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", error.to_string())
+fn internal(error: serde_json::Error) -> Refusal {
+    Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", error.to_string())
 }
 
-pub async fn list(State(context): State<Context>, Query(asked): Query<ListQuery>) -> Result<Response, Problem> {
+pub async fn list(State(context): State<Context>, Query(asked): Query<ListQuery>) -> Result<Response, Refusal> {
     let view = context.snapshot.view();
     if asked == ListQuery::default() {
         let text = context.listed.text(&view)?;
@@ -68,26 +70,34 @@ pub async fn list(State(context): State<Context>, Query(asked): Query<ListQuery>
     Ok(Json(List { apps, total }).into_response())
 }
 
-pub async fn show(State(context): State<Context>, Path(app): Path<String>) -> Result<Response, Problem> {
+pub async fn show(State(context): State<Context>, Path(app): Path<String>) -> Result<Response, Refusal> {
     let app = AppName::parse(&app)?;
     let view = context.snapshot.view();
     let found = view.status.apps.iter().find(|a| a.name == app);
     let found = found.map(|app| Json(app).into_response());
-    found.ok_or_else(|| Problem::new(StatusCode::NOT_FOUND, "unknown-app", format!("there is no app {app}")))
+    found.ok_or_else(|| unknown_app(&view, &app))
 }
 
-/// Writes the declaration; the body is the text of `apps/APP.toml`.
+/// Writes the declaration; the body is the text of `apps/APP.toml`. The answer has the problems that it causes.
 pub async fn apply(
     State(context): State<Context>,
     by: By,
     Path(app): Path<String>,
     text: String,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<Value>, Refusal> {
     let app = AppName::parse(&app)?;
     context.library.declare(&app, &text).await?;
     // An app that was removed before comes back with its new declaration.
     context.inbox.ask(Command::Start(app.clone()), &by.0).await?;
-    Ok(Json(json!({ "done": format!("{app} is declared") })))
+    // The answer came with a view that has the new declaration in it.
+    let view = context.snapshot.view();
+    let is_its_fault = |problem: &&Problem| match problem.kind {
+        ProblemKind::Taken => problem.app.as_ref() == Some(&app),
+        ProblemKind::File => problem.subject == format!("file apps/{app}.toml"),
+        _ => false,
+    };
+    let problems: Vec<_> = view.status.problems.iter().filter(is_its_fault).collect();
+    Ok(Json(json!({ "done": format!("{app} is declared"), "problems": problems })))
 }
 
 #[derive(Deserialize)]
@@ -101,7 +111,7 @@ pub async fn remove(
     by: By,
     Path(app): Path<String>,
     Query(query): Query<RemoveQuery>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<Value>, Refusal> {
     let app = AppName::parse(&app)?;
     let done = command(&context, Command::Remove(app.clone()), &by).await?;
     if query.files {
@@ -121,23 +131,23 @@ pub async fn scale(
     by: By,
     Path(app): Path<String>,
     Sent(request): Sent<ScaleRequest>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<Value>, Refusal> {
     command(&context, Command::Scale { app: AppName::parse(&app)?, replicas: request.replicas }, &by).await
 }
 
-pub async fn start(State(context): State<Context>, by: By, Path(app): Path<String>) -> Result<Json<Value>, Problem> {
+pub async fn start(State(context): State<Context>, by: By, Path(app): Path<String>) -> Result<Json<Value>, Refusal> {
     command(&context, Command::Start(AppName::parse(&app)?), &by).await
 }
 
-pub async fn stop(State(context): State<Context>, by: By, Path(app): Path<String>) -> Result<Json<Value>, Problem> {
+pub async fn stop(State(context): State<Context>, by: By, Path(app): Path<String>) -> Result<Json<Value>, Refusal> {
     command(&context, Command::Stop(AppName::parse(&app)?), &by).await
 }
 
-pub async fn restart(State(context): State<Context>, by: By, Path(app): Path<String>) -> Result<Json<Value>, Problem> {
+pub async fn restart(State(context): State<Context>, by: By, Path(app): Path<String>) -> Result<Json<Value>, Refusal> {
     command(&context, Command::Restart(AppName::parse(&app)?), &by).await
 }
 
-async fn command(context: &Context, command: Command, by: &By) -> Result<Json<Value>, Problem> {
+async fn command(context: &Context, command: Command, by: &By) -> Result<Json<Value>, Refusal> {
     let done = context.inbox.ask(command, &by.0).await?;
     Ok(Json(json!({ "done": done.said })))
 }

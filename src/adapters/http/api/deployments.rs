@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use super::super::error::Problem;
+use super::super::known::{Known, unknown_app};
 use super::once::once;
 use super::slice::{Slice, TOTAL};
 use super::{By, Context, Sent};
@@ -141,8 +142,12 @@ pub async fn pin(
     State(context): State<Context>,
     by: By,
     Path(app): Path<String>,
+    Query(known): Query<Known>,
     Sent(asked): Sent<Rollback>,
 ) -> Result<Json<Value>, Problem> {
+    if let Some(version) = &asked.version {
+        known.version(&context, &AppName::parse(&app)?, version)?;
+    }
     Ok(answer(&steer(&context, &by, &app, Steer::Pin(asked.version)).await?))
 }
 
@@ -250,7 +255,7 @@ pub async fn history(
     let (entries, _) = slice.of(entries.into_iter().filter(is_meant));
     let is_known = context.snapshot.view().status.apps.iter().any(|a| a.name == app);
     match is_empty && !is_known {
-        true => Err(Problem::new(StatusCode::NOT_FOUND, "unknown-app", format!("there is no app {app}"))),
+        true => Err(unknown_app(&context.snapshot.view(), &app)),
         false => Ok(Json(entries)),
     }
 }
@@ -276,8 +281,7 @@ pub async fn releases(
     let app = AppName::parse(&app)?;
     let view = context.snapshot.view();
     let known = view.releases.get(&app);
-    let known =
-        known.ok_or_else(|| Problem::new(StatusCode::NOT_FOUND, "unknown-app", format!("there is no app {app}")))?;
+    let known = known.ok_or_else(|| unknown_app(&view, &app))?;
     let (rows, total) = slice.of(rows(known));
     Ok(([(TOTAL, total.to_string())], Json(rows)))
 }

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 
 use super::super::error::Problem;
+use super::super::known::Known;
 use super::Context;
 use super::slice::Slice;
 use crate::core::names::{AppName, Version};
@@ -42,12 +43,37 @@ pub async fn verify(State(context): State<Context>) -> Result<Json<Value>, Probl
 pub async fn push(
     State(context): State<Context>,
     Path((app, version, file)): Path<(String, String, String)>,
+    Query(known): Query<Known>,
     body: Body,
 ) -> Result<(StatusCode, Json<Value>), Problem> {
     let (app, version) = (AppName::parse(&app)?, Version::parse(&version)?);
+    known.app(&context, &app)?;
     let pushed = take(&context, &app, &version, &file, body.into_data_stream()).await?;
     let status = if pushed.unchanged { StatusCode::OK } else { StatusCode::CREATED };
     Ok((status, Json(json!(pushed))))
+}
+
+/// Deletes a version's archive. One that carries traffic, or is to, stays: it would be missed by who looks for it.
+pub async fn remove(
+    State(context): State<Context>,
+    Path((app, version)): Path<(String, String)>,
+) -> Result<Json<Value>, Problem> {
+    let (app, version) = (AppName::parse(&app)?, Version::parse(&version)?);
+    let view = context.snapshot.view();
+    let releases = view.releases.get(&app);
+    for (role, used) in [
+        ("stable", releases.and_then(|r| r.stable.as_ref())),
+        ("the candidate", releases.and_then(|r| r.candidate.as_ref())),
+    ] {
+        if used.is_some_and(|used| used.base() == version.base()) {
+            let detail = format!(
+                "{app}@{version} is {role}; deploy another version first, or `platformer remove {app} --files`"
+            );
+            return Err(Problem::new(StatusCode::CONFLICT, "in-use", detail));
+        }
+    }
+    context.library.remove_version(&app, &version).await?;
+    Ok(Json(json!({ "done": format!("{app}@{version} is in the repository no more") })))
 }
 
 /// Writes what comes beside the tree, and makes it a version once it is whole.

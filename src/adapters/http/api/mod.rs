@@ -88,9 +88,11 @@ fn rows(unasked: Askers) -> Vec<Row> {
         get("/v1/config/{app}", Read, "An app's config", config::show),
         put("/v1/config/{app}/{key}", Deploy, "Sets a key", config::set).asks::<config::SetRequest>(),
         delete("/v1/config/{app}/{key}", Deploy, "Unsets a key", config::unset),
+        delete("/v1/config/{app}", Deploy, "Takes an app's whole config away", config::remove),
         get("/v1/repository", Read, "Every file with its SHA-256; ?prefix, ?limit, ?offset", library::list),
         post("/v1/repository/verify", Admin, "Reads every file again", library::verify),
         put("/v1/repository/{app}/{version}/{file}", Deploy, "Uploads an artefact", library::push).uploads(),
+        delete("/v1/repository/{app}/{version}", Deploy, "Deletes a version that is not in use", library::remove),
         get("/v1/tokens", Admin, "The tokens there are, without their text", tokens::list),
         post("/v1/tokens", Admin, "Makes a token; its text is shown once", tokens::create)
             .asks::<tokens::TokenRequest>(),

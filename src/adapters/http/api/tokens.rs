@@ -1,6 +1,6 @@
 //! Tokens made, listed and revoked.
 
-use axum::extract::{Path, State};
+use axum::extract::{Path, Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 
 use super::super::error::Problem;
 use super::super::keyring::Caller;
+use super::super::known::Known;
 use super::{Context, Sent};
 use crate::core::access::{Scope, Token};
 
@@ -28,10 +29,16 @@ pub struct TokenRequest {
 pub async fn create(
     State(context): State<Context>,
     Extension(caller): Extension<Caller>,
+    Query(known): Query<Known>,
     Sent(asked): Sent<TokenRequest>,
 ) -> Result<Response, Problem> {
     if asked.scopes.is_empty() {
         return Err(Problem::bad("a token needs a scope: read, deploy:APP or admin"));
+    }
+    for scope in &asked.scopes {
+        if let Scope::Deploy(app) = scope {
+            known.app(&context, app)?;
+        }
     }
     let (text, token) = make(&context, &caller, asked.scopes, asked.expires.as_deref())?;
     let mut shown = shown(&token);
