@@ -15,6 +15,7 @@ use crate::core::names::{Domain, HostName, nearest};
 use crate::core::toml_error;
 use crate::core::zone::{Naming, Wildcard};
 
+mod check;
 mod environment;
 mod repository;
 mod values;
@@ -166,7 +167,7 @@ impl Default for Listens {
 
 impl Default for Docker {
     fn default() -> Self {
-        Self { host: "unix:///var/run/docker.sock".into(), network: "platform".into(), subnet: None }
+        Self { host: "unix:///var/run/docker.sock".into(), network: "platformer".into(), subnet: None }
     }
 }
 
@@ -270,36 +271,6 @@ pub fn check_environment(environment: &[(String, String)]) -> Result<(), Setting
 }
 
 impl Settings {
-    fn check(&self) -> Result<(), SettingsError> {
-        let fail = |place: &str, reason: String| Err(SettingsError { place: place.into(), reason });
-        // Unix sockets below it must fit into sockaddr_un, 108 bytes.
-        let length = self.state.as_os_str().len();
-        if length > 70 {
-            return fail(
-                "state",
-                format!(
-                    "{} has {length} characters, 70 are allowed, since sockets are made below it",
-                    self.state.display()
-                ),
-            );
-        }
-        if self.domain.as_str() == "localhost" {
-            return fail("domain", "localhost answers at every app already; choose another, such as platform".into());
-        }
-        for (place, path) in [("state", Some(&self.state)), ("services.ca", self.services.ca.as_ref())] {
-            let is_odd = |c: char| !c.is_ascii_alphanumeric() && !"/._-".contains(c);
-            if let Some(path) = path.filter(|path| path.to_string_lossy().chars().any(is_odd)) {
-                return fail(
-                    place,
-                    format!(
-                        "{path:?} is written into nginx's configuration; only letters, digits, '/', '.', '_' and '-' are allowed"
-                    ),
-                );
-            }
-        }
-        Ok(())
-    }
-
     /// Makes relative paths absolute, so that they mean the same wherever they are used.
     pub fn absolute(mut self, base: &Path) -> Self {
         self.state = base.join(&self.state).components().collect();
@@ -379,6 +350,14 @@ mod tests {
             ("domian = \"x\"", "did you mean `domain`?"),
             ("domain = \"Up\"", "lower case"),
             ("domain = \"localhost\"", "choose another"),
+            ("domain = \"10.0.0.1\"", "an address"),
+            ("[docker]\nnetwork = \"platform\"", "docker.network: \"platform\" is like the domain"),
+            ("[docker]\nnetwork = \"Platform\"", "Leave the setting out"),
+            ("domain = \"a.corp\"\n[docker]\nnetwork = \"corp\"", "repository.a.corp"),
+            ("[docker]\nnetwork = \"shop.platform\"", "is like the domain"),
+            ("domain = \"platformer\"", "such as platformer-net"),
+            ("[dns.extra]\n\"repository.platform\" = \"10.0.0.1\"", "the platform's own"),
+            ("[dns.extra]\nlocalhost = \"10.0.0.1\"", "this machine"),
             ("[listen]\nhttp = \"80\"", "platformer.toml:2:"),
             ("state = \"/tmp/a b\"", "only letters"),
             ("[dns]\nnaming = \"devdn\"", "did you mean `devdns`?"),
