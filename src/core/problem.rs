@@ -30,7 +30,8 @@ impl Problem {
         remedy: impl Into<String>,
         since: Timestamp,
     ) -> Self {
-        Self { kind, subject: subject.into(), app: None, reason: reason.into(), remedy: remedy.into(), since }
+        let [subject, reason, remedy] = [subject.into(), reason.into(), remedy.into()].map(visible);
+        Self { kind, subject, app: None, reason, remedy, since }
     }
 
     pub fn of_app(
@@ -46,6 +47,17 @@ impl Problem {
     /// Says which app suffers from it.
     pub fn in_app(self, app: &AppName) -> Self {
         Self { app: Some(app.clone()), ..self }
+    }
+}
+
+/// Labels and names say what they like: what a terminal would obey, or would turn round, is spelt out.
+fn visible(text: String) -> String {
+    let is_odd = |c: char| {
+        c.is_control() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    match text.contains(is_odd) {
+        false => text,
+        true => text.chars().map(|c| if is_odd(c) { c.escape_default().to_string() } else { c.to_string() }).collect(),
     }
 }
 
@@ -145,4 +157,17 @@ pub fn known_kinds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Pro
         ProblemKind::deserialize(word).ok()
     };
     Ok(words.iter().filter_map(known).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_terminal_would_obey_is_spelt_out() {
+        let (kind, at) = (ProblemKind::UnknownLabel, Timestamp::UNIX_EPOCH);
+        let problem = Problem::new(kind, "container a", "label \u{1b}[31mx\u{7}\u{202e} means nothing", "a\nb", at);
+        assert_eq!(problem.reason, r"label \u{1b}[31mx\u{7}\u{202e} means nothing");
+        assert_eq!(problem.remedy, r"a\nb");
+    }
 }

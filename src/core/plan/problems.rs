@@ -188,25 +188,3 @@ fn of_balancer(world: &World, problems: &mut Vec<Problem>) {
         problems.push(Problem::of_app(ProblemKind::RoutesRefused, app, reason, remedy, refused.since));
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::core::names::Version;
-    use crate::core::testing::{at, world_with};
-
-    #[test]
-    fn a_problem_goes_with_the_app_it_is_of() {
-        let (mut world, app) = world_with("replicas = 1\n", |_, _| Intent::new(at(0)));
-        let why = Unprepared::Later("the engine is away".into());
-        world.unprepared.insert((app.name.clone(), Version::latest()), (at(0), why));
-        let unprepared = |world: &World| {
-            let mut problems = Vec::new();
-            find(world, &[], &mut problems, at(1));
-            problems.iter().filter(|p| p.kind == ProblemKind::Unprepared).count()
-        };
-        assert_eq!(unprepared(&world), 1);
-        world.declared.remove(&app.name);
-        assert_eq!(unprepared(&world), 0);
-    }
-}
