@@ -6,6 +6,10 @@
 use super::container::{Container, Owner, label};
 use super::names::{AppName, HostName, PathPrefix, Port, Version, nearest};
 
+/// Hosts and paths that one container may ask for.
+pub const MOST_HOSTS: usize = 2_048;
+pub const MOST_PATHS: usize = 64;
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Claim {
     /// It asks for nothing: a name in DNS, no route.
@@ -65,6 +69,9 @@ fn read_wish(
     let named = match container.label(label::APP) {
         Some(app) => Some((parse(label::APP, app, AppName::parse)?, None)),
         None if container.label(label::ROUTE) == Some("true") => {
+            if is_made_up(&container.name) {
+                return Ok(None);
+            }
             let (app, version) = split_name(&container.name, declared);
             let app = AppName::parse(&app).map_err(|e| {
                 (e.to_string(), format!("rename the container, or say the app with the label {}", label::APP))
@@ -85,8 +92,8 @@ fn read_wish(
         app,
         version,
         port: container.label(label::PORT).map(|text| parse(label::PORT, text, Port::parse)).transpose()?,
-        hosts: list(container, label::HOST, HostName::parse)?,
-        paths: list(container, label::PATH, PathPrefix::parse)?,
+        hosts: list(container, label::HOST, MOST_HOSTS, HostName::parse)?,
+        paths: list(container, label::PATH, MOST_PATHS, PathPrefix::parse)?,
         managed: container.is_owned_by(owner),
     }))
 }
@@ -101,6 +108,7 @@ fn parse<T>(label: &str, text: &str, parser: fn(&str) -> Result<T, super::names:
 fn list<T>(
     container: &Container,
     name: &str,
+    most: usize,
     parser: fn(&str) -> Result<T, super::names::NameError>,
 ) -> Result<Vec<T>, Refusal> {
     match container.label(name) {
@@ -109,8 +117,18 @@ fn list<T>(
             format!("label {name} has {} characters, 8192 are allowed", text.len()),
             format!("shorten the label {name}"),
         )),
+        Some(text) if text.split(',').count() > most => Err((
+            format!("label {name} names {}, {most} are allowed", text.split(',').count()),
+            format!("shorten the label {name}, or declare the app"),
+        )),
         Some(text) => text.split(',').map(|part| parse(name, part.trim(), parser)).collect(),
     }
+}
+
+/// What Compose calls a container while it puts another in its place: `0123456789ab_shop-web-1`.
+fn is_made_up(name: &str) -> bool {
+    let is_id = |id: &str| id.len() == 12 && id.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    name.split_once('_').is_some_and(|(id, rest)| is_id(id) && !rest.is_empty())
 }
 
 /// Splits a container's name into app and version: `shop-1.0.1` is `shop` at `1.0.1`, `shop-2` is `shop`.
@@ -190,12 +208,15 @@ mod tests {
     fn without_a_label_nothing_is_asked_and_another_owner_is_left_alone() {
         assert_eq!(claim("db", &[]), Claim::None);
         assert_eq!(claim("db", &[(label::ROUTE, "false")]), Claim::None);
+        assert_eq!(claim("0123456789ab_shop-web-1", &[(label::ROUTE, "true")]), Claim::None, "a name of Compose's");
+        assert_eq!(instance("0123456789ab", &[(label::ROUTE, "true")]).0, "0123456789ab");
         assert_eq!(claim("a", &[(label::APP, "a"), (label::OWNER, "other")]), Claim::Foreign);
     }
 
     #[test]
     fn a_bad_label_is_refused_by_its_name() {
         let mega = "a".repeat(1 << 20);
+        let (hosts, paths) = (vec!["a"; MOST_HOSTS + 1].join(","), vec!["/a"; MOST_PATHS + 1].join(","));
         for (name, value) in [
             (label::APP, ""),
             (label::APP, "Shop"),
@@ -209,6 +230,8 @@ mod tests {
             (label::HOST, "a,,b"),
             (label::HOST, "a b"),
             (label::HOST, mega.as_str()),
+            (label::HOST, hosts.as_str()),
+            (label::PATH, paths.as_str()),
             (label::PATH, "/a b"),
             (label::PATH, "api"),
         ] {

@@ -219,8 +219,13 @@ impl World {
         if let Claim::Instance(instance) = &claim {
             self.departed.remove(&instance.app);
         }
+        let (id, left) = (container.id.clone(), self.app_of(&container.id));
         let unknown_labels = claim::unknown_labels(&container);
-        self.containers.insert(container.id.clone(), Claimed { container: Arc::new(container), claim, unknown_labels });
+        self.containers.insert(id.clone(), Claimed { container: Arc::new(container), claim, unknown_labels });
+        // A container that was renamed has left its app as one that died has.
+        if left != self.app_of(&id) {
+            self.depart(left, now);
+        }
     }
 
     fn forget(&mut self, id: &ContainerId, now: Timestamp) {
@@ -229,6 +234,11 @@ impl World {
         self.health.remove(id);
         self.retiring.remove(id);
         self.busy.remove(id);
+        self.depart(app, now);
+    }
+
+    /// Notes that the last container of an undeclared app has gone, if it has.
+    fn depart(&mut self, app: Option<AppName>, now: Timestamp) {
         if let Some(app) = app.filter(|app| !self.declared.contains_key(app)) {
             let mut others = self.containers.values().filter_map(Claimed::instance);
             if !others.any(|(_, instance)| instance.app == app) {
