@@ -65,6 +65,8 @@ fn world() -> World {
         network: "platform".into(),
         gateway: [10, 0, 0, 1].into(),
         port: 80,
+        http: vec![([0, 0, 0, 0], 80).into()],
+        machine: Default::default(),
         listeners: Vec::new(),
         dns: DnsOptions::default(),
         frame: 1,

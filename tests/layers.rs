@@ -13,11 +13,13 @@ const FLOORS: [&str; 5] = ["core", "ports", "adapters", "supervisor", "cli"];
 const SETTINGS: &str = "settings";
 const LONGEST: usize = 400;
 /// Whole files behind `#[cfg(test)]`.
-const TESTS: [&str; 5] = [
+const TESTS: [&str; 7] = [
     "adapters/dns/tests.rs",
     "adapters/nginx/tests.rs",
-    "core/testing.rs",
+    "core/grants/tests.rs",
+    "core/plan/routes/tests.rs",
     "core/simulation.rs",
+    "core/testing.rs",
     "supervisor/fakes.rs",
 ];
 

@@ -11,6 +11,7 @@ pub mod container;
 pub mod deploy;
 pub mod digest;
 pub mod event;
+pub mod grants;
 pub mod kv;
 pub mod log;
 pub mod names;

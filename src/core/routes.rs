@@ -7,7 +7,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::app::{Proxy, Sticky};
-use super::names::{AppName, HostName, PathPrefix, Version};
+use super::grants::Granted;
+use super::names::{AppName, PathPrefix, Version};
 use super::split::{Percent, Split};
 
 /// All routes. Equal routes render to equal text, so equality decides whether nginx is reloaded.
@@ -18,8 +19,9 @@ pub struct Routes {
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AppRoute {
-    pub hosts: Vec<HostName>,
-    pub paths: Vec<PathPrefix>,
+    /// Its hosts and paths: nobody else has them.
+    #[serde(flatten)]
+    pub granted: Granted,
     pub strip_prefix: bool,
     pub proxy: Proxy,
     /// Addresses of the ready instances of each release.
@@ -65,15 +67,14 @@ impl AppRoute {
 
     /// Whether both are the same but for the instances behind them and how those share the traffic.
     pub fn is_shaped_like(&self, other: &AppRoute) -> bool {
-        (&self.hosts, &self.paths, self.strip_prefix, &self.proxy, &self.sticky, &self.outside)
-            == (&other.hosts, &other.paths, other.strip_prefix, &other.proxy, &other.sticky, &other.outside)
+        (&self.granted, self.strip_prefix, &self.proxy, &self.sticky, &self.outside)
+            == (&other.granted, other.strip_prefix, &other.proxy, &other.sticky, &other.outside)
     }
 
     /// This route with the instances of another.
     pub fn serving_as(&self, other: &AppRoute) -> AppRoute {
         AppRoute {
-            hosts: self.hosts.clone(),
-            paths: self.paths.clone(),
+            granted: self.granted.clone(),
             strip_prefix: self.strip_prefix,
             proxy: self.proxy.clone(),
             sticky: self.sticky.clone(),
@@ -94,6 +95,13 @@ impl AppRoute {
 }
 
 impl Routes {
+    /// Puts an earlier route of an app back, without the hosts that others have been given since.
+    pub fn restore(&mut self, app: &AppName, earlier: AppRoute) {
+        let others = self.apps.iter().filter(|(name, _)| *name != app).map(|(_, route)| &route.granted);
+        let granted = earlier.granted.beside(others);
+        self.apps.insert(app.clone(), Arc::new(AppRoute { granted, ..earlier }));
+    }
+
     /// Whether any release of any app has this instance.
     pub fn names(&self, address: SocketAddr) -> bool {
         self.apps.values().any(|app| app.releases.values().any(|instances| instances.contains(&address)))

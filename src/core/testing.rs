@@ -8,7 +8,8 @@ use jiff::Timestamp;
 use super::app::{App, Canary, Period, Proxy, Sticky, Strategy, parse_file};
 use super::container::{Attachment, Container, ContainerId, Owner, RunState};
 use super::deploy::{Deployment, Judged, Kind, Stage};
-use super::names::{AppName, Domain, PathPrefix, Version};
+use super::grants::Granted;
+use super::names::{AppName, Domain, HostName, Version};
 use super::repository::Index;
 use super::routes::AppRoute;
 use super::split::{Percent, Split};
@@ -56,6 +57,8 @@ pub fn platform() -> Platform {
         network: "platform".into(),
         gateway: [172, 30, 0, 1].into(),
         port: 80,
+        http: vec![([0, 0, 0, 0], 80).into()],
+        machine: [HostName::parse("server.corp").unwrap()].into(),
         listeners: Vec::new(),
         dns: DnsOptions::default(),
         frame: 1,
@@ -67,8 +70,7 @@ pub fn platform() -> Platform {
 /// A route of an undeclared app, without hosts and instances.
 pub fn route() -> AppRoute {
     AppRoute {
-        hosts: Vec::new(),
-        paths: vec![PathPrefix::root()],
+        granted: Granted::of_service(&[]),
         strip_prefix: false,
         proxy: Proxy::default(),
         releases: BTreeMap::new(),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use tokio::time::{Duration, Instant};
 
 use super::execute::Hands;
-use crate::core::names::AppName;
+use crate::core::names::{AppName, HostName};
 use crate::core::render::Renderer;
 use crate::core::routes::{AppRoute, Routes};
 use crate::core::templates::Templates;
@@ -109,25 +109,25 @@ impl<'a> Search<'a> {
     async fn culprit(&self, accepted: &Routes, app: &AppName, why: &str) -> Culprit {
         let before = || accepted.apps.get(app).cloned();
         let plain = |instead| Culprit { app: app.clone(), instead, reason: why.to_owned() };
-        let Some(wanted) = self.switch.routes.apps.get(app).filter(|wanted| wanted.hosts.len() > 1) else {
+        let Some(wanted) = self.switch.routes.apps.get(app).filter(|wanted| wanted.granted.hosts().len() > 1) else {
             return plain(before());
         };
-        let (mut good, mut bad) = (AppRoute { hosts: Vec::new(), ..(**wanted).clone() }, Vec::new());
-        for host in &wanted.hosts {
-            let mut with = good.clone();
-            with.hosts.push(host.clone());
+        let only = |hosts: &[HostName]| AppRoute { granted: wanted.granted.only(hosts), ..(**wanted).clone() };
+        let (mut good, mut bad) = (Vec::new(), Vec::new());
+        for host in wanted.granted.hosts() {
+            let with = [&good[..], std::slice::from_ref(host)].concat();
             let mut routes = accepted.clone();
-            replace(&mut routes, app, Some(&Arc::new(with.clone())));
+            replace(&mut routes, app, Some(&Arc::new(only(&with))));
             match Instant::now() < self.until && self.refusal(&self.switch.templates, &routes).await.is_none() {
                 true => good = with,
                 false => bad.push(host.as_str()),
             }
         }
-        match good.hosts.is_empty() || bad.is_empty() {
+        match good.is_empty() || bad.is_empty() {
             true => plain(before()),
             false => {
                 let reason = format!("{}: {why}", bad.join(", "));
-                Culprit { app: app.clone(), instead: Some(Arc::new(good)), reason }
+                Culprit { app: app.clone(), instead: Some(Arc::new(only(&good))), reason }
             }
         }
     }

@@ -17,7 +17,7 @@ use super::doctor::Machine;
 use super::execute::Hands;
 use super::lock::{self, Lock, LockError};
 use super::places::{
-    check_free, dns_options, follow_upstreams, gateway, listen_unix, listeners, load_templates, owner,
+    check_free, dns_options, follow_upstreams, gateway, listen_unix, listeners, load_templates, machine_names, owner,
     raise_open_files, taken,
 };
 use super::reconcile::{CLOSED, Loop};
@@ -145,6 +145,8 @@ pub async fn up(settings: Settings, progress: &dyn Progress, stop: impl Future<O
         network: settings.docker.network.as_str().into(),
         gateway,
         listeners: listeners(&frame.listen, &addresses, settings.listen.api),
+        http: frame.listen.http.clone(),
+        machine: machine_names(&settings),
         port: frame.listen.http.last().map_or(80, |address| address.port()),
         dns: dns_options(&settings),
         frame: frame.fingerprint(),

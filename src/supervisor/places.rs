@@ -1,5 +1,6 @@
 //! Where things are: the gateway, the upstream servers, the sockets; and why one of them cannot be had.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
@@ -15,6 +16,7 @@ use crate::adapters::host::holder::holder;
 use crate::adapters::{dns, files};
 use crate::core::container::Owner;
 use crate::core::digest::sha256;
+use crate::core::names::HostName;
 use crate::core::render::Listeners;
 use crate::core::templates::Templates;
 use crate::core::zone::DnsOptions;
@@ -99,6 +101,28 @@ pub fn dns_options(settings: &Settings) -> DnsOptions {
     DnsOptions { ttl: dns.ttl.get(), wildcard: dns.wildcard.0, naming: dns.naming, extra: dns.extra.clone() }
 }
 
+/// What this machine is called, and where its dashboard is asked for: no app may have these names, since a browser
+/// sends the dashboard's cookie to every port of them.
+pub fn machine_names(settings: &Settings) -> BTreeSet<HostName> {
+    let own = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let own = own.trim().to_owned();
+    let hosts = fs::read_to_string("/etc/hosts").unwrap_or_default();
+    let asked = settings.api.allowed_hosts.iter().map(String::as_str);
+    called(&own, &hosts).into_iter().chain(asked).filter_map(host_name).collect()
+}
+
+/// A machine's own name, what is in front of its first dot, and all that `/etc/hosts` has on the same line.
+fn called<'a>(own: &'a str, hosts: &'a str) -> Vec<&'a str> {
+    let short = own.split('.').next().unwrap_or_default();
+    let lines = hosts.lines().map(|line| line.split('#').next().unwrap_or_default().split_whitespace().skip(1));
+    let same = lines.map(Iterator::collect::<Vec<_>>).filter(|names| names.contains(&own)).flatten();
+    [own, short].into_iter().chain(same).collect()
+}
+
+fn host_name(text: &str) -> Option<HostName> {
+    HostName::parse(text.split(':').next()?.trim_end_matches('.').to_ascii_lowercase().as_str()).ok()
+}
+
 pub fn load_templates(folder: Option<&Path>) -> Result<Templates, String> {
     match folder {
         None => Ok(Templates::built_in()),
@@ -140,4 +164,16 @@ pub fn listen_unix(path: &Path) -> std::io::Result<UnixListener> {
     // nginx's workers are another user; what is served here is what every container may read.
     fs::set_permissions(path, fs::Permissions::from_mode(0o666))?;
     Ok(listener)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_machine_is_known_by_all_its_names_and_not_by_what_else_leads_to_it() {
+        let hosts = "127.0.0.1 localhost shop.test\n127.0.1.1\tBox.corp box # old.corp\n";
+        assert_eq!(called("box", hosts), ["box", "box", "Box.corp", "box"]);
+        assert_eq!(host_name("Admin.Corp.:7700").map(|h| h.to_string()).as_deref(), Some("admin.corp"));
+    }
 }

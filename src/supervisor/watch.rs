@@ -12,7 +12,7 @@ use jiff::Timestamp;
 
 use super::boot::{BootError, Progress, first_view, watch_repository, watch_templates};
 use super::execute::Hands;
-use super::places::{dns_options, load_templates};
+use super::places::{dns_options, load_templates, machine_names};
 use super::reconcile::Loop;
 use super::tasks::Tasks;
 use super::{follow, frame};
@@ -69,6 +69,8 @@ pub async fn watch(
         network: settings.docker.network.as_str().into(),
         gateway: [127, 0, 0, 1].into(),
         port: 80,
+        http: frame.listen.http.clone(),
+        machine: machine_names(&settings),
         listeners: Vec::new(),
         dns: dns_options(&settings),
         frame: frame.fingerprint(),

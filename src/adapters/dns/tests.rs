@@ -15,6 +15,7 @@ use tokio::time::{sleep, timeout};
 
 use super::wire::{self, HEADER, QR, Question, RD, TC, Transport};
 use super::{Names, Sockets, answer, bind, quick, serve};
+use crate::core::grants::GrantedName;
 use crate::core::names::Domain;
 use crate::core::zone::{Located, Target, Wildcard, Zone};
 use crate::ports::limits::{Limits, Resource};
@@ -37,6 +38,8 @@ fn zone(domain: &str, instances: usize) -> Zone {
     let located = |addresses: &[&str]| Located {
         container: "c".into(),
         started_at: None,
+        is_exact: true,
+        is_plain: true,
         addresses: addresses.iter().map(|a| ip(a)).collect(),
     };
     let mut containers = HashMap::from([
@@ -58,12 +61,13 @@ fn zone(domain: &str, instances: usize) -> Zone {
     containers
         .extend((0..instances).map(|n| (label(n), located(&[&format!("172.30.2.{n}"), &format!("fd00::2:{n}")]))));
     let service = (0..instances).map(|n| (label(n), 8080)).collect();
-    let names = HashMap::from([
+    let names = [
         (format!("shop.{domain}"), Target::Balancer),
         (format!("deep.{domain}"), Target::Empty),
         (format!("_http._tcp.shop.{domain}"), Target::Services(service)),
-        ("literal.corp".into(), Target::Fixed(ip("10.0.0.5"))),
-    ]);
+        ("literal.corp".to_owned(), Target::Fixed(ip("10.0.0.5"))),
+    ];
+    let names = names.into_iter().map(|(name, target)| (GrantedName::of(&name), target)).collect();
     Zone {
         domain: Domain::parse(domain).unwrap(),
         ttl: Duration::from_secs(7),
@@ -74,6 +78,7 @@ fn zone(domain: &str, instances: usize) -> Zone {
         networks: Vec::new(),
         local: Vec::new(),
         gateway: ip("172.30.0.1"),
+        balancer: vec!["0.0.0.0:80".parse().unwrap()],
     }
 }
 

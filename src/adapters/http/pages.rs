@@ -22,7 +22,7 @@ pub async fn unknown(State(context): State<Context>, peer: Peer, headers: Header
     let view = context.snapshot.view();
     if view.asker(peer.0) == Some(Asker::Loopback) && is_ours(&context, host) {
         body += "These hosts do:\n";
-        for host in view.routes.apps.values().flat_map(|app| &app.hosts) {
+        for host in view.routes.apps.values().flat_map(|app| app.granted.hosts()) {
             body += &format!("  http://{host}/\n");
         }
         body += "`platformer why HOST` explains one.\n";

@@ -24,6 +24,7 @@ pub(super) struct AppFile {
     image: ImageRef,
     hosts: Vec<HostName>,
     paths: Vec<PathPrefix>,
+    open: bool,
     strip_prefix: bool,
     port: Port,
     replicas: u16,
@@ -46,6 +47,7 @@ impl Default for AppFile {
             image: ImageRef::base(),
             hosts: Vec::new(),
             paths: Vec::new(),
+            open: false,
             strip_prefix: false,
             port: Port::APP,
             replicas: 1,
@@ -75,6 +77,7 @@ impl AppFile {
             },
             hosts: self.hosts,
             paths,
+            open: self.open,
             strip_prefix: self.strip_prefix,
             port: self.port,
             replicas: self.replicas,
@@ -149,6 +152,7 @@ mod tests {
             image = "platformer/app-base"
             hosts = ["hello-world.platform"]
             paths = ["/"]
+            open = true
             port = 8080
             replicas = 2
             [deploy]

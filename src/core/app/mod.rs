@@ -28,6 +28,9 @@ pub struct App {
     /// As declared; empty means the default host.
     pub hosts: Vec<HostName>,
     pub paths: Vec<PathPrefix>,
+    /// Containers may have other paths of its hosts by their labels.
+    #[serde(default)]
+    pub open: bool,
     /// Whether a path prefix is cut off before the app sees the request.
     pub strip_prefix: bool,
     pub port: Port,

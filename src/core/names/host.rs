@@ -54,6 +54,14 @@ impl HostName {
         self.as_str().strip_suffix(domain)?.strip_suffix('.')
     }
 
+    /// Whether it is read as an IP address, in one of the spellings there are: `127.0.0.1`, `127.1`, `0x7f000001`, a bare
+    /// number. What ends in a number is an address and no name (WHATWG URL standard, host parsing).
+    pub fn is_address(&self) -> bool {
+        let last = self.as_str().rsplit('.').next().unwrap_or_default();
+        let hex = last.strip_prefix("0x").is_some_and(|digits| digits.bytes().all(|b| b.is_ascii_hexdigit()));
+        hex || last.bytes().all(|b| b.is_ascii_digit())
+    }
+
     /// The platform's own name that this host would claim: `repository.platform`, `x.dns.platform`, `candidate.localhost`.
     pub fn reserved_under(&self, domain: &Domain) -> Option<&'static str> {
         let prefix = self.below(domain.as_str()).or_else(|| self.below("localhost"))?;
@@ -80,6 +88,7 @@ fn check_label(text: &str) -> Result<(), String> {
     match text.chars().find(|c| !matches!(c, 'a'..='z' | '0'..='9' | '-')) {
         Some(c) if c.is_ascii_uppercase() => Err(format!("write it in lower case ({c:?} is upper case)")),
         Some('_') => Err("'_' is not allowed, write '-'".into()),
+        Some(c) if c.is_alphabetic() => Err(format!("{c:?} is not allowed; write the name as DNS has it, xn--…")),
         Some(c) => Err(format!("{c:?} is not allowed, only a-z, 0-9 and '-' are")),
         None => Ok(()),
     }
@@ -171,5 +180,15 @@ mod tests {
         assert_eq!(reserved("dns.localhost"), Some("dns"));
         assert_eq!(reserved("dns.example"), None);
         assert_eq!(reserved("stable.shop.platform"), None);
+    }
+
+    #[test]
+    fn an_address_is_known_in_every_spelling() {
+        for address in ["127.0.0.1", "127.1", "2130706433", "0x7f000001", "0x7f.1", "0177.0.0.01", "1.2.3.4.5", "a.1"] {
+            assert!(HostName::parse(address).unwrap().is_address(), "{address}");
+        }
+        for name in ["shop.platform", "1.shop", "0x7g", "v1", "10-0-0-5.platform"] {
+            assert!(!HostName::parse(name).unwrap().is_address(), "{name}");
+        }
     }
 }

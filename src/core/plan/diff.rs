@@ -9,8 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::deploy::move_on;
 use super::fleet::fleet;
 use super::problems;
-use super::routes;
-use super::zone::zone;
+use super::{routes, zone};
 use crate::core::container::{ContainerId, label};
 use crate::core::deploy::{End, Stage};
 use crate::core::names::AppName;
@@ -67,9 +66,10 @@ pub fn plan(world: &mut World, now: Timestamp) -> Plan {
         retire.iter().for_each(|id| world.retire(id));
         world.instances()
     };
-    let wanted = routes::routes(world, &members, &mut plan.problems, now);
+    let containers = zone::containers(world);
+    let (wanted, grants) = routes::routes(world, &members, &containers, &mut plan.problems, now);
     problems::find(world, &members, &mut plan.problems, now);
-    let zone = zone(world, &members);
+    let zone = zone::zone(world, &members, containers, &grants);
     if world.published.as_deref() != Some(&zone) {
         plan.actions.push(Action::Publish(Arc::new(zone)));
     }

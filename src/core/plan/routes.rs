@@ -6,42 +6,82 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::zone::Containers;
 use crate::core::app::{App, Sticky, Strategy};
+use crate::core::claim::MOST_PATHS;
 use crate::core::deploy::Kind;
-use crate::core::names::{AppName, HostName, PathPrefix, Version};
+use crate::core::grants::{Ask, Granted, Grants, Ground, Rank, Refusal, Why, Wish, grant};
+use crate::core::names::{AppName, PathPrefix, Version};
 use crate::core::problem::{Problem, ProblemKind};
 use crate::core::routes::{AppRoute, Routes};
-use crate::core::service::Service;
 use crate::core::split::{Percent, Split};
 use crate::core::world::{Intent, Member, World, by_app};
 
-/// The hosts an app asks for: declared ones, else those its containers name, else the default.
-pub fn hosts_of(world: &World, name: &AppName, app: Option<&App>, members: &[Member<'_>]) -> Vec<HostName> {
-    let domain = &world.platform.domain;
-    match app {
-        Some(app) => app.all_hosts(domain),
-        None => {
-            let asked: BTreeSet<_> = members.iter().flat_map(|m| m.claim.hosts.iter().cloned()).collect();
-            App { hosts: asked.into_iter().collect(), ..App::named(name.clone()) }.all_hosts(domain)
-        }
-    }
-}
-
-/// Builds the wanted routes from the members (ordered by app), and reports every host that is refused.
-pub fn routes(world: &World, members: &[Member<'_>], problems: &mut Vec<Problem>, now: Timestamp) -> Routes {
+/// Builds the wanted routes from the members (ordered by app), and reports every host that is refused. `containers`
+/// are the names that containers have below the domain.
+pub fn routes(
+    world: &World,
+    members: &[Member<'_>],
+    containers: &Containers,
+    problems: &mut Vec<Problem>,
+    now: Timestamp,
+) -> (Routes, Grants) {
     let by_app = by_app(members);
     let removed = |name: &AppName| world.declared_app(name).is_none() && world.declared.contains_key(name);
     let mut apps: BTreeMap<AppName, AppRoute> = BTreeMap::new();
+    let mut wishes: BTreeMap<AppName, Wish> = BTreeMap::new();
     for name in world.declared.keys().chain(by_app.keys().copied()) {
         if !removed(name) && !apps.contains_key(name) {
             let members = by_app.get(name).copied().unwrap_or_default();
             apps.insert(name.clone(), route(world, name, members));
+            wishes.insert(name.clone(), wish(world, name, members, problems, now));
         }
     }
-    super::services::route(world, &mut apps, problems);
-    keep_departed(world, &mut apps);
-    grant_hosts(world, &by_app, &mut apps, problems, now);
-    Routes { apps: apps.into_iter().map(|(name, route)| (name, Arc::new(route))).collect() }
+    super::services::route(world, &mut apps, &mut wishes, problems);
+    keep_departed(world, &mut apps, &mut wishes);
+    let wishes: Vec<Wish> = wishes.into_values().collect();
+    let platform = &world.platform;
+    let ground = Ground {
+        domain: &platform.domain,
+        machine: &platform.machine,
+        extra: &platform.dns.extra,
+        is_container: &|name| containers.get(name).is_some_and(|located| located.is_plain),
+    };
+    let mut grants = grant(&wishes, &ground);
+    report(&grants.refused, problems);
+    let granted = |(name, route)| {
+        let granted = grants.take(&name);
+        (name, Arc::new(AppRoute { granted, ..route }))
+    };
+    let apps = apps.into_iter().map(granted).collect();
+    (Routes { apps }, grants)
+}
+
+/// What an app wishes for: what its file says, else what each of its containers does.
+fn wish(world: &World, name: &AppName, members: &[Member<'_>], problems: &mut Vec<Problem>, now: Timestamp) -> Wish {
+    let domain = &world.platform.domain;
+    if let Some(app) = world.declared_app(name) {
+        let since = world.intents.get(name).map_or(now, |intent| intent.first_seen);
+        let (subject, hosts) = (format!("app {name}").into(), app.all_hosts(domain));
+        let asks = vec![Ask { rank: Rank::Declared, since, subject, hosts }];
+        return Wish { app: name.clone(), paths: app.paths.clone(), has_releases: true, open: app.open, asks };
+    }
+    let ready = members.iter().any(Member::is_ready);
+    let counted = members.iter().filter(|m| m.is_ready() == ready);
+    let named: BTreeSet<_> = counted.flat_map(|m| m.claim.paths.iter().cloned()).collect();
+    if named.len() > MOST_PATHS {
+        let reason = format!("its containers ask for {} paths, {MOST_PATHS} are allowed", named.len());
+        let remedy = "ask for fewer, or for one above them";
+        problems.push(Problem::of_app(ProblemKind::ClaimRefused, name, reason, remedy, now));
+    }
+    let paths = if named.is_empty() { vec![PathPrefix::root()] } else { named.into_iter().take(MOST_PATHS).collect() };
+    let ask = |member: &Member<'_>| Ask {
+        rank: if member.is_ready() { Rank::Ready } else { Rank::Waiting },
+        since: member.container.created_at,
+        subject: format!("container {}", member.container.name).into(),
+        hosts: App { hosts: member.claim.hosts.clone(), ..App::named(name.clone()) }.all_hosts(domain),
+    };
+    Wish { app: name.clone(), paths, has_releases: true, open: false, asks: members.iter().map(ask).collect() }
 }
 
 fn route(world: &World, name: &AppName, members: &[Member<'_>]) -> AppRoute {
@@ -68,15 +108,8 @@ fn route(world: &World, name: &AppName, members: &[Member<'_>]) -> AppRoute {
     let deployed = intent.and_then(Intent::underway).filter(|d| d.kind == Kind::Deploy);
     let candidate = deployed.map(|d| d.release.clone()).or_else(by_hand);
     let split = intent.map(|intent| split(intent, members, stable.as_ref())).unwrap_or_default();
-    let named: BTreeSet<_> = members.iter().flat_map(|m| m.claim.paths.iter().cloned()).collect();
-    let paths = match app {
-        Some(app) => app.paths.clone(),
-        None if named.is_empty() => vec![PathPrefix::root()],
-        None => named.into_iter().collect(),
-    };
     AppRoute {
-        hosts: hosts_of(world, name, app.map(Arc::as_ref), members),
-        paths,
+        granted: Granted::default(),
         strip_prefix: app.is_some_and(|a| a.strip_prefix),
         proxy: app.map(|a| a.proxy.clone()).unwrap_or_default(),
         // Without what gets nothing: a share of 0 makes no other text, so no reload.
@@ -107,66 +140,35 @@ fn split(intent: &Intent, members: &[Member<'_>], stable: Option<&Version>) -> S
     Split::between(stable, &deployment.release, if new + old == 0 { Percent::ALL } else { Percent::of(new, new + old) })
 }
 
-/// An app whose last container has just gone keeps its hosts, so that they answer 503 and not 404.
-fn keep_departed(world: &World, apps: &mut BTreeMap<AppName, AppRoute>) {
-    for name in world.departed.keys() {
+/// An app whose last container has just gone keeps its hosts, so that they answer 503 and not 404, for as long as
+/// nobody else asks for them.
+fn keep_departed(world: &World, apps: &mut BTreeMap<AppName, AppRoute>, wishes: &mut BTreeMap<AppName, Wish>) {
+    for (name, since) in &world.departed {
         let last = world.balancer.live.as_ref().and_then(|live| live.routes.apps.get(name));
-        if let (Some(last), false) = (last, apps.contains_key(name)) {
-            apps.insert(
-                name.clone(),
-                AppRoute {
-                    releases: BTreeMap::new(),
-                    split: Split::default(),
-                    stable: None,
-                    candidate: None,
-                    ..(**last).clone()
-                },
-            );
+        let Some(last) = last.filter(|_| !apps.contains_key(name)) else { continue };
+        let (hosts, subject) = (last.granted.hosts().to_vec(), format!("app {name}").into());
+        let asks = vec![Ask { rank: Rank::Departed, since: *since, subject, hosts }];
+        let paths = last.granted.paths().to_vec();
+        wishes.insert(name.clone(), Wish { app: name.clone(), paths, has_releases: true, open: false, asks });
+        let (releases, split, stable, candidate) = Default::default();
+        apps.insert(name.clone(), AppRoute { releases, split, stable, candidate, ..(**last).clone() });
+    }
+}
+
+/// Who is refused a host is told whose it is; of two declared apps the holder is told too, since both are somebody's.
+fn report(refused: &[Refusal], problems: &mut Vec<Problem>) {
+    for refusal in refused.iter().filter(|refusal| refusal.by != Rank::Departed) {
+        let (subject, reason, remedy) = (&*refusal.subject, refusal.reason(), refusal.remedy());
+        let problem = Problem::new(ProblemKind::Taken, subject, reason, remedy, refusal.since);
+        problems.push(problem.in_app(&refusal.app));
+        if let (Why::Taken { path, holder }, Rank::Declared) = (&refusal.why, refusal.by) {
+            let (name, host) = (&refusal.app, &refusal.what);
+            let reason =
+                format!("app {name} also claims host {host} with path {path}; {holder} came first and keeps it");
+            problems.push(Problem::of_app(ProblemKind::Taken, holder, reason, refusal.remedy(), refusal.since));
         }
     }
 }
 
-/// Gives each pair of host and path to the app that came first; the others lose it and both are told.
-fn grant_hosts(
-    world: &World,
-    by_app: &BTreeMap<&AppName, &[Member<'_>]>,
-    apps: &mut BTreeMap<AppName, AppRoute>,
-    problems: &mut Vec<Problem>,
-    now: Timestamp,
-) {
-    let seen = |name: &AppName| match world.intents.get(name) {
-        Some(intent) if world.declared.contains_key(name) => intent.first_seen,
-        _ if !by_app.contains_key(name) => world.services.get(name).map_or(now, Service::since),
-        _ => by_app.get(name).copied().into_iter().flatten().map(|m| m.container.created_at).min().unwrap_or(now),
-    };
-    let mut order: Vec<AppName> = apps.keys().cloned().collect();
-    order.sort_by_key(|name| (!world.declared.contains_key(name), seen(name), name.clone()));
-    let mut holders: BTreeMap<(HostName, PathPrefix), AppName> = BTreeMap::new();
-    for name in order {
-        let Some(route) = apps.get_mut(&name) else { continue };
-        let paths = route.paths.clone();
-        route.hosts.retain(|host| {
-            if let Some(reserved) = host.reserved_under(&world.platform.domain) {
-                let reason = format!("host {host} belongs to the platform's own {reserved:?}");
-                let remedy = "choose another host";
-                problems.push(Problem::of_app(ProblemKind::Taken, &name, reason, remedy, now));
-                return false;
-            }
-            let taken =
-                paths.iter().find_map(|path| holders.get(&(host.clone(), path.clone())).map(|holder| (path, holder)));
-            if let Some((path, holder)) = taken {
-                let reason = format!("host {host} with path {path} is already held by app {holder}, which keeps it");
-                let remedy = format!("give {name} another host or path");
-                problems.push(Problem::of_app(ProblemKind::Taken, &name, reason, remedy.clone(), now));
-                let reason =
-                    format!("app {name} also claims host {host} with path {path}; {holder} came first and keeps it");
-                problems.push(Problem::of_app(ProblemKind::Taken, holder, reason, remedy, now));
-                return false;
-            }
-            true
-        });
-        for host in &route.hosts {
-            holders.extend(paths.iter().map(|path| ((host.clone(), path.clone()), name.clone())));
-        }
-    }
-}
+#[cfg(test)]
+mod tests;

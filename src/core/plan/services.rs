@@ -7,10 +7,11 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::core::app::{Health, Proxy, Sticky};
+use crate::core::grants::{Ask, Granted, Rank, Wish};
 use crate::core::names::{AppName, PathPrefix, Version};
 use crate::core::problem::{Problem, ProblemKind};
 use crate::core::routes::{AppRoute, Outside};
-use crate::core::service::{EndpointId, ServiceUrl};
+use crate::core::service::{EndpointId, Service, ServiceUrl};
 use crate::core::split::Split;
 use crate::core::world::{Condition, ProbeKind, ProbeTarget, Reached, Subject, World};
 
@@ -55,8 +56,13 @@ pub fn services(world: &World) -> BTreeMap<AppName, ServiceStatus> {
     services
 }
 
-/// Adds a route for each service, unless an app has its name by now, and reports what is wrong.
-pub(super) fn route(world: &World, apps: &mut BTreeMap<AppName, AppRoute>, problems: &mut Vec<Problem>) {
+/// Adds a route and a wish for each service, unless an app has its name by now, and reports what is wrong.
+pub(super) fn route(
+    world: &World,
+    apps: &mut BTreeMap<AppName, AppRoute>,
+    wishes: &mut BTreeMap<AppName, Wish>,
+    problems: &mut Vec<Problem>,
+) {
     let endpoints = world.endpoints();
     for of_one in endpoints.chunk_by(|a, b| a.service == b.service) {
         let Some(first) = of_one.first() else { continue };
@@ -76,12 +82,17 @@ pub(super) fn route(world: &World, apps: &mut BTreeMap<AppName, AppRoute>, probl
             problems.push(Problem::new(ProblemKind::Unhealthy, subject(), reason, remedy, broken.since));
         }
         if let Ok(prefix) = PathPrefix::parse(&format!("/{name}")) {
-            apps.insert(name.clone(), of_service(world, name, of_one, prefix));
+            apps.insert(name.clone(), of_service(of_one, prefix));
+            let since = world.services.get(name).map_or(first.endpoint.at, Service::since);
+            let hosts = vec![name.host(&world.platform.domain), name.localhost()];
+            let asks = vec![Ask { rank: Rank::Service, since, subject: subject().into(), hosts }];
+            let paths = vec![PathPrefix::root()];
+            wishes.insert(name.clone(), Wish { app: name.clone(), paths, has_releases: false, open: false, asks });
         }
     }
 }
 
-fn of_service(world: &World, name: &AppName, endpoints: &[Reached<'_>], prefix: PathPrefix) -> AppRoute {
+fn of_service(endpoints: &[Reached<'_>], prefix: PathPrefix) -> AppRoute {
     let mut ready: Vec<_> =
         endpoints.iter().filter(|e| e.is_routed()).filter_map(|e| e.address.as_ref().ok().copied()).collect();
     ready.sort_unstable();
@@ -94,8 +105,7 @@ fn of_service(world: &World, name: &AppName, endpoints: &[Reached<'_>], prefix: 
     let tls_name = endpoints.iter().filter(|_| https).find_map(|e| e.endpoint.url.name()).map(ToString::to_string);
     let releases = if ready.is_empty() { BTreeMap::new() } else { [(Version::latest(), ready)].into() };
     AppRoute {
-        hosts: vec![name.host(&world.platform.domain), name.localhost()],
-        paths: vec![PathPrefix::root()],
+        granted: Granted::default(),
         strip_prefix: false,
         proxy: Proxy::default(),
         stable: releases.keys().next().cloned(),

@@ -208,7 +208,7 @@ fn app_status(world: &World, plan: &Plan, name: &AppName, members: &[Member<'_>]
         pin: app.and_then(|app| world.pin(app)).cloned(),
         queued: app.zip(intent).and_then(|(app, intent)| queued(world, app, intent)),
         source: app.and_then(|app| super::summary::source(world, app)),
-        hosts: route.map(|r| r.hosts.clone()).unwrap_or_default(),
+        hosts: route.map(|r| r.granted.hosts().to_vec()).unwrap_or_default(),
         stable: route.and_then(|r| r.stable.clone()),
         candidate: world
             .intents

@@ -51,7 +51,7 @@ pub fn why(target: &str, zone: &Zone, routes: &Routes, status: &Status) -> Vec<S
     let found = find(&host, &path, routes);
     match found {
         None => {
-            let hosts: Vec<_> = routes.apps.values().flat_map(|a| a.hosts.iter()).map(HostName::as_str).collect();
+            let hosts: Vec<_> = routes.apps.values().flat_map(|a| a.granted.hosts()).map(HostName::as_str).collect();
             let near = crate::core::names::nearest(host.as_str(), hosts.iter().copied());
             let remedy = near
                 .map_or("platformer status lists the hosts there are".into(), |near| format!("did you mean {near}?"));
@@ -90,22 +90,18 @@ fn resolve(host: &HostName, zone: &Zone) -> Step {
 
 /// The app that a host and path lead to, and whether one release of it is asked for by name.
 fn find<'r>(host: &HostName, path: &str, routes: &'r Routes) -> Option<(&'r AppName, Option<&'static str>)> {
-    let (which, host) = ["candidate", "stable"]
-        .into_iter()
-        .find_map(|which| {
-            Some((Some(which), HostName::parse(host.as_str().strip_prefix(which)?.strip_prefix('.')?).ok()?))
-        })
-        .unwrap_or((None, host.clone()));
     let covers = |prefix: &str| {
         prefix == "/" || path == prefix || path.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('/'))
     };
-    let of_host = routes.apps.iter().filter(|(_, route)| route.hosts.contains(&host));
-    of_host
-        .filter_map(|(app, route)| {
-            Some((app, route.paths.iter().filter(|p| covers(p.as_str())).map(|p| p.as_str().len()).max()?))
-        })
-        .max_by_key(|(_, length)| *length)
-        .map(|(app, _)| (app, which))
+    let of_host = routes.apps.iter().filter_map(|(app, route)| {
+        let granted = &route.granted;
+        let kinds =
+            [(granted.hosts(), None), (granted.stable(), Some("stable")), (granted.candidate(), Some("candidate"))];
+        let which = kinds.into_iter().find(|(hosts, _)| hosts.contains(host))?.1;
+        let length = granted.paths().iter().filter(|p| covers(p.as_str())).map(|p| p.as_str().len()).max()?;
+        Some((length, app, which))
+    });
+    of_host.max_by_key(|(length, ..)| *length).map(|(_, app, which)| (app, which))
 }
 
 fn of_app(app: &AppName, which: Option<&str>, routes: &Routes, status: &Status, steps: &mut Vec<Step>) {

@@ -5,136 +5,133 @@ use std::collections::hash_map::Entry;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::routes::hosts_of;
 use crate::core::claim::Claim;
 use crate::core::container::Container;
+use crate::core::grants::{Grants, Leads};
 use crate::core::names::{AppName, RESERVED};
 use crate::core::world::{Claimed, Member, World, by_app};
-use crate::core::zone::{Located, Naming, Pointer, Target, Zone};
+use crate::core::zone::{Located, Naming, Pointer, THIS_MACHINE, Target, Zone};
 
-/// Builds the zone from the containers and the instances among them.
-pub fn zone(world: &World, members: &[Member<'_>]) -> Zone {
+/// The names that containers have below the domain.
+pub type Containers = HashMap<Arc<str>, Located>;
+
+/// Every name of every container, each with the one that has it: who is called so, else who started last.
+pub fn containers(world: &World) -> Containers {
+    let mut names = HashMap::with_capacity(world.containers.len());
+    for known in running(world) {
+        add_container(&mut names, &known.container, world.platform.dns.naming);
+    }
+    names
+}
+
+/// Builds the zone from what was granted, the containers, and the instances among them.
+pub fn zone(world: &World, members: &[Member<'_>], containers: Containers, grants: &Grants) -> Zone {
     let platform = &world.platform;
     let mut zone = Zone {
         domain: platform.domain.clone(),
         ttl: platform.dns.ttl,
         wildcard: platform.dns.wildcard,
-        names: HashMap::with_capacity(world.declared.len() * 8),
-        containers: HashMap::with_capacity(world.containers.len()),
+        names: HashMap::with_capacity(grants.names().len()),
+        containers,
         reverse: HashMap::with_capacity(world.containers.len()),
         networks: world.networks.clone(),
         local: world.local_addresses.clone(),
         gateway: platform.gateway,
+        balancer: platform.http.clone(),
     };
+    let by_app = by_app(members);
+    for (name, leads) in grants.names() {
+        let members = |app: &AppName| by_app.get(app).copied().unwrap_or_default();
+        let target = match leads {
+            Leads::Balancer => Target::Balancer,
+            Leads::Instances(app) => instances(members(app)),
+            Leads::Services(app) => services(members(app)),
+            Leads::Fixed(address) => Target::Fixed(*address),
+            Leads::Nothing if zone.container_at(name.as_str()).is_some() => continue,
+            Leads::Nothing => Target::Empty,
+        };
+        zone.names.insert(name.clone(), target);
+    }
+    for known in running(world) {
+        zone.add_pointers(&known.container);
+    }
     zone.reverse.insert(platform.gateway, Pointer::Below("loadbalancer".into()));
-    let is_ours = |known: &&Claimed| known.container.is_running() && known.claim != Claim::Foreign;
-    for known in world.containers.values().filter(is_ours) {
-        zone.add_container(&known.container, platform.dns.naming);
-    }
-    zone.add_apps(world, members);
-    for name in RESERVED {
-        zone.names.insert(format!("{name}.{}", platform.domain), Target::Balancer);
-    }
-    for name in ["container", "instances", "candidate", "stable"] {
-        zone.names.insert(format!("{name}.{}", platform.domain), Target::Empty);
-    }
     for (name, address) in &platform.dns.extra {
-        zone.names.insert(name.to_string(), Target::Fixed(*address));
         zone.reverse.entry(*address).or_insert_with(|| Pointer::Full(name.to_string()));
     }
-    zone.add_empty_parents();
     zone
 }
 
-impl Zone {
-    fn add_container(&mut self, container: &Container, naming: Naming) {
-        let addresses: Arc<[IpAddr]> = container.attachments.iter().flat_map(|a| a.addresses.iter().copied()).collect();
-        if addresses.is_empty() {
-            return;
-        }
-        let lower = lower(&container.name);
-        let plain = plain(&lower);
-        let mut add = |label: &Arc<str>| {
-            let started_at = container.started_at;
-            let located = Located { container: container.name.clone(), started_at, addresses: addresses.clone() };
-            match self.containers.entry(label.clone()) {
-                Entry::Vacant(free) => _ = free.insert(located),
-                Entry::Occupied(mut taken) => {
-                    if (taken.get().started_at, &taken.get().container) < (started_at, &container.name) {
-                        taken.insert(located);
-                    }
-                }
-            }
+fn running(world: &World) -> impl Iterator<Item = &Claimed> {
+    world.containers.values().filter(|known| known.container.is_running() && known.claim != Claim::Foreign)
+}
+
+fn addresses_of(container: &Container) -> Vec<IpAddr> {
+    match container.host_network {
+        true => vec![THIS_MACHINE],
+        false => container.attachments.iter().flat_map(|a| a.addresses.iter().copied()).collect(),
+    }
+}
+
+fn add_container(names: &mut Containers, container: &Container, naming: Naming) {
+    let addresses: Arc<[IpAddr]> = addresses_of(container).into();
+    if addresses.is_empty() {
+        return;
+    }
+    let mut add = |label: &Arc<str>, is_exact: bool| {
+        let ending = label.rsplit('.').next().unwrap_or_default();
+        let located = Located {
+            container: container.name.clone(),
+            started_at: container.started_at,
+            is_exact,
+            is_plain: !RESERVED.contains(&ending),
+            addresses: addresses.clone(),
         };
-        add(&lower);
-        if plain != lower {
-            add(&plain);
-            let devdns = lower.split('_').next().unwrap_or_default();
-            if naming == Naming::Devdns && !devdns.is_empty() {
-                add(&devdns.into());
-            }
+        let rank = |l: &Located| (l.is_exact, l.started_at, l.container.clone());
+        match names.entry(label.clone()) {
+            Entry::Vacant(free) => _ = free.insert(located),
+            Entry::Occupied(mut taken) if rank(taken.get()) < rank(&located) => _ = taken.insert(located),
+            Entry::Occupied(_) => {}
         }
-        for address in &*addresses {
-            self.reverse.insert(*address, Pointer::Below(plain.clone()));
-        }
-    }
-
-    fn add_apps(&mut self, world: &World, members: &[Member<'_>]) {
-        let mut by_app = by_app(members);
-        world.declared.keys().for_each(|name| _ = by_app.entry(name).or_default());
-        let domain = self.domain.clone();
-        for (name, members) in by_app {
-            let app = world.declared_app(name);
-            if app.is_none() && world.declared.contains_key(name) {
-                continue;
-            }
-            let own = name.host(&domain).to_string();
-            for host in hosts_of(world, name, app.map(Arc::as_ref), members) {
-                if host.below(domain.as_str()).is_some() && host.reserved_under(&domain).is_none() {
-                    self.names.insert(host.to_string(), Target::Balancer);
-                }
-            }
-            for address in ["", "candidate.", "stable."] {
-                self.names.insert(format!("{address}{own}"), Target::Balancer);
-            }
-            self.add_instances(name, members);
-        }
-        for name in world.services.keys() {
-            self.names.insert(name.host(&domain).to_string(), Target::Balancer);
+    };
+    let lower = lower(&container.name);
+    let plain = plain(&lower);
+    add(&lower, true);
+    if plain != lower {
+        add(&plain, false);
+        let devdns = lower.split('_').next().unwrap_or_default();
+        if naming == Naming::Devdns && !devdns.is_empty() {
+            add(&devdns.into(), false);
         }
     }
+}
 
-    fn add_instances(&mut self, app: &AppName, members: &[Member<'_>]) {
-        let ready: Vec<_> = members.iter().filter(|m| m.is_ready()).collect();
-        let (mut addresses, mut services) = (Vec::new(), Vec::new());
-        for member in ready {
-            addresses.extend(member.container.attachments.iter().flat_map(|a| a.addresses.iter().copied()));
-            if let Ok(address) = member.address {
-                services.push((plain(&lower(&member.container.name)), address.port()));
-            }
-        }
-        let instances = if addresses.is_empty() { Target::Empty } else { Target::Containers(addresses.into()) };
-        self.names.insert(format!("{app}.instances.{}", self.domain), instances);
-        let service = if services.is_empty() { Target::Empty } else { Target::Services(services) };
-        self.names.insert(format!("_http._tcp.{app}.{}", self.domain), service);
-    }
+fn instances(members: &[Member<'_>]) -> Target {
+    let ready = members.iter().filter(|m| m.is_ready());
+    let addresses: Vec<IpAddr> = ready.flat_map(|m| addresses_of(m.container)).collect();
+    if addresses.is_empty() { Target::Empty } else { Target::Containers(addresses.into()) }
+}
 
-    fn add_empty_parents(&mut self) {
-        let mut parents = Vec::new();
-        for name in self.names.keys() {
-            let mut rest = name.as_str();
-            while let Some((_, parent)) = rest.split_once('.') {
-                if parent.len() <= self.domain.as_str().len() || !parent.ends_with(self.domain.as_str()) {
-                    break;
-                }
-                if !self.names.contains_key(parent) && self.container_at(parent).is_none() {
-                    parents.push(parent.to_owned());
-                }
-                rest = parent;
-            }
-        }
-        for parent in parents {
-            self.names.entry(parent).or_insert(Target::Empty);
+fn services(members: &[Member<'_>]) -> Target {
+    let ready = members.iter().filter(|m| m.is_ready());
+    let services: Vec<_> =
+        ready.filter_map(|m| Some((plain(&lower(&m.container.name)), m.address.as_ref().ok()?.port()))).collect();
+    if services.is_empty() { Target::Empty } else { Target::Services(services) }
+}
+
+impl Zone {
+    /// An address is called by a name that leads to it: the container's plain one, else the one that nobody can take.
+    fn add_pointers(&mut self, container: &Container) {
+        let lower = lower(&container.name);
+        let of_it = |label: &Arc<str>| self.containers.get(label).is_some_and(|l| l.container == container.name);
+        let Some(label) = [plain(&lower), lower].into_iter().find(of_it) else { return };
+        let full = format!("{label}.{}", self.domain);
+        let pointer = match self.container_at(&full) {
+            Some(found) if *found == container.name => label,
+            _ => format!("{label}.container").into(),
+        };
+        for address in container.attachments.iter().flat_map(|a| &a.addresses) {
+            self.reverse.insert(*address, Pointer::Below(pointer.clone()));
         }
     }
 }
@@ -168,7 +165,7 @@ mod tests {
         text.parse().unwrap()
     }
 
-    fn zone_of(containers: Vec<Container>, dns: DnsOptions) -> Zone {
+    fn zone_of(all: Vec<Container>, dns: DnsOptions) -> Zone {
         let platform = Platform { dns, ..platform() };
         let network = |name: &str, subnet: &str| Network {
             name: name.into(),
@@ -178,13 +175,15 @@ mod tests {
         let networks = vec![network("platform", "172.30.0.0/16"), network("other", "10.9.0.0/16")];
         let local = vec![Subnet { base: ip("192.0.2.7"), prefix: 24 }, Subnet { base: ip("172.30.0.1"), prefix: 16 }];
         let mut world = World::new(platform, Arc::new(Templates::built_in()), at(0));
-        let verdicts: Vec<_> = containers.iter().map(|c| (Subject::Container(c.id.clone()), c.started_at)).collect();
-        world.apply(Fact::Listed { containers, networks, local }, at(0));
+        let verdicts: Vec<_> = all.iter().map(|c| (Subject::Container(c.id.clone()), c.started_at)).collect();
+        world.apply(Fact::Listed { containers: all, networks, local }, at(0));
         for (subject, started_at) in verdicts {
             world.apply(Fact::Probed { subject, started_at, verdict: Ok(()) }, at(0));
         }
         let members = world.instances();
-        zone(&world, &members)
+        let containers = containers(&world);
+        let (_, grants) = super::super::routes::routes(&world, &members, &containers, &mut Vec::new(), at(0));
+        zone(&world, &members, containers, &grants)
     }
 
     fn addresses(zone: &Zone, name: &str, asker: &str) -> Vec<String> {
@@ -289,5 +288,67 @@ mod tests {
         let zone = zone_of(vec![app, other], DnsOptions::default());
         assert_eq!(addresses(&zone, "shop.platform", "127.0.0.1"), ["127.0.0.1"]);
         assert_eq!(addresses(&zone, "shop.container.platform", "127.0.0.1"), ["172.30.0.6"]);
+    }
+
+    #[test]
+    fn a_container_on_this_machines_network_is_found_where_the_asker_finds_the_machine() {
+        let labels = [("platformer.app", "vpn"), ("platformer.port", "9000")];
+        let host = Container { host_network: true, attachments: Vec::new(), ..container("h", &labels) };
+        let zone = zone_of(vec![host], DnsOptions::default());
+        for name in ["h.platform", "h.container.platform", "vpn.instances.platform"] {
+            for (asker, expected) in
+                [("127.0.0.1", "127.0.0.1"), ("172.30.0.9", "172.30.0.1"), ("192.0.2.99", "192.0.2.7")]
+            {
+                assert_eq!(addresses(&zone, name, asker), [expected], "{name} asked by {asker}");
+            }
+        }
+        let Reply::Answers { answers, extra } = zone.lookup("_http._tcp.vpn.platform", QueryKind::Srv, ip("127.0.0.1"))
+        else {
+            panic!("no SRV record");
+        };
+        assert_eq!(answers, [Answer::Service { target: "h.container.platform".into(), port: 9000 }]);
+        assert_eq!(extra, [("h.container.platform".to_owned(), ip("127.0.0.1"))]);
+    }
+
+    #[test]
+    fn a_name_that_ends_like_one_of_ours_takes_nothing_from_whom_it_would_be() {
+        let db = at_address("db", &[], &[("platform", "172.30.0.5")]);
+        let odd = at_address("db.container", &[], &[("platform", "172.30.0.6")]);
+        let upper = at_address("A-B", &[], &[("platform", "172.30.0.7")]);
+        let mut made = at_address("a_b", &[], &[("platform", "172.30.0.8")]);
+        made.started_at = Some(at(9));
+        let zone = zone_of(vec![db, odd, upper, made], DnsOptions::default());
+        for (name, address) in [
+            ("db.container.platform", "172.30.0.5"),
+            ("db.container.container.platform", "172.30.0.6"),
+            ("a-b.platform", "172.30.0.7"),
+            ("a_b.platform", "172.30.0.8"),
+        ] {
+            assert_eq!(addresses(&zone, name, "127.0.0.1"), [address], "{name}");
+        }
+        let pointer = |of: &str| zone.lookup(of, QueryKind::Ptr, ip("127.0.0.1"));
+        let to = |name: &str| Reply::Answers { answers: vec![Answer::Pointer(name.into())], extra: vec![] };
+        assert_eq!(pointer("6.0.30.172.in-addr.arpa"), to("db.container.container.platform"));
+        assert_eq!(pointer("8.0.30.172.in-addr.arpa"), to("a_b.platform"));
+    }
+
+    #[test]
+    fn names_tell_only_where_something_listens_and_what_is_ours_goes_nowhere_else() {
+        let mut zone = zone_of(vec![at_address("x", &[("platformer.app", "shop")], &[])], DnsOptions::default());
+        let asked = |zone: &Zone, name: &str, kind| zone.lookup(name, kind, ip("127.0.0.1")).addresses();
+        for name in ["shop.localhost", "any.localhost", "shop.platform"] {
+            assert_eq!(asked(&zone, name, QueryKind::A), [ip("127.0.0.1")], "{name}");
+            assert_eq!(asked(&zone, name, QueryKind::Aaaa), [ip("::1"); 0], "{name}");
+        }
+        assert_eq!(asked(&zone, "localhost", QueryKind::Aaaa), [ip("::1")]);
+        zone.balancer.push("[::]:80".parse().unwrap());
+        assert_eq!(asked(&zone, "shop.platform", QueryKind::Aaaa), [ip("::1")]);
+        zone.balancer = vec!["192.0.2.7:80".parse().unwrap()];
+        assert_eq!(asked(&zone, "shop.platform", QueryKind::A), [ip("192.0.2.7")]);
+        for ours in ["caf\u{e9}.platform", "caf\\195\\169.platform", "a b.platform", "a\0b.platform", "a\\.b.platform"]
+        {
+            assert_eq!(zone.lookup(ours, QueryKind::A, ip("127.0.0.1")), Reply::NoName, "{ours:?}");
+        }
+        assert_eq!(zone.lookup("a\\.platform", QueryKind::A, ip("127.0.0.1")), Reply::NotOurs, "one label");
     }
 }

@@ -43,7 +43,8 @@ mod tests {
 
     use super::*;
     use crate::core::app::{Proxy, Sticky, StickyMode};
-    use crate::core::names::{AppName, Domain, HostName, PathPrefix, Version};
+    use crate::core::grants::Granted;
+    use crate::core::names::{AppName, Domain, PathPrefix, Version};
     use crate::core::render::{Features, Listeners};
     use crate::core::routes::{AppRoute, Outside};
     use crate::core::split::{Percent, Split};
@@ -70,8 +71,7 @@ mod tests {
         let releases: BTreeMap<_, _> =
             releases.iter().map(|(v, all)| (version(v), all.iter().map(|a| a.parse().unwrap()).collect())).collect();
         Arc::new(AppRoute {
-            hosts: vec![HostName::parse("shop.platform").unwrap(), HostName::parse("shop.localhost").unwrap()],
-            paths: paths.iter().map(|p| PathPrefix::parse(p).unwrap()).collect(),
+            granted: Granted::of(&["shop.platform", "shop.localhost"], paths),
             strip_prefix: true,
             proxy: Proxy::default(),
             stable: releases.keys().next().cloned(),
@@ -107,7 +107,7 @@ mod tests {
     #[test]
     fn a_registered_service_is_asked_for_its_own_host() {
         let service = Arc::new(AppRoute {
-            paths: vec![PathPrefix::root()],
+            granted: Granted::of_service(&["shop.platform", "shop.localhost"]),
             strip_prefix: false,
             stable: None,
             split: Split::default(),
@@ -176,11 +176,10 @@ mod tests {
 
     #[test]
     fn the_name_of_an_upstream_tells_its_release() {
-        for version in ["1.0", "1.0-RC1", "v2", "1__0x"] {
+        for version in ["1.0", "1.0-RC1", "v2", "1__0x", "1__A_", "default", "Include", "default_"] {
             let (app, version) = (AppName::parse("my-shop").unwrap(), Version::parse(version).unwrap());
             let name = super::super::view::upstream_name(&app, &version);
-            let expected = if version.as_str().contains("__") { None } else { Some((app, version)) };
-            assert!(expected.is_none() || super::super::release_of(&name) == expected, "{name}");
+            assert_eq!(super::super::release_of(&name), Some((app, version)), "{name}");
         }
         assert_eq!(super::super::release_of("platformer.supervisor"), None);
     }
@@ -192,9 +191,26 @@ mod tests {
     }
 
     #[test]
+    fn a_version_that_is_a_word_of_nginx_is_spelt_otherwise() {
+        let both = canary("25", StickyMode::Release, false);
+        let (old, new) = (Version::parse("default").unwrap(), Version::parse("include").unwrap());
+        let servers = |n: u8| vec![([172, 30, 0, n], 8080).into()];
+        let named = AppRoute {
+            releases: [(old.clone(), servers(5)), (new.clone(), servers(6))].into(),
+            split: Split::between(Some(&old), &new, Percent::parse("25").unwrap()),
+            stable: Some(old),
+            candidate: Some(new),
+            ..(*both).clone()
+        };
+        let text = render(&frame(), Arc::new(named)).http;
+        assert!(text.contains("\"default_\" app.shop.default_;") && text.contains("\"include_\" "), "{text}");
+        assert!(!text.contains("\"default\"") && !text.contains("\"include\""), "{text}");
+    }
+
+    #[test]
     fn versions_that_differ_in_case_have_upstreams_of_their_own() {
         let text = render(&frame(), route(&[("1a", &["172.30.0.5:1"]), ("1A", &["172.30.0.6:1"])], &["/"])).http;
-        assert!(text.contains("upstream app.shop.1a {") && text.contains("upstream app.shop.1__a {"), "{text}");
+        assert!(text.contains("upstream app.shop.1a {") && text.contains("upstream app.shop.1_a {"), "{text}");
     }
 
     #[test]

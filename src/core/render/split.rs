@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::view::upstream_name;
+use super::view::{spelt, upstream_name};
 use crate::core::app::StickyMode;
 use crate::core::names::AppName;
 use crate::core::routes::AppRoute;
@@ -43,7 +43,7 @@ impl<'a> Split<'a> {
         let is_split = carriers.len() > 1;
         let mode = route.sticky.mode;
         let by_cookie = match is_split && mode == StickyMode::Release {
-            true => carriers.iter().map(|(v, _)| (v.to_string(), upstream_name(app, v))).collect(),
+            true => carriers.iter().map(|(v, _)| (spelt(v), upstream_name(app, v))).collect(),
             false => Vec::new(),
         };
         let visitor_cookie = is_split && matches!(mode, StickyMode::Visitor | StickyMode::Instance);

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::split::Split;
 use crate::core::app::StickyMode;
+use crate::core::grants::own_hosts;
 use crate::core::names::{AppName, Domain, HostName, PathPrefix, Version};
 use crate::core::routes::{AppRoute, Outside, Routes};
 
@@ -149,7 +150,7 @@ impl<'a> View<'a> {
             upstreams,
             splits,
             servers: servers(routes, frame),
-            without_candidate: without_candidate(routes, frame),
+            without_candidate: without_candidate(routes),
         }
     }
 }
@@ -179,27 +180,36 @@ fn upstreams(routes: &Routes) -> Vec<Upstream<'_>> {
 pub fn release_of(upstream: &str) -> Option<(AppName, Version)> {
     let (app, version) = upstream.strip_prefix("app.")?.split_once('.')?;
     let mut text = String::with_capacity(version.len());
-    let mut rest = version;
-    while let Some(at) = rest.find("__") {
-        text.push_str(&rest[..at]);
-        let mut after = rest[at + 2..].chars();
-        text.extend(after.next().map(|c| c.to_ascii_uppercase()));
-        rest = after.as_str();
+    let mut rest = version.chars();
+    while let Some(c) = rest.next() {
+        match c {
+            '_' => text.extend(rest.next().map(|c| c.to_ascii_uppercase())),
+            c => text.push(c),
+        }
     }
-    text.push_str(rest);
     Some((AppName::parse(app).ok()?, Version::parse(&text).ok()?))
 }
 
-/// `app.hello-world.1.0.0`; nginx compares upstream names without case, so capitals are spelt out.
+/// `app.hello-world.1.0.0`.
 pub(super) fn upstream_name(app: &AppName, version: &Version) -> String {
-    let mut name = format!("app.{app}.");
+    format!("app.{app}.{}", spelt(version))
+}
+
+/// A version as nginx is given it, which compares names without case: `_` stands before what was a capital, and before
+/// another `_`; at the end of a word that means something to a `map`. No two versions are spelt alike.
+pub(super) fn spelt(version: &Version) -> String {
+    let mut text = String::with_capacity(version.as_str().len() + 1);
     for c in version.as_str().chars() {
         match c {
-            'A'..='Z' => name.extend(['_', '_', c.to_ascii_lowercase()]),
-            c => name.push(c),
+            'A'..='Z' => text.extend(['_', c.to_ascii_lowercase()]),
+            '_' => text.push_str("__"),
+            c => text.push(c),
         }
     }
-    name
+    if ["default", "hostnames", "include", "volatile"].contains(&text.as_str()) {
+        text.push('_');
+    }
+    text
 }
 
 fn shared_name(app: &AppName) -> String {
@@ -207,17 +217,17 @@ fn shared_name(app: &AppName) -> String {
 }
 
 fn servers<'a>(routes: &'a Routes, frame: &Frame) -> Vec<Server<'a>> {
+    let registry = own_hosts("services", &frame.domain);
     let mut by_host: BTreeMap<HostName, Vec<Location<'a>>> = BTreeMap::new();
     for (app, route) in &routes.apps {
         let split = Split::new(app, route);
         let main = main_upstream(app, route);
-        for (host, upstream) in addresses(app, route, frame, main.as_ref()) {
-            let is_main = route.hosts.contains(&host);
+        for (host, upstream, is_main) in addresses(app, route, main.as_ref()) {
             // Where nothing is chosen between, stable's address is one more host of the app.
             let is_like_main = is_main || (split.is_none() && !route.maintenance && upstream == main);
             let choice = split.as_ref().filter(|_| is_main && upstream.is_some());
             let upstream = choice.map(Split::chosen).or(upstream);
-            let locations = route.paths.iter().map(|path| Location {
+            let locations = route.granted.paths().iter().map(|path| Location {
                 upstream: upstream.clone(),
                 cookie: choice.and_then(|s| s.cookie.clone()).or_else(|| {
                     let several = route.releases.values().any(|instances| instances.len() > 1);
@@ -228,15 +238,13 @@ fn servers<'a>(routes: &'a Routes, frame: &Frame) -> Vec<Server<'a>> {
                 counted: is_like_main,
                 ..Location::new(app, route, path, route.strip_prefix)
             });
-            by_host.entry(host).or_default().extend(locations);
+            by_host.entry(host.clone()).or_default().extend(locations);
         }
     }
     if frame.supervisor.is_some() {
         let below = of_registry(routes);
-        let hosts = [format!("services.{}", frame.domain), "services.localhost".to_owned()];
-        by_host.extend(hosts.iter().filter_map(|host| Some((HostName::parse(host).ok()?, below.clone()))));
+        by_host.extend(registry.iter().map(|host| (host.clone(), below.clone())));
     }
-    let registry = format!("services.{}", frame.domain);
     let mut servers: Vec<Server<'a>> = Vec::new();
     let mut index: BTreeMap<String, usize> = BTreeMap::new();
     for (host, locations) in by_host {
@@ -249,7 +257,7 @@ fn servers<'a>(routes: &'a Routes, frame: &Frame) -> Vec<Server<'a>> {
             Some(at) => servers[*at].hosts.push(host.to_string()),
             None => {
                 index.insert(key, servers.len());
-                let is_registry = host.as_str() == registry || host.as_str() == "services.localhost";
+                let is_registry = registry.contains(&host);
                 let needs_root = !is_registry && !locations.iter().any(|l| l.path.is_root());
                 servers.push(Server { hosts: vec![host.to_string()], locations, is_registry, needs_root });
             }
@@ -269,31 +277,28 @@ fn of_registry(routes: &Routes) -> Vec<Location<'_>> {
         .collect()
 }
 
-/// Every host of an app with the upstream behind it: its own hosts, and the addresses of single releases.
-fn addresses(app: &AppName, route: &AppRoute, frame: &Frame, main: Option<&String>) -> Vec<(HostName, Option<String>)> {
-    let mut hosts: Vec<_> = route.hosts.iter().map(|host| (host.clone(), main.cloned())).collect();
-    let mut add = |label: &str, version: Option<&Version>| {
+/// Every host that an app was given with the upstream behind it, and whether it is one of its own: else it is the
+/// address of a single release.
+fn addresses<'r>(
+    app: &AppName,
+    route: &'r AppRoute,
+    main: Option<&String>,
+) -> impl Iterator<Item = (&'r HostName, Option<String>, bool)> {
+    let single = |hosts: &'r [HostName], version: Option<&Version>| {
         let upstream = upstream_of(app, route, version);
-        hosts.extend(below_own(app, route, frame, label).into_iter().map(|host| (host, upstream.clone())));
+        hosts.iter().map(move |host| (host, upstream.clone(), false))
     };
-    add("stable", route.stable.as_ref());
-    if route.candidate.is_some() {
-        add("candidate", route.candidate.as_ref());
-    }
-    hosts
+    let candidate = if route.candidate.is_some() { route.granted.candidate() } else { &[] };
+    let own = route.granted.hosts().iter().map(|host| (host, main.cloned(), true));
+    let stable = single(route.granted.stable(), route.stable.as_ref());
+    own.chain(stable).chain(single(candidate, route.candidate.as_ref())).collect::<Vec<_>>().into_iter()
 }
 
 /// The addresses at which there would be candidates. One server answers at all of them: each that nginx has to read
 /// makes every switch slower.
-fn without_candidate(routes: &Routes, frame: &Frame) -> Vec<String> {
-    let without = routes.apps.iter().filter(|(_, route)| route.candidate.is_none());
-    without.flat_map(|(app, route)| below_own(app, route, frame, "candidate")).map(|host| host.to_string()).collect()
-}
-
-/// The addresses of a single release of an app. A registered service has no releases to tell apart.
-fn below_own(app: &AppName, route: &AppRoute, frame: &Frame, label: &str) -> Vec<HostName> {
-    let own = [app.host(&frame.domain), app.localhost()];
-    own.iter().filter(|_| route.outside.is_none()).filter_map(|own| own.child(label).ok()).collect()
+fn without_candidate(routes: &Routes) -> Vec<String> {
+    let without = routes.apps.values().filter(|route| route.candidate.is_none());
+    without.flat_map(|route| route.granted.candidate()).map(HostName::to_string).collect()
 }
 
 fn main_upstream(app: &AppName, route: &AppRoute) -> Option<String> {

@@ -59,6 +59,10 @@ pub struct Platform {
     pub gateway: IpAddr,
     /// The port on which containers reach the balancer at the gateway.
     pub port: u16,
+    /// Where the balancer listens.
+    pub http: Vec<SocketAddr>,
+    /// Names of this machine itself, and those at which its dashboard is asked: no app has them.
+    pub machine: BTreeSet<HostName>,
     /// Every address that we listen on: what leads there would go round in circles.
     pub listeners: Vec<SocketAddr>,
     pub dns: DnsOptions,
@@ -279,5 +283,19 @@ mod tests {
         }
         world.apply(listed(Vec::new()), at(3));
         assert!(world.removed.is_empty(), "it is remembered no longer than it may be told of");
+    }
+
+    #[test]
+    fn a_container_that_is_renamed_leaves_its_app_as_one_that_died_does() {
+        let mut world = World::new(platform(), Arc::new(crate::core::templates::Templates::built_in()), at(0));
+        let mut seen = container("shop-web-1", &[("platformer.route", "true")]);
+        world.apply(Fact::Seen(Box::new(seen.clone())), at(0));
+        seen.name = "0123456789ab_shop-web-1".into();
+        world.apply(Fact::Seen(Box::new(seen.clone())), at(5));
+        let app = AppName::parse("shop-web").unwrap();
+        assert_eq!((world.departed.get(&app), world.instances().len()), (Some(&at(5)), 0));
+        seen.name = "shop-web-2".into();
+        world.apply(Fact::Seen(Box::new(seen)), at(6));
+        assert!(world.departed.is_empty());
     }
 }

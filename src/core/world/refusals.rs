@@ -91,9 +91,9 @@ impl Refusals {
             match &refused.instead {
                 None => _ = wanted.apps.remove(app),
                 Some(good) if good.is_shaped_like(&refused.input) => {
-                    wanted.apps.insert(app.clone(), Arc::new(good.with_instances_of(&new)));
+                    wanted.restore(app, good.with_instances_of(&new));
                 }
-                Some(good) => _ = wanted.apps.insert(app.clone(), Arc::new(good.serving_as(&new))),
+                Some(good) => wanted.restore(app, good.serving_as(&new)),
             }
         }
         wake
@@ -112,7 +112,8 @@ impl RefusedApp {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::names::{HostName, Version};
+    use crate::core::grants::Granted;
+    use crate::core::names::Version;
     use crate::core::testing::{at, route};
 
     fn app() -> AppName {
@@ -121,8 +122,7 @@ mod tests {
 
     fn with(hosts: &[&str], address: &str) -> Arc<AppRoute> {
         let releases = [(Version::latest(), vec![address.parse().unwrap()])].into();
-        let hosts = hosts.iter().map(|host| HostName::parse(host).unwrap()).collect();
-        Arc::new(AppRoute { hosts, releases, ..route() })
+        Arc::new(AppRoute { granted: Granted::of_service(hosts), releases, ..route() })
     }
 
     fn wanted(route: &Arc<AppRoute>) -> Routes {

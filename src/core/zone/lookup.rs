@@ -1,9 +1,11 @@
 //! Answering one question from a [`Zone`], depending on who asks. Pure: no socket, no wire format.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::super::asker::Asker;
-use super::{Pointer, Target, Wildcard, Zone};
+use super::{Pointer, THIS_MACHINE, Target, Wildcard, Zone};
+
+const LOOPBACK: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
 
 /// The record types the zone has; everything else is NODATA where the name exists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,7 +73,7 @@ impl Zone {
                 QueryKind::A | QueryKind::Aaaa | QueryKind::Ptr | QueryKind::Srv | QueryKind::Other => Reply::NoData,
             };
         }
-        let ours = name.strip_suffix(domain).is_some_and(|rest| rest.ends_with('.'));
+        let ours = self.below(name).is_some();
         match self.target(name) {
             Some(target) => self.answer(&target, kind, asker),
             None if ours => match self.wildcard {
@@ -79,16 +81,35 @@ impl Zone {
                 Wildcard::Balancer => self.answer(&Target::Balancer, kind, asker),
                 Wildcard::Address(address) => self.answer(&Target::Fixed(address), kind, asker),
             },
-            None if name == "localhost" || name.ends_with(".localhost") => {
-                addresses([IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)], kind)
+            None if name == "localhost" => addresses(LOOPBACK, kind),
+            None if name.ends_with(".localhost") => {
+                let found: Vec<_> = LOOPBACK.into_iter().filter(|ip| self.listens_at(*ip)).collect();
+                addresses(if found.is_empty() { LOOPBACK[..1].to_vec() } else { found }, kind)
             }
             None => Reply::NotOurs,
         }
     }
 
-    /// The address at which an asker reaches the balancer: loopback for this machine, the platform's gateway
+    /// The addresses at which an asker reaches the balancer: only those at which it listens.
+    fn balancer_for(&self, asker: IpAddr) -> Vec<IpAddr> {
+        let machine = self.machine_for(asker);
+        let places = if machine.is_loopback() { LOOPBACK.to_vec() } else { vec![machine] };
+        let found: Vec<_> = places.into_iter().filter(|place| self.listens_at(*place)).collect();
+        if !found.is_empty() {
+            return found;
+        }
+        let reaches = |ip: &IpAddr| !ip.is_unspecified() && (machine.is_loopback() || !ip.is_loopback());
+        self.balancer.iter().map(SocketAddr::ip).find(reaches).into_iter().collect()
+    }
+
+    fn listens_at(&self, place: IpAddr) -> bool {
+        let covers = |ip: IpAddr| ip == place || (ip.is_unspecified() && ip.is_ipv4() == place.is_ipv4());
+        self.balancer.iter().any(|listener| covers(listener.ip()))
+    }
+
+    /// The address at which an asker reaches this machine: loopback for this machine, the platform's gateway
     /// for containers, and for others the address of ours that is on their network.
-    pub fn balancer_for(&self, asker: IpAddr) -> IpAddr {
+    fn machine_for(&self, asker: IpAddr) -> IpAddr {
         let asker = asker.to_canonical();
         if self.asker(asker) == Some(Asker::Loopback) {
             return IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -103,7 +124,7 @@ impl Zone {
 
     fn answer(&self, target: &Target, kind: QueryKind, asker: IpAddr) -> Reply {
         match target {
-            Target::Balancer => addresses([self.balancer_for(asker)], kind),
+            Target::Balancer => addresses(self.balancer_for(asker), kind),
             Target::Fixed(address) => addresses([*address], kind),
             Target::Containers(all) => addresses(self.shared_with(asker, all), kind),
             Target::Services(services) if matches!(kind, QueryKind::Srv | QueryKind::Any) => Reply::Answers {
@@ -128,7 +149,13 @@ impl Zone {
         for subnet in self.networks.iter().flat_map(|n| &n.subnets).filter(|s| s.contains(asker)) {
             shared.extend(all.iter().copied().filter(|address| subnet.contains(*address)));
         }
-        if shared.is_empty() { all.to_vec() } else { shared }
+        if shared.is_empty() {
+            shared.extend(all);
+        }
+        for address in shared.iter_mut().filter(|address| **address == THIS_MACHINE) {
+            *address = self.machine_for(asker);
+        }
+        shared
     }
 
     fn reverse_lookup(&self, address: IpAddr, kind: QueryKind) -> Reply {

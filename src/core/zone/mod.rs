@@ -8,7 +8,7 @@ pub use lookup::{Answer, QueryKind, Reply};
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use super::asker::Asker;
 use super::container::{Network, Subnet};
+use super::grants::GrantedName;
 use super::names::{Domain, HostName};
 
 /// What a name that nobody has answers.
@@ -66,12 +67,20 @@ pub enum Target {
     Empty,
 }
 
+/// Stands for this machine, at the address under which the asker reaches it (RFC 1122 §3.2.1.3).
+pub const THIS_MACHINE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED);
+
 /// A container behind a name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Located {
     pub container: Arc<str>,
     /// Of two that have a name in common the one that started last is found.
     pub started_at: Option<Timestamp>,
+    /// It is called so; else the name was made from what it is called, and gives way.
+    pub is_exact: bool,
+    /// It is found as `NAME.DOMAIN` too. A name that ends like one of the platform's own is not.
+    pub is_plain: bool,
+    /// [`THIS_MACHINE`] for one that shares its network with this machine.
     pub addresses: Arc<[IpAddr]>,
 }
 
@@ -90,7 +99,7 @@ pub struct Zone {
     pub ttl: Duration,
     pub wildcard: Wildcard,
     /// Everything but containers, by its full name. Where a container has the same name, this one counts.
-    pub names: HashMap<String, Target>,
+    pub names: HashMap<GrantedName, Target>,
     /// Each is found as `NAME.DOMAIN` and as `NAME.container.DOMAIN`; there may be as many as fit on a machine, so
     /// neither is spelt out.
     pub containers: HashMap<Arc<str>, Located>,
@@ -99,6 +108,8 @@ pub struct Zone {
     /// This machine's own addresses with their ranges.
     pub local: Vec<Subnet>,
     pub gateway: IpAddr,
+    /// Where the balancer listens: names tell of no other place.
+    pub balancer: Vec<SocketAddr>,
 }
 
 impl Zone {
@@ -128,11 +139,12 @@ impl Zone {
 
     /// Every full name with what it stands for and, if that is one container, with that one's own name.
     pub fn entries(&self) -> impl Iterator<Item = (String, Cow<'_, Target>, Option<&str>)> {
-        let others = self.names.iter().map(|(name, target)| (name.clone(), Cow::Borrowed(target), None));
+        let others = self.names.iter().map(|(name, target)| (name.as_str().to_owned(), Cow::Borrowed(target), None));
         let of_containers = self.containers.iter().flat_map(|(label, located)| {
             let full = [format!("{label}.{}", self.domain), self.name_of_container(label)];
             let target = || Cow::Owned(Target::Containers(located.addresses.clone()));
-            let free = full.into_iter().filter(|name| !self.names.contains_key(name));
+            let full = full.into_iter().skip(usize::from(!located.is_plain));
+            let free = full.filter(|name| !self.names.contains_key(name.as_str()));
             free.map(move |name| (name, target(), Some(&*located.container)))
         });
         others.chain(of_containers)
@@ -145,12 +157,21 @@ impl Zone {
 
     /// What a name below the domain says of a container, and the container of that name.
     fn container_label<'n>(&self, name: &'n str) -> Option<(&'n str, Option<&Located>)> {
+        let label = self.below(name)?;
+        if let Some(located) = self.containers.get(label).filter(|located| located.is_plain) {
+            return Some((label, Some(located)));
+        }
+        match label.strip_suffix(".container") {
+            Some(label) => Some((label, self.containers.get(label))),
+            None => Some((label, None)),
+        }
+    }
+
+    /// What a name has in front of the domain. A dot behind a backslash is part of a label and divides nothing.
+    fn below<'n>(&self, name: &'n str) -> Option<&'n str> {
         let label = name.strip_suffix(self.domain.as_str())?.strip_suffix('.')?;
-        let plain = self.containers.get(label).map(|located| (label, Some(located)));
-        plain.or_else(|| {
-            let label = label.strip_suffix(".container").unwrap_or(label);
-            Some((label, self.containers.get(label)))
-        })
+        let escapes = label.bytes().rev().take_while(|b| *b == b'\\').count();
+        (escapes % 2 == 0).then_some(label)
     }
 
     /// Whether the name is the end of a container's that has dots: something is below it, nothing at it.

@@ -16,7 +16,7 @@ use super::{By, Context};
 use crate::core::plan::{Status, SupervisorStatus};
 use crate::core::render::Renderer;
 use crate::core::world::Command;
-use crate::core::zone::{Target, Zone};
+use crate::core::zone::{THIS_MACHINE, Target, Zone};
 use crate::ports::balancer::BalancerStatus;
 use crate::ports::snapshot::View;
 
@@ -102,9 +102,14 @@ pub fn names(zone: &Zone) -> Vec<NameRow> {
     let mut rows: Vec<NameRow> = zone
         .entries()
         .filter_map(|(name, target, container)| {
+            let here = || ["127.0.0.1".to_owned(), zone.gateway.to_string()];
             let (kind, addresses) = match &*target {
-                Target::Balancer => ("balancer", vec!["127.0.0.1".to_owned(), zone.gateway.to_string()]),
-                Target::Containers(all) => ("container", all.iter().map(ToString::to_string).collect()),
+                Target::Balancer => ("balancer", here().to_vec()),
+                Target::Containers(all) => {
+                    let elsewhere = all.iter().filter(|ip| **ip != THIS_MACHINE).map(ToString::to_string);
+                    let here = all.contains(&THIS_MACHINE).then(here);
+                    ("container", elsewhere.chain(here.into_iter().flatten()).collect())
+                }
                 Target::Services(all) => {
                     let of = |(label, port): &(Arc<str>, u16)| format!("{}:{port}", zone.name_of_container(label));
                     ("service", all.iter().map(of).collect())

@@ -70,8 +70,8 @@ pub async fn deployments(State(context): State<Context>) -> Result<Response, Pro
 pub async fn routes(State(context): State<Context>, Query(asked): Query<Asked>) -> Response {
     let view = context.snapshot.view();
     let routes = view.routes.apps.iter().flat_map(|(app, route)| {
-        let hosts = route.hosts.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
-        let paths = route.paths.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+        let hosts = route.granted.hosts().iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+        let paths = route.granted.paths().iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
         let row = move |release: String, instances: String| {
             json!({ "hosts": hosts, "paths": paths, "app": app, "release": release, "instances": instances })
         };
