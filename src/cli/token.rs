@@ -31,8 +31,12 @@ enum Verb {
         new: New,
     },
     /// The tokens there are, without their text
-    List,
-    /// Let a token open nothing any more, nor the sessions that were opened with it
+    List {
+        /// The browsers' sessions that are open, each with the token that it hangs on
+        #[arg(long)]
+        sessions: bool,
+    },
+    /// Let a token open nothing any more, nor the sessions that were opened with it; or end one session
     Revoke { id: String },
 }
 
@@ -48,28 +52,24 @@ impl Token {
                 }
                 output::line(made["token"].as_str().unwrap_or_default())
             }
-            Verb::List => {
-                let answer = client.get("/v1/tokens").await?;
+            Verb::List { sessions } => {
+                let (path, list) =
+                    if sessions { ("/v1/tokens?sessions=true", "sessions") } else { ("/v1/tokens", "tokens") };
+                let answer = client.get(path).await?;
                 if globals.json {
-                    return output::json(&answer["tokens"]);
+                    return output::json(&answer[list]);
                 }
                 let text = |token: &serde_json::Value, key: &str| token[key].as_str().unwrap_or("-").to_owned();
-                let rows: Vec<Vec<String>> = answer["tokens"]
-                    .as_array()
-                    .into_iter()
-                    .flatten()
-                    .map(|token| {
-                        let scopes = token["scopes"].as_array().into_iter().flatten().filter_map(|s| s.as_str());
-                        vec![
-                            text(token, "id"),
-                            scopes.collect::<Vec<_>>().join(" "),
-                            globals.time.cell(&token["created_at"]),
-                            globals.time.cell(&token["expires_at"]),
-                            text(token, "created_by"),
-                        ]
-                    })
-                    .collect();
-                output::table(&["ID", "SCOPES", "MADE", "EXPIRES", "BY"], &rows)
+                let row = |token: &serde_json::Value| {
+                    let scopes = token["scopes"].as_array().into_iter().flatten().filter_map(|s| s.as_str());
+                    let last = text(token, if sessions { "token" } else { "created_by" });
+                    let scopes = scopes.collect::<Vec<_>>().join(" ");
+                    let (made, ends) =
+                        (globals.time.cell(&token["created_at"]), globals.time.cell(&token["expires_at"]));
+                    vec![text(token, "id"), scopes, made, ends, last]
+                };
+                let rows: Vec<Vec<String>> = answer[list].as_array().into_iter().flatten().map(row).collect();
+                output::table(&["ID", "SCOPES", "MADE", "EXPIRES", if sessions { "TOKEN" } else { "BY" }], &rows)
             }
             Verb::Revoke { id } => {
                 let url = format!("/v1/tokens/{}", segment(&id));

@@ -16,6 +16,10 @@ use super::names::{HostName, NameError, Port, checked_name, textual_order};
 
 /// More addresses than this under one name are a mistake, or an attack.
 pub const MOST_ENDPOINTS: usize = 100;
+/// Of one address.
+pub const MOST_TAGS: usize = 64;
+/// In bytes.
+pub const LONGEST_TAG: usize = 255;
 
 checked_name! {
     /// What an endpoint is known by among those of its service: 1 to 128 visible characters.
@@ -51,15 +55,24 @@ impl ServiceUrl {
     /// Parses `http://HOST[:PORT]` or `https://…`; a path behind it means nothing.
     pub fn parse(text: &str) -> Result<Self, NameError> {
         let bad = |reason: &str| NameError::new("service URL", text, reason);
+        // The parser drops or rewrites these: what it would read is not what was written.
+        if let Some(c) = text.chars().find(|c| c.is_control() || c.is_whitespace() || *c == '\\') {
+            return Err(bad(&format!("{c:?} is not allowed in it; write it as http://HOST:PORT")));
+        }
+        let (_, rest) = text.split_once("://").ok_or_else(|| bad("write it as http://HOST:PORT"))?;
+        let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+        if authority.contains('%') {
+            return Err(bad("'%' is not allowed in a host; write it as http://HOST:PORT"));
+        }
+        if authority.contains('@') {
+            return Err(bad("a user and a password in it would be shown to everyone; leave them out"));
+        }
         let url = Url::parse(text).map_err(|e| bad(&format!("{e}; write it as http://HOST:PORT")))?;
         let https = match url.scheme() {
             "http" => false,
             "https" => true,
             _ => return Err(bad("only http and https can be routed; write it as http://HOST:PORT")),
         };
-        if !url.username().is_empty() || url.password().is_some() {
-            return Err(bad("a user and a password in it would be shown to everyone; leave them out"));
-        }
         let host = match url.host() {
             Some(Host::Ipv4(ip)) => ServiceHost::Address(ip.into()),
             Some(Host::Ipv6(ip)) => ServiceHost::Address(ip.into()),
@@ -124,6 +137,14 @@ pub struct Endpoint {
     pub tags: Vec<String>,
     pub at: Timestamp,
     pub by: Arc<str>,
+    /// Whether it may be on this machine, or on its link: only who may do everything vouches for that. What was
+    /// registered before that was asked stays where it is.
+    #[serde(default = "vouched")]
+    pub inside: bool,
+}
+
+fn vouched() -> bool {
+    true
 }
 
 /// All addresses under one name.
@@ -136,6 +157,37 @@ impl Service {
     /// When its first address was registered.
     pub fn since(&self) -> Timestamp {
         self.endpoints.values().map(|endpoint| endpoint.at).min().unwrap_or_default()
+    }
+}
+
+/// Why an address is one that strangers are not to be led to: it is this machine's, or its link's, where things listen
+/// that trust whoever gets there. `local` are this machine's own addresses. `None` for all others.
+pub fn inside(ip: IpAddr, local: impl Fn(IpAddr) -> bool) -> Option<&'static str> {
+    let ip = embedded(ip);
+    match ip {
+        _ if ip.is_loopback() => Some("loopback"),
+        _ if local(ip) => Some("an address of this machine"),
+        IpAddr::V4(ip) if ip.octets()[0] == 0 => Some("no address of anybody"),
+        IpAddr::V4(ip) if ip.is_link_local() => Some("link-local"),
+        IpAddr::V4(ip) if ip.is_multicast() || ip.is_broadcast() => Some("no address of one machine"),
+        IpAddr::V6(ip) if ip.is_unspecified() => Some("no address of anybody"),
+        IpAddr::V6(ip) if ip.is_unicast_link_local() => Some("link-local"),
+        IpAddr::V6(ip) if ip.is_multicast() => Some("no address of one machine"),
+        // Where a cloud answers over IPv6 what it answers at 169.254.169.254.
+        IpAddr::V6(ip) if ip.segments() == [0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254] => Some("link-local"),
+        IpAddr::V4(_) | IpAddr::V6(_) => None,
+    }
+}
+
+/// The IPv4 address that an IPv6 one leads to (mapped, compatible, RFC 6052, 6to4), or the address itself.
+fn embedded(ip: IpAddr) -> IpAddr {
+    let IpAddr::V6(v6) = ip.to_canonical() else { return ip.to_canonical() };
+    let v4 = |high: u16, low: u16| IpAddr::V4(Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low)));
+    match v6.segments() {
+        [0, 0, 0, 0, 0, 0, high, low] if high != 0 => v4(high, low),
+        [0x64, 0xff9b, 0, 0, 0, 0, high, low] => v4(high, low),
+        [0x2002, high, low, ..] => v4(high, low),
+        _ => IpAddr::V6(v6),
     }
 }
 
@@ -180,9 +232,52 @@ mod tests {
             ("http://a_b:80", "'_' is not allowed"),
             ("http://x;return 200:80", "http://HOST:PORT"),
             ("http://$host", "not allowed"),
+            ("http://x/\r\nX: y", "'\\r' is not allowed"),
+            ("http://x/a b", "' ' is not allowed"),
+            (" http://x", "' ' is not allowed"),
+            ("http://x\t:80", "'\\t' is not allowed"),
+            ("http:\\\\x", "'\\\\' is not allowed"),
+            ("http:x", "http://HOST:PORT"),
+            ("http://%31.2.3.4", "'%' is not allowed"),
+            ("http://@x", "leave them out"),
         ] {
             let error = ServiceUrl::parse(text).unwrap_err().to_string();
             assert!(error.contains(expected), "{text:?} gave {error}");
+        }
+    }
+
+    #[test]
+    fn what_is_inside_this_machine_is_known_in_every_spelling() {
+        let local = |ip: IpAddr| ip == IpAddr::from([192, 0, 2, 7]);
+        for text in [
+            "http://127.0.0.1",
+            "http://localhost",
+            "http://127.1",
+            "http://2130706433",
+            "http://0x7f.0.0.1",
+            "http://017700000001",
+            "http://[::1]",
+            "http://[::ffff:127.0.0.1]",
+            "http://[::127.0.0.1]",
+            "http://[64:ff9b::7f00:1]",
+            "http://[2002:7f00:1::]",
+            "http://0.0.0.0",
+            "http://0",
+            "http://[::]",
+            "http://169.254.169.254",
+            "http://[::ffff:a9fe:a9fe]",
+            "http://[fe80::1]",
+            "http://[fd00:ec2::254]",
+            "http://192.0.2.7",
+            "http://[::ffff:192.0.2.7]",
+            "http://224.0.0.1",
+            "http://255.255.255.255",
+        ] {
+            let ServiceHost::Address(ip) = ServiceUrl::parse(text).unwrap().host else { panic!("{text} is a name") };
+            assert!(inside(ip, local).is_some(), "{text}");
+        }
+        for text in ["10.0.0.5", "192.0.2.8", "2001:db8::5", "fd00::5", "::ffff:10.0.0.5", "172.18.0.9"] {
+            assert_eq!(inside(text.parse().unwrap(), local), None, "{text}");
         }
     }
 

@@ -5,7 +5,7 @@
 //! which are also those of the settings that move a limit.
 
 use std::collections::{BTreeMap, HashMap};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::core::names::nearest;
@@ -143,7 +143,7 @@ impl Limits {
 
     /// Takes one more for `asker`, or says which limit is reached.
     pub fn take(&self, resource: Resource, asker: IpAddr) -> Result<Held, Full> {
-        let (limit, asker) = (self.of(resource), asker.to_canonical());
+        let (limit, asker) = (self.of(resource), one_of(asker));
         let mut counts = self.0.counts.lock().unwrap_or_else(PoisonError::into_inner);
         let count = counts.entry(resource).or_default();
         let each = count.each.get(&asker).copied().unwrap_or_default();
@@ -169,6 +169,17 @@ impl Limits {
             }
         };
         TABLE.iter().map(level).collect()
+    }
+}
+
+/// The address that stands for all that one asker can ask from: of IPv6 addresses that the world routes, whoever has
+/// one has the whole of its /64.
+pub fn one_of(asker: IpAddr) -> IpAddr {
+    match asker.to_canonical() {
+        IpAddr::V6(ip) if ip.segments()[0] & 0xe000 == 0x2000 => {
+            IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() & !u128::from(u64::MAX)))
+        }
+        ip => ip,
     }
 }
 
@@ -209,6 +220,14 @@ mod tests {
             assert!(limits.0.counts.lock().unwrap()[&limit.resource].each.is_empty(), "nobody is remembered");
             limits.take(limit.resource, asker(0)).unwrap();
         }
+    }
+
+    #[test]
+    fn who_has_many_addresses_is_one_asker() {
+        let one = |text: &str| one_of(text.parse().unwrap());
+        assert_eq!(one("2001:db8:1:2:3::4"), one("2001:db8:1:2::ffff"));
+        assert_ne!(one("2001:db8:1:2::4"), one("2001:db8:1:3::4"));
+        assert_eq!((one("::ffff:10.0.0.1"), one("fd00::9")), ("10.0.0.1".parse().unwrap(), "fd00::9".parse().unwrap()));
     }
 
     #[test]

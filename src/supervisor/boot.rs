@@ -17,12 +17,12 @@ use super::doctor::Machine;
 use super::execute::Hands;
 use super::lock::{self, Lock, LockError};
 use super::places::{
-    check_free, dns_options, follow_upstreams, gateway, listen_unix, listeners, load_templates, machine_names, owner,
+    check_free, dns_options, follow_upstreams, gateway, listeners, load_templates, machine_names, owner,
     raise_open_files, taken,
 };
 use super::reconcile::{CLOSED, Loop};
 use super::tasks::Tasks;
-use super::{follow, frame, ready, sources};
+use super::{follow, frame, private, ready, sources};
 use crate::adapters::engine::docker::DockerEngine;
 use crate::adapters::files::{self, Tree};
 use crate::adapters::nginx::{self, Nginx};
@@ -76,7 +76,10 @@ pub trait Progress: Send + Sync {
 /// Boots, then runs until `stop` resolves or somebody asks for it over the API.
 pub async fn up(settings: Settings, progress: &dyn Progress, stop: impl Future<Output = ()>) -> Result<(), BootError> {
     raise_open_files();
+    private::begin();
     let lock = Lock::take(&settings.state)?;
+    private::tighten(&settings.state, &["nginx", "supervisor.sock"])
+        .map_err(|e| BootError::Other(format!("{}: {e}", settings.state.display())))?;
     let token = lock::token(&settings.state).map_err(|e| BootError::Other(format!("the token cannot be kept: {e}")))?;
     let seal = lock::seal(&settings.state).map_err(|e| BootError::Other(format!("secret.key cannot be kept: {e}")))?;
     let seal: Arc<dyn Seal> = Arc::new(KeptSeal::new(&seal).map_err(BootError::Other)?);
@@ -129,8 +132,11 @@ pub async fn up(settings: Settings, progress: &dyn Progress, stop: impl Future<O
     }
     let version = found.version;
     let balancer: Arc<dyn Balancer> = Arc::new(
-        Nginx::new(found, nginx_folder, settings.nginx.workers.count()).map_err(|e| BootError::Other(e.to_string()))?,
+        Nginx::new(found, nginx_folder.clone(), settings.nginx.workers.count())
+            .map_err(|e| BootError::Other(e.to_string()))?,
     );
+    let group = frame::workers_group(&frame);
+    private::let_through(&nginx_folder, group).map_err(|e| BootError::Other(e.to_string()))?;
     let adopted = balancer.adopt().await.map_err(|e| BootError::Other(e.to_string()))?;
     if balancer.status().await.pid.is_none() {
         check_free(&frame.listen.http).await?;
@@ -187,7 +193,7 @@ pub async fn up(settings: Settings, progress: &dyn Progress, stop: impl Future<O
         allowed_hosts: settings.api.allowed_hosts.clone().into(),
         trusted_origins: settings.api.trusted_origins.clone().into(),
     };
-    let unix = listen_unix(&supervisor_socket)
+    let unix = private::listen(&supervisor_socket, group)
         .map_err(|e| BootError::Other(format!("{}: {e}", supervisor_socket.display())))?;
     let api =
         TcpListener::bind(settings.listen.api).await.map_err(|e| taken(settings.listen.api, "listen.api", "tcp", e))?;

@@ -87,6 +87,14 @@ fn user(configured: Option<&str>) -> Result<Option<String>, String> {
     }
 }
 
+/// The group of nginx's workers, from its `user` directive; `None` where they are who we are.
+pub fn workers_group(frame: &Frame) -> Option<u32> {
+    let name = frame.user.as_ref()?.split(' ').nth(1)?.to_owned();
+    let groups = std::fs::read_to_string("/etc/group").ok()?;
+    let line = groups.lines().find(|line| line.split(':').next() == Some(&name))?;
+    line.split(':').nth(2)?.parse().ok()
+}
+
 /// `user group` as nginx's `user` directive wants it. Read from the files themselves: the C library would load
 /// modules for it, which a static binary cannot.
 fn user_and_group(name: &str, passwd: &str, groups: &str) -> Option<String> {

@@ -11,6 +11,7 @@ mod frame;
 pub mod init;
 mod lock;
 mod places;
+mod private;
 mod ready;
 mod reconcile;
 mod sources;

@@ -3,11 +3,10 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::TcpListener;
 use tokio::time::Instant;
 
 use super::boot::{BootError, Progress};
@@ -153,17 +152,6 @@ pub fn taken(address: SocketAddr, setting: &'static str, protocol: &str, error: 
         )),
         _ => BootError::Other(format!("{address} ({setting}): {error}")),
     }
-}
-
-pub fn listen_unix(path: &Path) -> std::io::Result<UnixListener> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let listener = UnixListener::bind(path)?;
-    // nginx's workers are another user; what is served here is what every container may read.
-    fs::set_permissions(path, fs::Permissions::from_mode(0o666))?;
-    Ok(listener)
 }
 
 #[cfg(test)]

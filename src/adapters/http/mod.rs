@@ -8,6 +8,7 @@ mod callback;
 mod config;
 mod consul;
 mod dashboard;
+mod doors;
 mod error;
 mod events;
 mod holding;
@@ -35,6 +36,7 @@ use tokio::sync::Mutex;
 
 pub use api::Listed;
 pub use dashboard::Links;
+use doors::Doors;
 pub use keyring::Keyring;
 
 use crate::core::render::Frame;
@@ -45,7 +47,7 @@ use crate::ports::inbox::Inbox;
 use crate::ports::kv::Kv;
 use crate::ports::ledger::Ledger;
 use crate::ports::library::Library;
-use crate::ports::limits::Limits;
+use crate::ports::limits::{Limits, Resource};
 use crate::ports::meters::Meters;
 use crate::ports::seal::Seal;
 use crate::ports::snapshot::Snapshot;
@@ -109,7 +111,8 @@ pub async fn serve_api(
     context: Context,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
-    server::serve(listener, api::router(context), |from, _| from.ip(), Some(PATIENCE), stop).await
+    let doors = Doors::new(context.limits.clone(), Resource::ApiConnection);
+    server::serve(listener, api::router(context), |from, _| from.ip(), Some(doors), Some(PATIENCE), stop).await
 }
 
 /// Serves pages and the repository to nginx until `stop` resolves.
@@ -119,5 +122,6 @@ pub async fn serve_internal(
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
     // nginx keeps connections for longer, and its own clients' patience is its own affair.
-    server::serve(listener, internal::router(context), |_, headers| internal::told_by_nginx(headers), None, stop).await
+    server::serve(listener, internal::router(context), |_, headers| internal::told_by_nginx(headers), None, None, stop)
+        .await
 }

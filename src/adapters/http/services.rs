@@ -16,7 +16,7 @@ use tokio::time::timeout;
 use utoipa::ToSchema;
 
 use super::Context;
-use super::api::{By, Sent};
+use super::api::{By, Sent, Vouched};
 use super::error::Problem;
 use crate::core::app::HealthPath;
 use crate::core::names::AppName;
@@ -66,21 +66,29 @@ pub async fn show(State(context): State<Context>, Path(name): Path<String>) -> R
 pub async fn put(
     State(context): State<Context>,
     by: By,
+    vouched: Vouched,
     Path(name): Path<String>,
     Sent(request): Sent<ServiceRequest>,
 ) -> Result<Json<Value>, Problem> {
-    set(&context, &by, &name, request).await
+    set(&context, &by, vouched, &name, request).await
 }
 
 pub async fn post(
     State(context): State<Context>,
     by: By,
+    vouched: Vouched,
     Path((name, url)): Path<(String, String)>,
 ) -> Result<Json<Value>, Problem> {
-    set(&context, &by, &name, ServiceRequest::at(ServiceUrl::parse(&url)?)).await
+    set(&context, &by, vouched, &name, ServiceRequest::at(ServiceUrl::parse(&url)?)).await
 }
 
-pub async fn set(context: &Context, by: &By, name: &str, request: ServiceRequest) -> Result<Json<Value>, Problem> {
+pub async fn set(
+    context: &Context,
+    by: &By,
+    vouched: Vouched,
+    name: &str,
+    request: ServiceRequest,
+) -> Result<Json<Value>, Problem> {
     let name = AppName::parse(name)?;
     let id = EndpointId::parse(name.as_str())?;
     let endpoint = Endpoint {
@@ -89,6 +97,7 @@ pub async fn set(context: &Context, by: &By, name: &str, request: ServiceRequest
         tags: request.tags,
         at: Timestamp::now(),
         by: by.0.as_str().into(),
+        inside: vouched.0,
     };
     let alone = Command::Register { name: name.clone(), id: id.clone(), endpoint: Box::new(endpoint), alone: true };
     register(context, by, alone, &name, &id).await?;

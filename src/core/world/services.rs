@@ -7,7 +7,9 @@ use jiff::Timestamp;
 use super::steer::Decider;
 use super::{Action, Condition, Done, Health, Refusal, World};
 use crate::core::names::{AppName, HostName};
-use crate::core::service::{Endpoint, EndpointId, MOST_ENDPOINTS, Service, ServiceHost, ServiceUrl, is_ours};
+use crate::core::service::{
+    Endpoint, EndpointId, LONGEST_TAG, MOST_ENDPOINTS, MOST_TAGS, Service, ServiceHost, ServiceUrl, inside, is_ours,
+};
 use crate::core::zone::QueryKind;
 
 /// An endpoint of a registered service as it is now.
@@ -42,7 +44,7 @@ impl World {
     }
 
     fn reached<'w>(&'w self, service: &'w AppName, id: &'w EndpointId, endpoint: &'w Endpoint) -> Reached<'w> {
-        let address = self.place_of(&endpoint.url);
+        let address = self.place_of(endpoint);
         let health = self.endpoint_health.get(&(service.clone(), id.clone()));
         let health = health.filter(|health| health.started_at == Some(endpoint.at));
         let (condition, since, reason) = match (&address, health) {
@@ -57,7 +59,9 @@ impl World {
         Reached { service, id, endpoint, address, condition, since, reason }
     }
 
-    fn place_of(&self, url: &ServiceUrl) -> Result<SocketAddr, String> {
+    /// Asked anew each time that a name was looked up: where it leads now is what counts.
+    fn place_of(&self, endpoint: &Endpoint) -> Result<SocketAddr, String> {
+        let url = &endpoint.url;
         let ip = match &url.host {
             ServiceHost::Address(_) if url.https && self.platform.checks_certificates => {
                 return Err(format!("{url} has no name to check its certificate by; register it by its name"));
@@ -72,13 +76,20 @@ impl World {
         let address = SocketAddr::new(ip, url.port.get());
         match self.is_ours(address) {
             true => Err(format!("{address} is the platform itself")),
-            false => Ok(address),
+            false if endpoint.inside => Ok(address),
+            false => match inside(ip, |ip| self.is_local(ip)) {
+                Some(what) => Err(format!("{ip} is {what}; only a token with the scope admin may register that")),
+                None => Ok(address),
+            },
         }
     }
 
     fn is_ours(&self, address: SocketAddr) -> bool {
-        let local = |ip| ip == self.platform.gateway || self.local_addresses.iter().any(|subnet| subnet.base == ip);
-        is_ours(address, &self.platform.listeners, local)
+        is_ours(address, &self.platform.listeners, |ip| self.is_local(ip))
+    }
+
+    fn is_local(&self, ip: IpAddr) -> bool {
+        ip == self.platform.gateway || self.local_addresses.iter().any(|subnet| subnet.base == ip)
     }
 
     /// Adds an endpoint to a service, or puts it in the place of all others.
@@ -97,6 +108,16 @@ impl World {
         let url = &endpoint.url;
         if self.leads_back(url) {
             return refuse(format!("{url} is the platform itself, requests would go round in circles"));
+        }
+        if !endpoint.inside
+            && let Some((ip, what)) = self.leads_inside(url)
+        {
+            return refuse(format!(
+                "{url} leads to {ip}, which is {what}; only a token with the scope admin may register that"
+            ));
+        }
+        if endpoint.tags.len() > MOST_TAGS || endpoint.tags.iter().any(|tag| tag.len() > LONGEST_TAG) {
+            return refuse(format!("at most {MOST_TAGS} tags of {LONGEST_TAG} bytes are kept"));
         }
         if endpoint.health.is_some() && url.https {
             return refuse("a health path is asked over http only; leave it out for an https address".into());
@@ -140,11 +161,20 @@ impl World {
 
     /// Whether a URL is one of our own listeners, as far as its name can be told without asking anybody else.
     fn leads_back(&self, url: &ServiceUrl) -> bool {
-        let port = url.port.get();
+        self.told_of(url).into_iter().any(|ip| self.is_ours(SocketAddr::new(ip, url.port.get())))
+    }
+
+    /// Whether a URL leads to this machine or its link, as far as that can be told now, and what is there.
+    fn leads_inside(&self, url: &ServiceUrl) -> Option<(IpAddr, &'static str)> {
+        self.told_of(url).into_iter().find_map(|ip| Some((ip, inside(ip, |ip| self.is_local(ip))?)))
+    }
+
+    fn told_of(&self, url: &ServiceUrl) -> Vec<IpAddr> {
         match &url.host {
-            ServiceHost::Address(ip) => self.is_ours(SocketAddr::new(*ip, port)),
+            ServiceHost::Address(ip) => vec![*ip],
             ServiceHost::Name(name) => {
-                self.addresses_of(name).into_iter().any(|ip| self.is_ours(SocketAddr::new(ip, port)))
+                let looked_up = self.looked_up.get(name).and_then(|found| found.as_ref().ok()).copied();
+                looked_up.into_iter().chain(self.addresses_of(name)).collect()
             }
         }
     }

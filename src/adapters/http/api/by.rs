@@ -6,6 +6,7 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 
 use super::super::keyring::Caller;
+use crate::core::access::{Right, allows};
 
 /// The header in which a client says who it acts for.
 pub const HEADER: &str = "platformer-by";
@@ -26,5 +27,18 @@ impl<S: Send + Sync> FromRequestParts<S> for By {
         let given = parts.headers.get(HEADER).and_then(|v| v.to_str().ok()).unwrap_or_default();
         let given: String = given.chars().filter(|c| !c.is_control()).take(LONGEST).collect();
         Ok(Self(if given.trim().is_empty() { name.to_owned() } else { given }))
+    }
+}
+
+/// Whether who calls may do everything, or is this machine where that needs no token: he may name its own addresses.
+#[derive(Debug, Clone, Copy)]
+pub struct Vouched(pub bool);
+
+impl<S: Send + Sync> FromRequestParts<S> for Vouched {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        let caller = parts.extensions.get::<Caller>();
+        Ok(Self(caller.is_none_or(|caller| allows(&caller.scopes, Right::Admin, None))))
     }
 }

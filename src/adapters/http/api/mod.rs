@@ -24,7 +24,7 @@ use super::{Context, access, config, dashboard, events, images, linger, logs, me
 use crate::core::access::Right::{Admin, Change, Deploy, Open, Read};
 use crate::core::asker::Askers;
 pub use apps::Listed;
-pub use by::By;
+pub use by::{By, Vouched};
 pub use sent::{Sent, read_json};
 use table::{Row, delete, get, post, put};
 
@@ -93,10 +93,20 @@ fn rows(unasked: Askers) -> Vec<Row> {
         post("/v1/repository/verify", Admin, "Reads every file again", library::verify),
         put("/v1/repository/{app}/{version}/{file}", Deploy, "Uploads an artefact", library::push).uploads(),
         delete("/v1/repository/{app}/{version}", Deploy, "Deletes a version that is not in use", library::remove),
-        get("/v1/tokens", Admin, "The tokens there are, without their text", tokens::list),
+        get(
+            "/v1/tokens",
+            Admin,
+            "The tokens there are, without their text; ?sessions=true with the sessions that are open",
+            tokens::list,
+        ),
         post("/v1/tokens", Admin, "Makes a token; its text is shown once", tokens::create)
             .asks::<tokens::TokenRequest>(),
-        delete("/v1/tokens/{id}", Admin, "Revokes a token and the sessions opened with it", tokens::revoke),
+        delete(
+            "/v1/tokens/{id}",
+            Admin,
+            "Ends a token and the sessions opened with it, or one session",
+            tokens::revoke,
+        ),
     ];
     rows.extend(registry(unasked, unasked));
     rows.extend(hooks());

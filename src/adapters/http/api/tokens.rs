@@ -54,7 +54,7 @@ fn make(
 ) -> Result<(String, Token), Problem> {
     let now = Timestamp::now();
     let expires_at = expires.map(|text| end(text, now)).transpose()?;
-    context.keyring.create(scopes, expires_at, &caller.name, None, now)
+    context.keyring.create(scopes, expires_at, caller, now)
 }
 
 /// A token of one scope; its text.
@@ -63,17 +63,33 @@ pub fn made(context: &Context, caller: &Caller, scope: &str, expires: Option<&st
     make(context, caller, vec![scope], expires).map(|(text, _)| text)
 }
 
-pub async fn list(State(context): State<Context>) -> Json<Value> {
-    Json(json!({ "tokens": context.keyring.list().iter().map(shown).collect::<Vec<_>>() }))
+#[derive(Deserialize)]
+pub struct ListQuery {
+    #[serde(default)]
+    sessions: bool,
+}
+
+pub async fn list(State(context): State<Context>, Query(asked): Query<ListQuery>) -> Json<Value> {
+    let mut listed = json!({ "tokens": context.keyring.list().iter().map(shown).collect::<Vec<_>>() });
+    if asked.sessions {
+        let sessions = context.keyring.sessions(Timestamp::now());
+        listed["sessions"] = sessions.iter().map(shown_session).collect();
+    }
+    Json(listed)
+}
+
+pub fn shown_session(session: &Token) -> Value {
+    let mut shown = shown(session);
+    shown["token"] = json!(session.session_of);
+    shown
 }
 
 pub async fn revoke(State(context): State<Context>, Path(id): Path<String>) -> Result<Json<Value>, Problem> {
-    let missing = || Problem::new(StatusCode::NOT_FOUND, "unknown-token", "there is no token with this id");
-    let known = context.keyring.list().iter().any(|token| token.id == id);
-    if !known || !context.keyring.revoke(&id)? {
+    let missing = || Problem::new(StatusCode::NOT_FOUND, "unknown-token", "there is no token or session with this id");
+    if !context.keyring.revoke(&id)? {
         return Err(missing());
     }
-    Ok(Json(json!({ "done": format!("token {id} opens nothing any more") })))
+    Ok(Json(json!({ "done": format!("{id} opens nothing any more, nor what was opened with it") })))
 }
 
 /// When something ends that is valid for so long: hours and less as jiff reads them, or whole days.

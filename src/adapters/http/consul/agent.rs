@@ -14,7 +14,7 @@ use url::Url;
 use utoipa::ToSchema;
 
 use super::super::Context;
-use super::super::api::By;
+use super::super::api::{By, Vouched};
 use super::super::error::Problem;
 use super::super::keyring::Caller;
 use super::super::services::register;
@@ -69,6 +69,7 @@ pub async fn add(
     State(context): State<Context>,
     Extension(caller): Extension<Caller>,
     by: By,
+    vouched: Vouched,
     body: Bytes,
 ) -> Result<(), Problem> {
     let asked: Registration = super::read_as_go(&body)?;
@@ -84,7 +85,8 @@ pub async fn add(
     let port = Some(asked.port).filter(|port| *port != 0).or_else(|| checks().find_map(Check::port)).unwrap_or(80);
     let url = ServiceUrl::parse(&format!("http://{host}:{port}"))?;
     let health = health(checks())?;
-    let endpoint = Endpoint { url, health, tags: asked.tags, at: Timestamp::now(), by: by.0.as_str().into() };
+    let (at, by_name, inside) = (Timestamp::now(), by.0.as_str().into(), vouched.0);
+    let endpoint = Endpoint { url, health, tags: asked.tags, at, by: by_name, inside };
     // Ids are an agent's own: under another name the same one moves.
     let elsewhere = place(&context, &id).filter(|(other, _)| *other != name);
     let command = Command::Register { name: name.clone(), id: id.clone(), endpoint: Box::new(endpoint), alone: false };

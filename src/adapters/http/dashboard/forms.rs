@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use axum::{Extension, Form};
 
 use super::super::Context;
-use super::super::api::{By, library, tokens};
+use super::super::api::{By, Vouched, library, tokens};
 use super::super::error::Problem;
 use super::super::keyring::Caller;
 use super::super::services;
@@ -71,7 +71,10 @@ async fn change(context: &Context, by: &By, fields: &Fields) -> Result<(), Probl
     let (name, value) = (field(fields, "name"), field(fields, "value"));
     match field(fields, "action") {
         "set" => {
-            services::set(context, by, name, services::ServiceRequest::at(ServiceUrl::parse(value)?)).await.map(drop)
+            // The form is for those who may do everything.
+            services::set(context, by, Vouched(true), name, services::ServiceRequest::at(ServiceUrl::parse(value)?))
+                .await
+                .map(drop)
         }
         "remove" => services::remove(State(context.clone()), By(by.0.clone()), Path(name.to_owned())).await.map(drop),
         "put-key" => {

@@ -1,6 +1,5 @@
 //! Logging in with a token, or with a link that the command line prints and that works once; and out again.
 
-use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -22,28 +21,41 @@ use crate::core::digest::sha256;
 const SESSION: Duration = Duration::from_secs(12 * 3600);
 /// A link that nobody followed within this time opens nothing.
 const LINK: Duration = Duration::from_secs(300);
-/// Links that wait to be followed.
-const LINKS: usize = 1000;
+/// Links of one token that wait to be followed; of more the oldest opens nothing any more.
+const LINKS: usize = 20;
 /// More than any token and its field's name.
 const LONGEST_FORM: usize = 4096;
 
-/// Links that were made and not followed yet, by the digest of their code.
+/// Links that were made and not followed yet, oldest first.
 #[derive(Default)]
-pub struct Links(Mutex<HashMap<String, (Caller, Timestamp)>>);
+pub struct Links(Mutex<Vec<Link>>);
+
+struct Link {
+    /// Of its code.
+    digest: String,
+    /// The token that it was made with.
+    root: String,
+    until: Timestamp,
+}
 
 impl Links {
-    fn add(&self, code: &str, caller: Caller, now: Timestamp) {
+    fn add(&self, code: &str, root: &str, now: Timestamp) {
         let mut links = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        links.retain(|_, (_, until)| *until > now);
-        if links.len() < LINKS {
-            links.insert(sha256(code), (caller, now + LINK));
+        links.retain(|link| link.until > now);
+        if links.iter().filter(|link| link.root == root).count() >= LINKS
+            && let Some(oldest) = links.iter().position(|link| link.root == root)
+        {
+            links.remove(oldest);
         }
+        links.push(Link { digest: sha256(code), root: root.to_owned(), until: now + LINK });
     }
 
-    /// Whose link it is; it opens nothing any more.
-    fn take(&self, code: &str, now: Timestamp) -> Option<Caller> {
-        let mut links = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        links.remove(&sha256(code)).filter(|(_, until)| *until > now).map(|(caller, _)| caller)
+    /// The token that the link was made with; it opens nothing any more.
+    fn take(&self, code: &str, now: Timestamp) -> Option<String> {
+        let (mut links, digest) = (self.0.lock().unwrap_or_else(PoisonError::into_inner), sha256(code));
+        let at = links.iter().position(|link| link.digest == digest)?;
+        let link = links.remove(at);
+        (link.until > now).then_some(link.root)
     }
 }
 
@@ -51,8 +63,12 @@ pub async fn link(
     State(context): State<Context>,
     Extension(caller): Extension<Caller>,
 ) -> Result<Json<Value>, Problem> {
+    if caller.session {
+        let detail = "a session opens no others; `platformer dashboard` makes a link with the token itself";
+        return Err(Problem::new(StatusCode::FORBIDDEN, "is-session", detail));
+    }
     let code = context.keyring.random()?;
-    context.links.add(&code, caller, Timestamp::now());
+    context.links.add(&code, &caller.root, Timestamp::now());
     Ok(Json(json!({ "path": format!("/login?code={code}"), "seconds": LINK.as_secs() })))
 }
 
@@ -79,9 +95,11 @@ pub async fn login(State(context): State<Context>, request: Request) -> Result<R
         body.map_err(|_| Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "a login is one short field"))?;
     let now = Timestamp::now();
     let caller = match field(&body, "code") {
-        Some(code) => context.links.take(&code, now),
+        Some(code) => context.links.take(&code, now).and_then(|root| context.keyring.holder(&root, now)),
         None => context.keyring.caller(&field(&body, "token").unwrap_or_default(), now),
     };
+    // A session is no token: to whoever shows one as such it opens nothing.
+    let caller = caller.filter(|caller| !caller.session);
     let Some(caller) = caller else {
         let problem = match context.keyring.wrong(from) {
             Err(too_many) => too_many,
@@ -93,15 +111,14 @@ pub async fn login(State(context): State<Context>, request: Request) -> Result<R
         return if is_browser { Ok(form(None, Some(&problem.detail), problem.http)) } else { Err(problem) };
     };
     let expires_at = now.checked_add(SESSION).ok();
-    let parent = caller.token.clone().unwrap_or_else(|| "root".into());
-    let (session, _) = context.keyring.create(caller.scopes, expires_at, &caller.name, Some(parent), now)?;
+    let session = context.keyring.open_session(&caller, expires_at, now)?;
     let cookie = format!("{COOKIE}={session}; Path=/; Max-Age={}; HttpOnly; SameSite=Strict", SESSION.as_secs());
     Ok((StatusCode::SEE_OTHER, [(header::SET_COOKIE, cookie), (header::LOCATION, "/".into())]).into_response())
 }
 
 pub async fn logout(State(context): State<Context>, headers: HeaderMap) -> Result<Response, Problem> {
     if let Some(caller) = cookie(&headers, COOKIE).and_then(|text| context.keyring.caller(&text, Timestamp::now()))
-        && let Some(session) = caller.token
+        && let Some(session) = caller.token.filter(|_| caller.session)
     {
         context.keyring.revoke(&session)?;
     }
@@ -121,11 +138,19 @@ mod tests {
 
     #[test]
     fn a_link_works_once_and_not_for_long() {
-        let caller = || Caller { name: "api".into(), scopes: Vec::new(), token: None };
         let (links, now) = (Links::default(), Timestamp::UNIX_EPOCH);
-        links.add("a", caller(), now);
-        links.add("b", caller(), now);
+        links.add("a", "root", now);
+        links.add("b", "root", now);
         assert!(links.take("a", now).is_some() && links.take("a", now).is_none());
         assert!(links.take("b", now + LINK).is_none() && links.take("c", now).is_none());
+    }
+
+    #[test]
+    fn of_too_many_links_of_one_token_the_oldest_is_dead() {
+        let (links, now) = (Links::default(), Timestamp::UNIX_EPOCH);
+        links.add("other", "b", now);
+        (0..=LINKS).for_each(|n| links.add(&n.to_string(), "a", now));
+        assert_eq!(links.take("0", now), None);
+        assert_eq!((links.take("1", now).as_deref(), links.take("other", now).as_deref()), (Some("a"), Some("b")));
     }
 }
