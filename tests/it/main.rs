@@ -5,6 +5,7 @@
 
 mod api;
 mod apps;
+mod askers;
 mod bad_input;
 mod browser;
 mod by_hand;
@@ -17,6 +18,7 @@ mod deploy;
 mod dns;
 mod engine;
 mod harness;
+mod limits;
 mod notify;
 mod platform;
 mod push;

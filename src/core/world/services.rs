@@ -189,3 +189,31 @@ impl World {
         zone.map_or(Vec::new(), |zone| zone.lookup(name.as_str(), QueryKind::A, loopback).addresses())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::testing::{at, world_with};
+    use crate::core::world::{Fact, Intent};
+    use std::collections::BTreeMap;
+
+    #[test]
+    fn a_name_that_comes_to_lead_inside_is_routed_no_more_unless_it_was_vouched_for() {
+        let (mut world, _) = world_with("", |_, _| Intent::new(at(0)));
+        let (name, id) = (AppName::parse("legacy").unwrap(), EndpointId::parse("legacy").unwrap());
+        let url = ServiceUrl::parse("http://rebound.example:9999").unwrap();
+        let host = url.name().unwrap().clone();
+        let mut reached = |inside: bool, leads: [u8; 4]| {
+            let endpoint = Endpoint { url: url.clone(), health: None, tags: vec![], at: at(1), by: "t".into(), inside };
+            let service = Service { endpoints: BTreeMap::from([(id.clone(), endpoint)]) };
+            world.apply(Fact::Registered(BTreeMap::from([(name.clone(), service)])), at(2));
+            world.apply(Fact::LookedUp(BTreeMap::from([(host.clone(), Ok(leads.into()))])), at(3));
+            world.endpoints()[0].address.clone()
+        };
+        assert!(reached(false, [10, 0, 0, 5]).is_ok());
+        for leads in [[127, 0, 0, 1], [169, 254, 169, 254], [0, 0, 0, 0], [172, 30, 0, 1]] {
+            assert!(reached(false, leads).unwrap_err().contains("scope admin"), "{leads:?}");
+            assert!(reached(true, leads).is_ok(), "{leads:?}");
+        }
+    }
+}
