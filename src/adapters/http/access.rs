@@ -6,7 +6,7 @@ use std::convert::Infallible;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use axum::body::{HttpBody, to_bytes};
+use axum::body::to_bytes;
 use axum::extract::{FromRequestParts, RawPathParams, Request, State};
 use axum::http::request::Parts;
 use axum::http::{Extensions, HeaderMap, Method, StatusCode, Uri, header};
@@ -115,9 +115,10 @@ pub async fn check(
         tracing::info!(target: "audit", by, what, status = response.status().as_u16(), "called");
     }
     let is_made = response.headers().contains_key(header::CONTENT_SECURITY_POLICY);
-    match as_page && !is_made {
-        true => dashboard::refused(&guard.context, response).await,
-        false => as_problem(response).await,
+    match guard.tone {
+        Tone::Page if as_page && !is_made => dashboard::refused(&guard.context, response).await,
+        Tone::Page | Tone::Problem => as_problem(response).await,
+        Tone::Text => response,
     }
 }
 
@@ -175,10 +176,16 @@ fn stranger(from: IpAddr) -> Problem {
 
 /// What the request makes us hold while it is answered. Small bodies are bounded by the connections that bring them.
 fn held(guard: &Guard, request: &Request) -> Result<Option<Held>, Problem> {
-    let size = request.body().size_hint();
-    let resource = match (guard.uploads, size.exact()) {
+    let text = |name| request.headers().get(name).map(|value| value.to_str().unwrap_or_default());
+    let size = match text(header::CONTENT_LENGTH) {
+        Some(size) => size.parse().unwrap_or(u64::MAX),
+        // Sent in chunks, as long as it goes on.
+        None if text(header::TRANSFER_ENCODING).is_some() => u64::MAX,
+        None => 0,
+    };
+    let resource = match (guard.uploads, size) {
+        (_, 0) | (false, ..=SMALL_BODY) => return Ok(None),
         (true, _) => Resource::Upload,
-        (false, Some(0..=SMALL_BODY)) => return Ok(None),
         (false, _) => Resource::LargeBody,
     };
     Ok(Some(guard.context.limits.take(resource, peer(request.extensions()))?))
