@@ -10,6 +10,7 @@ use super::context::{Context, Contexts};
 use super::output::Failure;
 use super::tunnel::{self, Tunnel};
 use crate::settings::Settings;
+use crate::supervisor::start_command;
 
 pub struct Client {
     http: reqwest::Client,
@@ -163,17 +164,11 @@ impl Client {
             .with_remedy(self.way_to_a_start())
     }
 
-    /// What starts the platform that does not answer: whoever started it last has left the command behind.
+    /// What starts the platform that does not answer.
     fn way_to_a_start(&self) -> String {
         let Some(state) = &self.state else {
             return "start it there, or name another one with PLATFORMER_API".into();
         };
-        let left = std::fs::read_to_string(state.join(START)).ok();
-        let left = left.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
-        let start = left.map_or_else(|| "`platformer up` starts it".into(), |command| format!("`{command}` starts it"));
-        format!("{start}; PLATFORMER_API names another one")
+        format!("`{}` starts it; PLATFORMER_API names another one", start_command(state))
     }
 }
-
-/// In the state folder: the command that starts the platform again, written by what started it.
-const START: &str = "start-with";

@@ -14,7 +14,7 @@ const GROUPS: [(&str, &[&str]); 8] = [
     ("The command itself", &["completions", "man", "help"]),
 ];
 
-const TEMPLATE: &str = "{about-with-newline}\n{usage-heading} {usage}\n\n{after-help}\n\nOptions:\n{options}";
+const TEMPLATE: &str = "{about-with-newline}\n{usage-heading} {usage}{after-help}\n\nOptions:\n{options}";
 
 /// The command with its verbs in groups.
 pub fn grouped(command: Command) -> Command {
@@ -37,12 +37,13 @@ fn overview(command: &Command) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::Arguments;
     use clap::CommandFactory;
     use std::collections::BTreeSet;
 
     #[test]
     fn every_verb_stands_in_one_group_and_the_first_hour_comes_first() {
-        let command = super::super::Arguments::command();
+        let command = Arguments::command();
         let mut verbs: BTreeSet<&str> = command.get_subcommands().map(Command::get_name).collect();
         verbs.insert("help");
         let grouped: Vec<&str> = GROUPS.iter().flat_map(|(_, verbs)| verbs.iter().copied()).collect();
@@ -51,6 +52,8 @@ mod tests {
         let help = super::grouped(command).render_help().to_string();
         let place = |verb: &str| help.find(&format!("\n  {verb} ")).unwrap();
         assert!(place("up") < place("status") && place("status") < place("deploy") && place("deploy") < place("man"));
-        assert!(help.contains("--json") && help.lines().all(|line| line.chars().count() <= 110), "{help}");
+        assert!(
+            help.contains("--json") && overview(&Arguments::command()).lines().all(|line| line.chars().count() <= 100)
+        );
     }
 }

@@ -181,9 +181,14 @@ fn pair(text: &str) -> Result<(String, String), String> {
 
 /// Parses the command line and runs its verb.
 pub fn main() -> ExitCode {
-    let matches = help::grouped(Arguments::command()).get_matches();
-    let arguments = match Arguments::from_arg_matches(&matches) {
+    let read = help::grouped(Arguments::command()).try_get_matches();
+    let arguments = match read.and_then(|matches| Arguments::from_arg_matches(&matches)) {
         Ok(arguments) => arguments,
+        // Help and the version come this way too. Programs read what is wrong as they read any other refusal.
+        Err(error) if error.use_stderr() && std::env::args_os().any(|argument| argument == "--json") => {
+            let text = error.to_string();
+            return Failure::usage(text.trim_start_matches("error: ").trim_end()).report(true);
+        }
         Err(error) => error.exit(),
     };
     let json = arguments.json;

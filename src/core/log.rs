@@ -19,18 +19,16 @@ pub fn plain(text: &str) -> String {
     plain
 }
 
-/// The text with what would move a terminal's cursor, colour it or turn its direction written out (`\x1b`, `\u{202e}`).
-/// Lines and tabs stay.
+/// The text with what would move a terminal's cursor, colour it or turn its direction spelt out (`\u{1b}`). Lines and
+/// tabs stay.
 pub fn visible(text: &str) -> String {
-    let turns = |c: char| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let is_odd = |c: char| {
+        let turns = matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        turns || (c.is_control() && !matches!(c, '\n' | '\t'))
+    };
     let mut visible = String::with_capacity(text.len());
     for c in text.chars() {
-        match c {
-            '\n' | '\t' => visible.push(c),
-            c if c.is_ascii_control() => visible.push_str(&format!("\\x{:02x}", u32::from(c))),
-            c if c.is_control() || turns(c) => visible.extend(c.escape_unicode()),
-            c => visible.push(c),
-        }
+        if is_odd(c) { visible.extend(c.escape_default()) } else { visible.push(c) }
     }
     visible
 }
@@ -50,7 +48,10 @@ mod tests {
     #[test]
     fn a_log_keeps_its_text_and_loses_what_is_meant_for_a_terminal() {
         assert_eq!(plain("\u{1b}[31mred\u{1b}[0m\tok\r\n<b>\u{7}\u{1b}]0;t\u{7}"), "red\tok\n<b>]0;t");
-        assert_eq!(visible("\u{1b}]0;t\u{7}\tok\r\n\u{9b}1m\u{202e}é"), "\\x1b]0;t\\x07\tok\\x0d\n\\u{9b}1m\\u{202e}é");
+        assert_eq!(
+            visible("\u{1b}]0;t\u{7}\tok\r\n\u{9b}1m\u{202e}é"),
+            "\\u{1b}]0;t\\u{7}\tok\\r\n\\u{9b}1m\\u{202e}é"
+        );
         assert_eq!(plain("cut \u{1b}[3"), "cut ");
         assert_eq!(last_lines(b"a\nb\n\xffc\n", 2), ["b", "\u{fffd}c"]);
     }

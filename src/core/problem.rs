@@ -5,6 +5,7 @@ use serde::de::IntoDeserializer;
 use serde::de::value::{Error, StrDeserializer};
 use serde::{Deserialize, Deserializer, Serialize};
 
+use super::log::visible;
 use super::names::AppName;
 
 /// Shown by `status`, the API, `why` and the dashboard. It is the same problem as long as subject and kind are the
@@ -30,7 +31,8 @@ impl Problem {
         remedy: impl Into<String>,
         since: Timestamp,
     ) -> Self {
-        let [subject, reason, remedy] = [subject.into(), reason.into(), remedy.into()].map(visible);
+        let [subject, reason, remedy] =
+            [subject.into(), reason.into(), remedy.into()].map(|text: String| visible(&text).replace('\n', r"\n"));
         Self { kind, subject, app: None, reason, remedy, since }
     }
 
@@ -47,17 +49,6 @@ impl Problem {
     /// Says which app suffers from it.
     pub fn in_app(self, app: &AppName) -> Self {
         Self { app: Some(app.clone()), ..self }
-    }
-}
-
-/// Labels and names say what they like: what a terminal would obey, or would turn round, is spelt out.
-fn visible(text: String) -> String {
-    let is_odd = |c: char| {
-        c.is_control() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
-    match text.contains(is_odd) {
-        false => text,
-        true => text.chars().map(|c| if is_odd(c) { c.escape_default().to_string() } else { c.to_string() }).collect(),
     }
 }
 
@@ -107,6 +98,8 @@ pub enum ProblemKind {
     NoVersion,
     /// A host or name that others have.
     Taken,
+    /// Others want what it has, and do not get it.
+    Contested,
     /// Decisions cannot be written down.
     Ledger,
 }
@@ -126,6 +119,7 @@ impl ProblemKind {
             | Self::File
             | Self::FileGone
             | Self::Taken
+            | Self::Contested
             | Self::Ledger => true,
             Self::Unprepared
             | Self::NotDeployed

@@ -27,6 +27,15 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// The machine that a platform with these settings runs on, or is to.
 pub struct Machine(pub Arc<Settings>);
 
+/// The command that starts the platform of a state folder again, as what started it last has left it there.
+pub fn start_command(state: &Path) -> String {
+    let left = std::fs::read_to_string(state.join("start-with")).unwrap_or_default();
+    match left.trim() {
+        "" => "platformer up".into(),
+        command => command.into(),
+    }
+}
+
 impl Machine {
     /// Whether this machine asks our DNS server.
     pub fn resolver(&self) -> Check {
@@ -142,7 +151,8 @@ async fn resolution(settings: &Settings, running: bool) -> Check {
         Listen::Network(_) => None,
     });
     let Some(address) = address.filter(|_| running) else {
-        return warning(name, "the platform is not running, so it was not asked", "platformer up");
+        let remedy = start_command(&settings.state);
+        return warning(name, "the platform is not running, so it was not asked", remedy);
     };
     match timeout(PATIENCE, ask(address, &format!("repository.{}", settings.domain))).await {
         Ok(Ok(0)) => ok(name, format!("repository.{} at {address}", settings.domain)),
@@ -162,7 +172,8 @@ async fn resolution(settings: &Settings, running: bool) -> Check {
 async fn resolution_inside(settings: &Settings, running: bool) -> Check {
     let name = "DNS in a container";
     if !running {
-        return warning(name, "the platform is not running, so it was not asked", "platformer up");
+        let remedy = start_command(&settings.state);
+        return warning(name, "the platform is not running, so it was not asked", remedy);
     }
     let engine = DockerEngine::new(&settings.docker.host, &settings.docker.network);
     let host = format!("repository.{}", settings.domain);
@@ -229,7 +240,11 @@ fn disk(name: &'static str, path: &Path) -> Check {
             let free = stat.blocks_available() * stat.fragment_size();
             let found = format!("{} MiB free at {}", free >> 20, existing.display());
             if free < LITTLE_SPACE {
-                warning(name, found, "free some: docker system prune, old artefacts")
+                warning(
+                    name,
+                    found,
+                    "docker system prune frees some, and so does platformer repository remove APP VERSION",
+                )
             } else {
                 ok(name, found)
             }

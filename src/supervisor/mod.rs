@@ -21,4 +21,4 @@ pub mod watch;
 pub use crate::adapters::host::resolv;
 pub use crate::adapters::nginx::Notify;
 pub use boot::{BootError, up};
-pub use doctor::Machine;
+pub use doctor::{Machine, start_command};

@@ -20,6 +20,7 @@ mod engine;
 mod harness;
 mod limits;
 mod notify;
+mod people;
 mod platform;
 mod push;
 mod repository;

@@ -103,7 +103,7 @@ fn opened(context: &Context, app: &AppName, assignments: Vec<Assignment>) -> Res
         if assignment.is_secret() {
             assignment.value = context.seal.open(app, &assignment.key, &assignment.value).ok_or_else(|| {
                 format!(
-                    "key {0}: its secret was made by another platform or for another key; set it again with `platformer config set {app} {0}=… --secret`",
+                    "key {0}: its secret was made by another platform or for another key; set it again with `platformer config set {app} {0} --secret`",
                     assignment.key
                 )
             })?;

@@ -165,7 +165,7 @@ fn report(refused: &[Refusal], problems: &mut Vec<Problem>) {
             let (name, host) = (&refusal.app, &refusal.what);
             let reason =
                 format!("app {name} also claims host {host} with path {path}; {holder} came first and keeps it");
-            problems.push(Problem::of_app(ProblemKind::Taken, holder, reason, refusal.remedy(), refusal.since));
+            problems.push(Problem::of_app(ProblemKind::Contested, holder, reason, refusal.remedy(), refusal.since));
         }
     }
 }

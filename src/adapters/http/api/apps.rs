@@ -92,7 +92,7 @@ pub async fn apply(
     // The answer came with a view that has the new declaration in it.
     let view = context.snapshot.view();
     let is_its_fault = |problem: &&Problem| match problem.kind {
-        ProblemKind::Taken => problem.app.as_ref() == Some(&app),
+        ProblemKind::Taken => problem.subject == format!("app {app}"),
         ProblemKind::File => problem.subject == format!("file apps/{app}.toml"),
         _ => false,
     };
