@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use tokio::sync::broadcast::error::RecvError;
 
 use super::boot::{BootError, Progress, first_view, watch_repository, watch_templates};
 use super::execute::Hands;
@@ -79,6 +80,7 @@ pub async fn watch(
     };
     let world = World::new(platform, templates.clone(), Timestamp::now());
     let snapshot = Snapshot::new(first_view(&world, &templates));
+    let mut events = snapshot.events();
     inbox.tell(Fact::Adopted(None));
     let mut tasks = Tasks::default();
     if settings.repository.path.is_dir() {
@@ -126,9 +128,20 @@ pub async fn watch(
             std::future::pending::<()>().await;
         }
     };
+    // There is no API to ask here: what is wrong is said as it is found.
+    let telling = async {
+        loop {
+            match events.recv().await {
+                Ok(event) if event.kind == "problem" => progress.warn(&format!("{}: {}", event.subject, event.message)),
+                Ok(_) | Err(RecvError::Lagged(_)) => {}
+                Err(RecvError::Closed) => std::future::pending().await,
+            }
+        }
+    };
     tokio::select! {
         () = stop => Ok(()),
         () = written => Ok(()),
+        () = telling => Ok(()),
         reason = tasks.ended() => Err(BootError::Died(reason)),
         end = reconciling => Err(BootError::Died(end.unwrap_or_else(|e| e.to_string()))),
     }

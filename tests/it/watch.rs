@@ -33,28 +33,29 @@ async fn somebody_elses_nginx_follows_the_containers() {
 
     docker(&["network", "create", "--subnet", &platform.setting("docker.subnet"), &platform.network()]);
     let serve = "import http.server as h; h.test(h.SimpleHTTPRequestHandler, port=9000)";
-    let name = format!("{}-web", platform.id);
-    let label = format!("test={}", platform.id);
-    docker(&[
-        "run",
-        "-d",
-        "--name",
-        &name,
-        "--network",
-        &platform.network(),
-        "--label",
-        &label,
-        "--label",
-        "platformer.app=web",
-        "--label",
-        "platformer.port=9000",
-        "--entrypoint",
-        "python3",
-        "platformer/app-base",
-        "-c",
-        serve,
-    ]);
+    let run = |app: &str, host: &str| {
+        let name = format!("{}-{app}", platform.id);
+        let labels =
+            [format!("test={}", platform.id), format!("platformer.app={app}"), format!("platformer.host={host}")];
+        let network = platform.network();
+        let mut arguments =
+            vec!["run", "-d", "--name", &name, "--network", &network, "--label", "platformer.port=9000"];
+        labels.iter().for_each(|label| arguments.extend(["--label", label]));
+        docker(&[&arguments[..], &["--entrypoint", "python3", "platformer/app-base", "-c", serve]].concat());
+        name
+    };
     let address = platform.http_address();
+    // nginx's own tables take no such name, and it does not say in which line it is.
+    let long = format!("{}.{}.example", "a".repeat(38), "b".repeat(38));
+    run("long", &format!("{long},short.example"));
+    until_of(address, "short.example", 200).await;
+    assert_eq!(request(address, &long, "/").await.unwrap().status, 418);
+    let end = Instant::now() + DEADLINE;
+    while !platform.log().contains(&format!("{long}: could not build server_names_hash")) {
+        assert!(Instant::now() < end, "{}", platform.log());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let name = run("web", "web.example");
     until(address, 200).await;
     assert_eq!(
         request(address, "other.example", "/").await.unwrap().status,
@@ -66,13 +67,17 @@ async fn somebody_elses_nginx_follows_the_containers() {
 }
 
 async fn until(address: SocketAddr, status: u16) {
+    until_of(address, "web.localhost", status).await;
+}
+
+async fn until_of(address: SocketAddr, host: &str, status: u16) {
     let end = Instant::now() + DEADLINE;
     loop {
-        let last = request(address, "web.localhost", "/").await;
+        let last = request(address, host, "/").await;
         match last {
             Ok(answer) if answer.status == status => return,
             _ if Instant::now() < end => tokio::time::sleep(Duration::from_millis(10)).await,
-            _ => panic!("no {status} from web.localhost, last {last:?}"),
+            _ => panic!("no {status} from {host}, last {last:?}"),
         }
     }
 }

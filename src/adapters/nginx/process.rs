@@ -157,12 +157,12 @@ fn open_files(pid: i32) -> Option<Vec<PathBuf>> {
     Some(files)
 }
 
-fn title(pid: i32) -> String {
+pub(super) fn title(pid: i32) -> String {
     let bytes = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     String::from_utf8_lossy(&bytes).replace('\0', " ")
 }
 
-fn children(pid: i32) -> Vec<i32> {
+pub(super) fn children(pid: i32) -> Vec<i32> {
     match fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")) {
         Ok(text) => text.split_ascii_whitespace().filter_map(|p| p.parse().ok()).collect(),
         // Kernels without CONFIG_PROC_CHILDREN.
