@@ -119,7 +119,7 @@ fn frame() -> Frame {
         listen: Listeners { http: vec![([0, 0, 0, 0], 80).into()], services: None },
         supervisor: Some("/s/supervisor.sock".into()),
         status: Some("/s/nginx/status.sock".into()),
-        features: Features { keepalive_min_timeout: true },
+        features: Features { keepalive_min_timeout: true, request_port: true },
         folder: "/s/nginx".into(),
         user: None,
         workers: "auto".into(),
@@ -127,5 +127,7 @@ fn frame() -> Frame {
         connections: 32_768,
         owns_http: true,
         services_ca: None,
+        each: 1024,
+        trusted: Vec::new(),
     }
 }

@@ -10,18 +10,21 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use crate::core::app::Period;
-use crate::core::event::{Format, Level};
 use crate::core::names::{Domain, HostName, nearest};
 use crate::core::toml_error;
 use crate::core::zone::{Naming, Wildcard};
 
 mod check;
 mod environment;
+mod notify;
+mod proxy;
 mod repository;
 mod values;
 
+pub use notify::Notify;
+pub use proxy::Proxy;
 pub use repository::Repository;
-pub use values::{Connections, Listen, Upstream, Wildcarded, Workers};
+pub use values::{Cidr, Connections, HttpListens, Listen, PerAddress, Upstream, Wildcarded, Workers};
 
 /// Where settings are looked for if none are named.
 const PLACES: [&str; 2] = ["platformer.toml", "/etc/platformer/platformer.toml"];
@@ -40,6 +43,7 @@ pub struct Settings {
     pub nginx: Nginx,
     pub dns: Dns,
     pub api: Api,
+    pub proxy: Proxy,
     pub services: Services,
     pub webhooks: Webhooks,
     /// Servers that are told what happens.
@@ -51,7 +55,7 @@ pub struct Settings {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Listens {
-    pub http: SocketAddr,
+    pub http: HttpListens,
     /// Where containers reach the balancer when `http` is moved, so that their URLs need no port.
     pub internal: Listen,
     pub dns: Vec<Listen>,
@@ -115,24 +119,6 @@ pub struct Api {
     pub trusted_origins: Vec<String>,
 }
 
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Notify {
-    pub url: String,
-    #[serde(default = "plain")]
-    pub format: Format,
-    #[serde(default = "everything")]
-    pub level: Level,
-}
-
-fn plain() -> Format {
-    Format::Json
-}
-
-fn everything() -> Level {
-    Level::Info
-}
-
 impl Default for Settings {
     fn default() -> Self {
         Self {
@@ -145,6 +131,7 @@ impl Default for Settings {
             nginx: Nginx::default(),
             dns: Dns::default(),
             api: Api::default(),
+            proxy: Proxy::default(),
             services: Services::default(),
             webhooks: Webhooks::default(),
             notify: Vec::new(),
@@ -156,7 +143,7 @@ impl Default for Settings {
 impl Default for Listens {
     fn default() -> Self {
         Self {
-            http: SocketAddr::from(([0, 0, 0, 0], 80)),
+            http: HttpListens::Everywhere,
             internal: Listen::Network(80),
             dns: vec![Listen::Address(SocketAddr::from(([127, 0, 0, 1], 53))), Listen::Network(53)],
             api: SocketAddr::from(([127, 0, 0, 1], 7700)),
@@ -304,8 +291,8 @@ mod tests {
         )
         .unwrap();
         assert_eq!(
-            (settings.domain.as_str(), settings.docker.network.as_str(), settings.listen.http.port()),
-            ("env", "file", 3)
+            (settings.domain.as_str(), settings.docker.network.as_str(), settings.listen.http.addresses(true)),
+            ("env", "file", vec!["0.0.0.0:3".parse().unwrap()])
         );
     }
 
@@ -316,9 +303,16 @@ mod tests {
             ("PLATFORMER_DNS_UPSTREAM", "9.9.9.9, 1.1.1.1:5353"),
             ("PLATFORMER_DNS_EXTRA", "db.corp=10.0.0.5 web.corp=10.0.0.6"),
             ("PLATFORMER_DNS_WILDCARD", "balancer"),
+            ("PLATFORMER_LISTEN_HTTP", "[::]:8080,127.0.0.1:81"),
+            ("PLATFORMER_PROXY_TRUSTED", "10.0.0.0/8 fd00::/8"),
+            ("PLATFORMER_PROXY_PER_ADDRESS", "7"),
         ];
         let settings = from("", &environment, &[]).unwrap();
         assert_eq!(settings.listen.dns, [Listen::Address("127.0.0.1:5300".parse().unwrap()), Listen::Network(53)]);
+        let texts: Vec<String> = settings.listen.http.addresses(true).iter().map(ToString::to_string).collect();
+        assert_eq!(texts, ["[::]:8080", "127.0.0.1:81", "0.0.0.0:8080"], "[::] is every address");
+        assert_eq!((settings.proxy.trusted.len(), settings.proxy.per_address), (2, PerAddress(7)));
+        assert_eq!(Listens::default().http.addresses(false).len(), 1);
         assert_eq!(settings.dns.upstream.len(), 2);
         assert_eq!(settings.dns.extra.len(), 2);
         assert_eq!(settings.dns.wildcard, Wildcarded(Wildcard::Balancer));
@@ -359,6 +353,10 @@ mod tests {
             ("[dns.extra]\n\"repository.platform\" = \"10.0.0.1\"", "the platform's own"),
             ("[dns.extra]\nlocalhost = \"10.0.0.1\"", "this machine"),
             ("[listen]\nhttp = \"80\"", "platformer.toml:2:"),
+            ("[listen]\nhttp = []", "platformer.toml:2:"),
+            ("[listen]\nhttp = [\"0.0.0.0:80\", 5]", "write IP:PORT"),
+            ("[proxy]\ntrusted = [\"10.0.0.0/33\"]", "10.0.0.0/8"),
+            ("[proxy]\nper_address = -1", "platformer.toml:2:"),
             ("state = \"/tmp/a b\"", "only letters"),
             ("[dns]\nnaming = \"devdn\"", "did you mean `devdns`?"),
             ("[repository]\nopne = true", "did you mean `open`?"),

@@ -5,7 +5,7 @@ use toml::Value;
 use crate::core::names::nearest;
 
 /// Every setting by its path in the file.
-pub const KEYS: [&str; 29] = [
+pub const KEYS: [&str; 31] = [
     "domain",
     "state",
     "repository",
@@ -32,6 +32,8 @@ pub const KEYS: [&str; 29] = [
     "dns.extra",
     "api.allowed_hosts",
     "api.trusted_origins",
+    "proxy.trusted",
+    "proxy.per_address",
     "services.open",
     "services.ca",
     "webhooks.callback",
@@ -72,9 +74,12 @@ pub fn unknown(environment: &[(String, String)]) -> Option<(&String, Option<Stri
 pub fn put(table: &mut toml::Table, key: &str, text: &str) -> Result<(), String> {
     let words = || text.split([',', ' ']).map(str::trim).filter(|word| !word.is_empty());
     let value = match key {
-        "listen.dns" | "dns.upstream" | "api.allowed_hosts" | "api.trusted_origins" => {
-            Value::Array(words().map(|word| Value::String(word.to_owned())).collect())
-        }
+        "listen.http"
+        | "listen.dns"
+        | "dns.upstream"
+        | "api.allowed_hosts"
+        | "api.trusted_origins"
+        | "proxy.trusted" => Value::Array(words().map(|word| Value::String(word.to_owned())).collect()),
         "dns.extra" => {
             let pairs = words().map(|word| {
                 let (name, address) = word.split_once('=').ok_or_else(|| format!("{word:?} is no NAME=ADDRESS"))?;

@@ -153,7 +153,7 @@ pub async fn up(settings: Settings, progress: &dyn Progress, stop: impl Future<O
         listeners: listeners(&frame.listen, &addresses, settings.listen.api),
         http: frame.listen.http.clone(),
         machine: machine_names(&settings),
-        port: frame.listen.http.last().map_or(80, |address| address.port()),
+        port: settings.listen.internal.resolve(gateway).port(),
         dns: dns_options(&settings),
         frame: frame.fingerprint(),
         follow_only: false,

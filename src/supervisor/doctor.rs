@@ -9,7 +9,7 @@ use nix::sys::statvfs::statvfs;
 use tokio::net::UdpSocket;
 use tokio::time::timeout;
 
-use super::places;
+use super::{frame, places};
 use crate::adapters::engine::docker::DockerEngine;
 use crate::adapters::host::holder::holder;
 use crate::adapters::host::resolv::Resolver;
@@ -67,17 +67,15 @@ async fn examine(settings: &Settings) -> Vec<Check> {
         std::fs::read_to_string(settings.state.join("supervisor.pid")).ok().and_then(|t| t.trim().parse::<u32>().ok());
     let running = running.filter(|pid| Path::new(&format!("/proc/{pid}")).exists());
     let mut checks = vec![docker(settings).await, nginx(settings)];
-    let listeners = [
-        ("port of the balancer", settings.listen.http, "tcp", "listen.http"),
-        ("port of the API", settings.listen.api, "tcp", "listen.api"),
-    ];
+    let balancer = frame::listens(settings);
+    let balancer = balancer.into_iter().map(|address| ("port of the balancer", address, "tcp", "listen.http"));
+    let listeners = balancer.chain([("port of the API", settings.listen.api, "tcp", "listen.api")]);
     let names = settings.listen.dns.iter().filter_map(|listen| match listen {
         Listen::Address(address) => Some(("port of DNS", *address, "udp", "listen.dns")),
         Listen::Network(_) => None,
     });
     checks.extend(
         listeners
-            .into_iter()
             .chain(names)
             .map(|(name, address, protocol, setting)| port(name, address, protocol, setting, running)),
     );

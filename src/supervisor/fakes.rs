@@ -255,6 +255,8 @@ impl Rig {
             connections: 32,
             owns_http: true,
             services_ca: None,
+            each: 1024,
+            trusted: Vec::new(),
         });
         let platform = Platform { frame: frame.fingerprint(), ..platform() };
         let templates = Arc::new(Templates::built_in());

@@ -1,5 +1,6 @@
 //! The frame that routes are rendered in, from settings and what nginx and this machine offer.
 
+use std::fs;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
@@ -24,7 +25,7 @@ pub fn own(
     Ok(Frame {
         domain: settings.domain.clone(),
         listen: Listeners {
-            http: http_addresses(settings, gateway),
+            http: with_internal(settings, listens(settings), gateway),
             services: settings.listen.services.map(|listen| listen.resolve(gateway)),
         },
         supervisor: Some(supervisor.display().to_string()),
@@ -36,6 +37,8 @@ pub fn own(
         open_files,
         connections: settings.nginx.connections.0.min(open_files),
         owns_http: true,
+        each: settings.proxy.per_address.0,
+        trusted: settings.proxy.trusted.iter().map(|network| network.as_str().to_owned()).collect(),
         services_ca: settings.services.ca.as_deref().map(authorities).transpose()?,
     })
 }
@@ -53,7 +56,9 @@ fn authorities(file: &Path) -> Result<String, String> {
 pub fn foreign(settings: &Settings, features: Features, folder: &Path, full: bool) -> Result<Frame, String> {
     let own = own(settings, features, folder, Path::new(""), IpAddr::from([127, 0, 0, 1]))?;
     Ok(Frame {
-        listen: Listeners { http: vec![settings.listen.http], services: None },
+        // The file is read by an nginx that may be older than the one beside us.
+        features: Features { request_port: false, ..features },
+        listen: Listeners { http: settings.listen.http.addresses(false), services: None },
         supervisor: None,
         status: None,
         // It may run on another machine than we do.
@@ -63,12 +68,32 @@ pub fn foreign(settings: &Settings, features: Features, folder: &Path, full: boo
     })
 }
 
-/// Where nginx listens: a wildcard address covers the network's gateway on the same port.
-pub fn http_addresses(settings: &Settings, gateway: IpAddr) -> Vec<SocketAddr> {
-    let http = settings.listen.http;
+/// Where nginx listens for everybody. That nobody has asked for IPv6 is no reason to fail where port 80 of it is taken.
+pub fn listens(settings: &Settings) -> Vec<SocketAddr> {
+    let read = |file: &str| fs::read_to_string(file).unwrap_or_default();
+    let is_taken = read("/proc/net/tcp6").lines().any(listens_on_port_80);
+    let ours = fs::read_to_string(settings.state.join("nginx/current/platformer.conf")).unwrap_or_default();
+    let is_free = !is_taken || ours.contains("listen [::]:80 ");
+    settings.listen.http.addresses(!read("/proc/net/if_inet6").is_empty() && is_free)
+}
+
+/// A line of `/proc/net/tcp6` (proc(5)) for `[::]:80` in state LISTEN.
+fn listens_on_port_80(line: &str) -> bool {
+    let mut fields = line.split_ascii_whitespace().skip(1);
+    fields.next() == Some("00000000000000000000000000000000:0050") && fields.nth(1) == Some("0A")
+}
+
+/// Adds where containers reach the balancer: a wildcard address covers the network's gateway on the same port.
+fn with_internal(settings: &Settings, mut http: Vec<SocketAddr>, gateway: IpAddr) -> Vec<SocketAddr> {
     let internal = settings.listen.internal.resolve(gateway);
-    let covered = internal == http || (http.ip().is_unspecified() && http.port() == internal.port());
-    if covered { vec![http] } else { vec![http, internal] }
+    let covers = |listen: &SocketAddr| {
+        let is_all = listen.ip().is_unspecified() && listen.is_ipv4() == internal.is_ipv4();
+        *listen == internal || (is_all && listen.port() == internal.port())
+    };
+    if !http.iter().any(covers) {
+        http.push(internal);
+    }
+    http
 }
 
 /// Who the workers run as: only root can choose, everybody else is who he is.
@@ -107,11 +132,13 @@ fn user_and_group(name: &str, passwd: &str, groups: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::HttpListens;
 
     fn addresses(http: &str) -> Vec<String> {
         let mut settings = Settings::default();
-        settings.listen.http = http.parse().unwrap();
-        http_addresses(&settings, [172, 18, 0, 1].into()).iter().map(ToString::to_string).collect()
+        settings.listen.http = HttpListens::At(http.split(' ').map(|a| a.parse().unwrap()).collect());
+        let http = settings.listen.http.addresses(true);
+        with_internal(&settings, http, [172, 18, 0, 1].into()).iter().map(ToString::to_string).collect()
     }
 
     #[test]
@@ -119,6 +146,17 @@ mod tests {
         assert_eq!(addresses("0.0.0.0:80"), ["0.0.0.0:80"]);
         assert_eq!(addresses("0.0.0.0:8080"), ["0.0.0.0:8080", "172.18.0.1:80"]);
         assert_eq!(addresses("127.0.0.1:80"), ["127.0.0.1:80", "172.18.0.1:80"]);
+        assert_eq!(addresses("0.0.0.0:80 [::1]:80"), ["0.0.0.0:80", "[::1]:80"]);
+        assert_eq!(addresses("[::]:80"), ["[::]:80", "0.0.0.0:80"]);
+    }
+
+    #[test]
+    fn who_listens_on_port_80_of_ipv6_is_seen() {
+        let line = |port: &str, state: &str| {
+            format!("  1: {}:{port} {}:0000 {state} 0 0 0 0 0 77", "0".repeat(32), "0".repeat(32))
+        };
+        assert!(listens_on_port_80(&line("0050", "0A")));
+        assert!(!listens_on_port_80(&line("0051", "0A")) && !listens_on_port_80(&line("0050", "01")));
     }
 
     #[test]

@@ -22,6 +22,7 @@ mod limits;
 mod notify;
 mod people;
 mod platform;
+mod proxying;
 mod push;
 mod repository;
 mod secrets;

@@ -26,7 +26,10 @@ pub struct Found {
 
 impl Found {
     pub fn features(&self) -> Features {
-        Features { keepalive_min_timeout: self.version >= Version(1, 27, 4) }
+        Features {
+            keepalive_min_timeout: self.version >= Version(1, 27, 4),
+            request_port: self.version >= Version(1, 29, 3),
+        }
     }
 
     /// What an older nginx costs its users, in a sentence.

@@ -4,7 +4,6 @@
 //! leaves the list.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -75,7 +74,7 @@ async fn follow(target: ProbeTarget, beat: Instant, inbox: Inbox) {
     let mut reported: Option<Result<(), String>> = None;
     let mut failures = 0;
     loop {
-        let verdict = match timeout(target.timeout, probe(target.address, &target.kind)).await {
+        let verdict = match timeout(target.timeout, probe(&target)).await {
             Ok(verdict) => verdict,
             Err(_) => Err(format!("no answer within {:?}", target.timeout)),
         };
@@ -108,13 +107,15 @@ fn on_the_beat(elapsed: Duration, interval: Duration) -> Duration {
     if interval > 2 * BEAT { interval - past } else { interval }
 }
 
-async fn probe(address: SocketAddr, kind: &ProbeKind) -> Result<(), String> {
+async fn probe(target: &ProbeTarget) -> Result<(), String> {
+    let address = target.address;
     let mut stream = TcpStream::connect(address).await.map_err(|e| format!("{address}: {}", e.kind()))?;
-    let ProbeKind::Http(path) = kind else {
+    let ProbeKind::Http(path) = &target.kind else {
         return Ok(());
     };
+    let host = target.host.as_deref().map_or_else(|| address.to_string(), str::to_owned);
     let request = format!(
-        "GET {} HTTP/1.1\r\nHost: {address}\r\nUser-Agent: platformer-probe\r\nConnection: close\r\n\r\n",
+        "GET {} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: platformer-probe\r\nConnection: close\r\n\r\n",
         path.as_str()
     );
     let failed = |e: std::io::Error| format!("GET {} at {address}: {}", path.as_str(), e.kind());
@@ -141,6 +142,9 @@ async fn probe(address: SocketAddr, kind: &ProbeKind) -> Result<(), String> {
 mod tests {
     use super::*;
     use crate::core::app::HealthPath;
+    use crate::core::container::ContainerId;
+    use crate::core::world::Subject;
+    use std::net::SocketAddr;
     use tokio::net::TcpListener;
 
     async fn server(answer: &'static str) -> SocketAddr {
@@ -155,9 +159,43 @@ mod tests {
         address
     }
 
+    fn target(address: SocketAddr, http: bool) -> ProbeTarget {
+        let kind = if http { ProbeKind::Http(HealthPath::parse("/health").unwrap()) } else { ProbeKind::Tcp };
+        ProbeTarget {
+            subject: Subject::Container(ContainerId("a".into())),
+            started_at: None,
+            address,
+            kind,
+            host: Some("shop.platform".into()),
+            interval: Duration::from_secs(1),
+            timeout: Duration::from_secs(1),
+        }
+    }
+
+    #[tokio::test]
+    async fn the_host_that_is_asked_for_is_one_of_the_apps_own() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        for (host, expected) in
+            [(Some("shop.platform".into()), "shop.platform".to_owned()), (None, address.to_string())]
+        {
+            let asked = tokio::spawn(async move { probe(&ProbeTarget { host, ..target(address, true) }).await });
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                stream.read_buf(&mut head).await.unwrap();
+            }
+            let head = String::from_utf8(head).unwrap();
+            let answer =
+                if head.contains(&format!("\r\nHost: {expected}\r\n")) { "HTTP/1.1 200 OK\r\n\r\n" } else { "" };
+            stream.write_all(answer.as_bytes()).await.unwrap();
+            drop(stream);
+            assert_eq!(asked.await.unwrap(), Ok(()), "{head}");
+        }
+    }
+
     #[tokio::test]
     async fn only_a_good_status_is_ready() {
-        let http = ProbeKind::Http(HealthPath::parse("/health").unwrap());
         for (answer, ready) in [
             ("HTTP/1.1 200 OK\r\n\r\n", true),
             ("HTTP/1.0 302 Found\r\n\r\n", true),
@@ -166,7 +204,7 @@ mod tests {
             ("SSH-2.0\r\n", false),
             ("", false),
         ] {
-            assert_eq!(probe(server(answer).await, &http).await.is_ok(), ready, "{answer:?}");
+            assert_eq!(probe(&target(server(answer).await, true)).await.is_ok(), ready, "{answer:?}");
         }
     }
 
@@ -184,6 +222,6 @@ mod tests {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             listener.local_addr().unwrap()
         };
-        assert_eq!(probe(address, &ProbeKind::Tcp).await, Err(format!("{address}: connection refused")));
+        assert_eq!(probe(&target(address, false)).await, Err(format!("{address}: connection refused")));
     }
 }

@@ -113,6 +113,10 @@ impl AppFile {
         if self.health.interval.is_some_and(|i| i.get().is_zero()) || self.health.timeout.get().is_zero() {
             return Err("health.interval and health.timeout must be longer than 0".into());
         }
+        let head = self.proxy.max_head.bytes();
+        if !(4 << 10..=1 << 20).contains(&head) {
+            return Err(format!("proxy.max_head = {}: write 4k to 1m", self.proxy.max_head));
+        }
         if self.limits.cpus.is_some_and(|cpus| !(cpus > 0.0 && cpus <= 1024.0)) {
             return Err("limits.cpus must be above 0".into());
         }
@@ -188,6 +192,9 @@ mod tests {
             ("replicas = 1000", "100 is the most"),
             ("[health]\ninterval = \"soon\"", "apps/web.toml:2:"),
             ("[canary]\nsteps = [50, 5]", "must rise"),
+            ("[proxy]\nmax_head = \"2k\"", "4k to 1m"),
+            ("[proxy]\nmax_head = \"0\"", "4k to 1m"),
+            ("[health]\nhost = \"a b\"", "is not allowed"),
             ("[env]\nPATH = \"x\"", "set it in the image"),
             ("image = \"half", "apps/web.toml:1:"),
         ] {

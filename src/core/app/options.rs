@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::core::names::{ImageRef, NameError, checked_name};
+use crate::core::names::{HostName, ImageRef, NameError, checked_name};
 use crate::core::split::Percent;
 
 /// A length of time as people write it: `10s`, `2m`, `1h 30m`; 1 ms to 7 days, or 0.
@@ -167,6 +167,8 @@ impl Default for Deploy {
 pub struct Health {
     /// Answers 200-399 when the instance can serve. Without it Docker's HEALTHCHECK counts, else a TCP accept.
     pub path: Option<HealthPath>,
+    /// The host that it is asked for; without one it is the app's first.
+    pub host: Option<HostName>,
     /// Between probes of an instance that is ready; without it 5 s, or 10 s where only a TCP accept is tried: that says
     /// little more than the engine's own events do.
     pub interval: Option<Period>,
@@ -175,7 +177,7 @@ pub struct Health {
 
 impl Default for Health {
     fn default() -> Self {
-        Self { path: None, interval: None, timeout: Period::seconds(2) }
+        Self { path: None, host: None, interval: None, timeout: Period::seconds(2) }
     }
 }
 
@@ -276,6 +278,8 @@ pub struct Proxy {
     /// Between two reads from the app.
     #[serde(with = "millis")]
     pub read_timeout: Duration,
+    /// The largest head of a request or an answer, cookies included.
+    pub max_head: Size,
     /// Collect an answer before sending it on: spares the app slow clients, delays streams.
     pub buffering: bool,
 }
@@ -286,6 +290,7 @@ impl Default for Proxy {
             max_body: Size("1g".into()),
             connect_timeout: Duration::from_secs(2),
             read_timeout: Duration::from_secs(60),
+            max_head: Size("32k".into()),
             buffering: false,
         }
     }

@@ -12,7 +12,7 @@ use super::problems;
 use super::{routes, zone};
 use crate::core::container::{ContainerId, label};
 use crate::core::deploy::{End, Stage};
-use crate::core::names::AppName;
+use crate::core::names::{AppName, HostName};
 use crate::core::problem::Problem;
 use crate::core::routes::Routes;
 use crate::core::source::Wanted;
@@ -116,6 +116,14 @@ fn manage_fleets(
     retire
 }
 
+/// The host that an instance is probed under: the one that it is to be asked for, else its first.
+fn visited_host(world: &World, member: &Member<'_>) -> HostName {
+    let domain = &world.platform.domain;
+    let declared =
+        member.app.and_then(|app| app.health.host.clone().or_else(|| app.all_hosts(domain).into_iter().next()));
+    declared.or_else(|| member.claim.hosts.first().cloned()).unwrap_or_else(|| member.claim.app.host(domain))
+}
+
 fn probes(world: &World, members: &[Member<'_>]) -> Vec<ProbeTarget> {
     let mut targets: Vec<_> = members
         .iter()
@@ -128,6 +136,7 @@ fn probes(world: &World, members: &[Member<'_>]) -> Vec<ProbeTarget> {
                 subject: Subject::Container(member.container.id.clone()),
                 started_at: member.container.started_at,
                 address: *member.address.as_ref().ok()?,
+                host: Some(visited_host(world, member).as_str().into()),
                 interval: health.interval.map_or(kind.usual_interval(), |period| period.get()),
                 kind,
                 timeout: health.timeout.get(),

@@ -129,6 +129,7 @@ pub(super) fn probes(world: &World) -> Vec<ProbeTarget> {
             started_at: Some(reached.endpoint.at),
             address: reached.address.ok()?,
             interval: kind.usual_interval(),
+            host: Some(reached.endpoint.url.authority().into()),
             kind,
             timeout: Health::default().timeout.get(),
         })

@@ -40,9 +40,10 @@ fn explain(template: &str, error: &tera::Error) -> RenderError {
 mod tests {
     use std::collections::BTreeMap;
     use std::sync::Arc;
+    use std::time::Duration;
 
     use super::*;
-    use crate::core::app::{Proxy, Sticky, StickyMode};
+    use crate::core::app::{Proxy, Size, Sticky, StickyMode};
     use crate::core::grants::Granted;
     use crate::core::names::{AppName, Domain, PathPrefix, Version};
     use crate::core::render::{Features, Listeners};
@@ -55,7 +56,7 @@ mod tests {
             listen: Listeners { http: vec!["0.0.0.0:80".parse().unwrap()], services: None },
             supervisor: Some("/s/supervisor.sock".into()),
             status: Some("/s/nginx/status.sock".into()),
-            features: Features { keepalive_min_timeout: true },
+            features: Features { keepalive_min_timeout: true, request_port: true },
             folder: "/s/nginx".into(),
             user: Some("nobody nogroup".into()),
             workers: "2".into(),
@@ -63,6 +64,8 @@ mod tests {
             connections: 512,
             owns_http: true,
             services_ca: None,
+            each: 1024,
+            trusted: Vec::new(),
         }
     }
 
@@ -153,7 +156,7 @@ mod tests {
             assert!(!text.contains("split_clients") && !text.contains("Set-Cookie"), "{share}: {text}");
             let text = render(&frame(), canary(share, StickyMode::Visitor, true)).http;
             assert!(
-                !text.contains("platformer_visitor") && text.contains("$platformer_chosen_shop"),
+                !text.contains("$platformer_visitor") && text.contains("$platformer_chosen_shop"),
                 "{share}: {text}"
             );
         }
@@ -182,6 +185,36 @@ mod tests {
             assert_eq!(super::super::release_of(&name), Some((app, version)), "{name}");
         }
         assert_eq!(super::super::release_of("platformer.supervisor"), None);
+    }
+
+    #[test]
+    fn heads_as_large_as_any_app_wants_are_read_and_no_container_is_connected_to_for_a_second() {
+        let large = Proxy {
+            max_head: Size::parse("64k").unwrap(),
+            connect_timeout: Duration::from_secs(5),
+            buffering: true,
+            ..Proxy::default()
+        };
+        let plain = route(&[("1.0", &["172.30.0.5:8080"])], &["/"]);
+        let text = render(&frame(), Arc::new(AppRoute { proxy: large, ..(*plain).clone() })).http;
+        for expected in [
+            "large_client_header_buffers 4 64k;",
+            "proxy_buffer_size 64k;",
+            "proxy_buffers 4 64k;",
+            "proxy_connect_timeout 900ms;",
+        ] {
+            assert!(text.contains(expected), "{expected}: {text}");
+        }
+        assert!(render(&frame(), plain).http.contains("large_client_header_buffers 4 32k;"));
+    }
+
+    #[test]
+    fn proxies_in_front_are_believed_and_nobody_else() {
+        let trusting = Frame { trusted: vec!["10.0.0.0/8".into(), "fd00::1".into()], ..frame() };
+        let text = render(&trusting, route(&[("1.0", &["172.30.0.5:8080"])], &["/"])).http;
+        let from = text.find("# What proxies").unwrap();
+        insta::assert_snapshot!("trusted", &text[from..from + text[from..].find("# As all").unwrap()]);
+        assert!(text.contains("X-Forwarded-Proto $platformer_proto;") && !text.contains("$proxy_add_x"), "{text}");
     }
 
     #[test]
@@ -215,9 +248,12 @@ mod tests {
 
     #[test]
     fn somebody_elses_http_block_gets_servers_and_nothing_that_reaches_their_own() {
-        let foreign = Frame { supervisor: None, status: None, owns_http: false, ..frame() };
+        let trusted = vec!["10.0.0.0/8".into()];
+        let foreign = Frame { supervisor: None, status: None, owns_http: false, trusted, ..frame() };
         let text = render(&foreign, route(&[("1.0", &["172.30.0.5:8080"])], &["/"])).http;
-        for forbidden in ["default_server", "server_names_hash", "unix:", "recursive_error_pages"] {
+        for forbidden in
+            ["default_server", "server_names_hash", "unix:", "recursive_error_pages", "limit_conn", "set_real_ip"]
+        {
             assert!(!text.contains(forbidden), "{forbidden} in {text}");
         }
     }

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use serde::Serialize;
 
 use super::split::Split;
-use crate::core::app::StickyMode;
+use crate::core::app::{Proxy, Size, StickyMode};
 use crate::core::grants::own_hosts;
 use crate::core::names::{AppName, Domain, HostName, PathPrefix, Version};
 use crate::core::routes::{AppRoute, Outside, Routes};
@@ -29,6 +30,10 @@ pub struct Frame {
     pub connections: u64,
     /// Whether the whole `http {}` is ours; in somebody else's nginx we add servers and nothing else.
     pub owns_http: bool,
+    /// Requests that one address may have under way; 0: any number.
+    pub each: u32,
+    /// Networks of proxies that are believed what they say of their clients, such as `10.0.0.0/8`.
+    pub trusted: Vec<String>,
     /// Whose signatures the certificates of registered services must have, if they are checked.
     pub services_ca: Option<String>,
 }
@@ -54,6 +59,48 @@ pub struct Listeners {
 pub struct Features {
     /// `keepalive_min_timeout`, from 1.27.4 on: no request is lost when idle connections close at a reload.
     pub keepalive_min_timeout: bool,
+    /// `$request_port` and `$is_request_port`, from 1.29.3 on: the port that a request names, wherever it does so.
+    pub request_port: bool,
+}
+
+/// Longer than this no container is waited for to accept a connection: after a second the kernel sends its first packet
+/// again, and who has the address by then may be another.
+const CONNECT: Duration = Duration::from_millis(900);
+/// A request that fails within this may be passed on to another instance: a little more than connecting may take.
+const PASSED_ON: Duration = Duration::from_millis(1500);
+
+/// What apps are told of a request, as nginx expressions.
+#[derive(Serialize)]
+struct Sent {
+    /// The authority that it was sent to.
+    host: &'static str,
+    /// Whom the connection is from.
+    peer: &'static str,
+    forwarded_for: &'static str,
+    forwarded_host: &'static str,
+    proto: &'static str,
+}
+
+impl Sent {
+    fn new(frame: &Frame) -> Self {
+        let host = match frame.features.request_port {
+            true => "$host$is_request_port$request_port",
+            false => "$platformer_host",
+        };
+        let peer = if frame.owns_http { "$realip_remote_addr" } else { "$remote_addr" };
+        match frame.trusted.is_empty() {
+            true => {
+                Self { host, peer, forwarded_for: "$proxy_add_x_forwarded_for", forwarded_host: host, proto: "$scheme" }
+            }
+            false => Self {
+                host,
+                peer,
+                forwarded_for: "$platformer_forwarded_for",
+                forwarded_host: "$platformer_forwarded_host",
+                proto: "$platformer_proto",
+            },
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -65,6 +112,10 @@ pub(super) struct View<'a> {
     /// Whether any app knows its visitors again.
     visitors: bool,
     servers: Vec<Server<'a>>,
+    sent: Sent,
+    /// The largest head of a request that any app takes.
+    max_head: String,
+    passed_on_within_ms: u128,
     /// Hosts at which there would be candidates.
     without_candidate: Vec<String>,
 }
@@ -109,6 +160,7 @@ struct Location<'a> {
     connect_timeout_ms: u128,
     read_timeout_ms: u128,
     buffering: bool,
+    max_head: &'a str,
     /// A registered service is asked for its own host, perhaps over TLS.
     outside: Option<&'a Outside>,
 }
@@ -130,9 +182,14 @@ impl<'a> Location<'a> {
             maintenance: false,
             counted: false,
             max_body: route.proxy.max_body.as_str(),
-            connect_timeout_ms: route.proxy.connect_timeout.as_millis(),
+            connect_timeout_ms: match route.outside {
+                Some(_) => route.proxy.connect_timeout,
+                None => route.proxy.connect_timeout.min(CONNECT),
+            }
+            .as_millis(),
             read_timeout_ms: route.proxy.read_timeout.as_millis(),
             buffering: route.proxy.buffering,
+            max_head: route.proxy.max_head.as_str(),
             outside: route.outside.as_ref(),
         }
     }
@@ -143,9 +200,14 @@ impl<'a> View<'a> {
         let splits: Vec<_> = routes.apps.iter().filter_map(|(app, route)| Split::new(app, route)).collect();
         let upstreams = upstreams(routes);
         let visitors = splits.iter().any(|s| s.visitor_cookie) || upstreams.iter().any(|u| u.by_visitor);
+        let heads = routes.apps.values().map(|route| route.proxy.max_head.clone());
+        let largest = heads.chain([Proxy::default().max_head]).max_by_key(Size::bytes);
         Self {
             generation,
             frame,
+            sent: Sent::new(frame),
+            max_head: largest.map(|size| size.to_string()).unwrap_or_default(),
+            passed_on_within_ms: PASSED_ON.as_millis(),
             visitors,
             upstreams,
             splits,

@@ -1,6 +1,7 @@
 //! Whether a container can take requests, and how that is found out.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -66,6 +67,8 @@ pub struct ProbeTarget {
     pub started_at: Option<Timestamp>,
     pub address: SocketAddr,
     pub kind: ProbeKind,
+    /// The `Host` of an HTTP probe, as visitors send it; without one the address.
+    pub host: Option<Arc<str>>,
     /// Between probes of a ready instance; a starting or unhealthy one is probed faster.
     pub interval: Duration,
     pub timeout: Duration,
