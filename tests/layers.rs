@@ -13,8 +13,11 @@ const FLOORS: [&str; 5] = ["core", "ports", "adapters", "supervisor", "cli"];
 const SETTINGS: &str = "settings";
 const LONGEST: usize = 400;
 /// Whole files behind `#[cfg(test)]`.
-const TESTS: [&str; 7] = [
+const TESTS: [&str; 10] = [
     "adapters/dns/tests.rs",
+    "adapters/files/archive/tests.rs",
+    "adapters/files/library/tests.rs",
+    "adapters/http/images/archive/tests.rs",
     "adapters/nginx/tests.rs",
     "core/grants/tests.rs",
     "core/plan/routes/tests.rs",
@@ -24,7 +27,7 @@ const TESTS: [&str; 7] = [
 ];
 
 /// Crates that may be named only below the given folders.
-const CRATES: [(&str, &[&str]); 30] = [
+const CRATES: [(&str, &[&str]); 31] = [
     ("hyper", &["adapters/http"]),
     ("hyper_util", &["adapters/http"]),
     ("tokio", &["ports", "adapters", "supervisor", "cli"]),
@@ -52,6 +55,7 @@ const CRATES: [(&str, &[&str]); 30] = [
     ("indicatif", &["cli"]),
     ("rpassword", &["cli/config.rs"]),
     ("nix", &["adapters", "supervisor", "cli/up.rs"]),
+    ("tempfile", &["adapters", "supervisor", "cli"]),
     ("rustix", &["adapters/nginx/process.rs"]),
     ("sha2", &["core/digest.rs"]),
     ("tracing", &["adapters", "supervisor", "cli"]),

@@ -63,6 +63,11 @@ impl Failure {
         self.word == UNREACHABLE
     }
 
+    /// The platform understood, and said no: the same is refused again.
+    pub fn is_refused(&self) -> bool {
+        self.code == 5
+    }
+
     pub fn with_remedy(self, remedy: impl Into<String>) -> Self {
         Self { remedy: Some(remedy.into()), ..self }
     }
@@ -126,7 +131,11 @@ impl From<BootError> for Failure {
                 "stop the other, or move ours with {setting} (PLATFORMER_{})",
                 setting.replace('.', "_").to_uppercase()
             )),
-            BootError::Lock(_) | BootError::Ledger(_) | BootError::Other(_) | BootError::Died(_) => None,
+            BootError::Lock(_)
+            | BootError::Key(_)
+            | BootError::Ledger(_)
+            | BootError::Other(_)
+            | BootError::Died(_) => None,
         };
         let code = if matches!(error, BootError::Died(_)) { init::DIED } else { 1 };
         Self { remedy, code, ..Self::failed(error.to_string()) }

@@ -1,7 +1,8 @@
 //! `push`: an image of this machine's engine to the platform's, without a registry.
 
-use std::io::{Read, SeekFrom};
-use std::path::{Path, PathBuf};
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -55,22 +56,6 @@ struct Listed {
     layers: Vec<String>,
 }
 
-/// A file that is deleted when it is not needed any more.
-struct Temporary(PathBuf);
-
-impl Drop for Temporary {
-    fn drop(&mut self) {
-        // Whoever cleans up temporary files will find what is left.
-        let _ = std::fs::remove_file(&self.0);
-    }
-}
-
-impl Temporary {
-    fn new(name: &str) -> Self {
-        Self(std::env::temp_dir().join(format!("platformer-{}-{name}.tar", std::process::id())))
-    }
-}
-
 /// Sends the layers that the platform's engine lacks, and has it load the image.
 pub async fn send(client: &Client, globals: &Globals, image: &str, app: &str, version: &str) -> Result<Value, Failure> {
     let usage = |e: crate::core::names::NameError| Failure::usage(e.to_string());
@@ -86,13 +71,15 @@ pub async fn send(client: &Client, globals: &Globals, image: &str, app: &str, ve
     if !globals.json {
         output::line(&format!("{present} of its {} layers are there already", layers.len()))?;
     }
-    let saved = Temporary::new("saved");
-    docker(&["image", "save", "-o", &saved.0.display().to_string(), image]).await?;
+    // A folder that nobody else can look into or prepare: the archive is root's in a folder that all can write to.
+    let folder = tempfile::Builder::new().prefix("platformer-push-").tempdir()?;
+    let saved = folder.path().join("saved.tar");
+    docker(&["image", "save", "-o", &saved.display().to_string(), image]).await?;
     let base = format!("/v1/apps/{}/images/{}", segment(app.as_str()), segment(version.as_str()));
-    match send_without(client, &saved.0, &base, &target, present).await {
+    match send_without(client, &saved, &base, &target, present).await {
         // An engine that keeps images in another way needs all of it.
-        Err(failure) if present > 0 && !failure.is_unreachable() => {
-            send_without(client, &saved.0, &base, &target, 0).await
+        Err(failure) if present > 0 && !failure.is_unreachable() && !failure.is_refused() => {
+            send_without(client, &saved, &base, &target, 0).await
         }
         answer => answer,
     }
@@ -105,19 +92,20 @@ async fn send_without(
     target: &ImageRef,
     present: usize,
 ) -> Result<Value, Failure> {
-    let packed = Temporary::new("packed");
-    let (from, to, name) = (saved.to_owned(), packed.0.clone(), target.to_string());
-    let work = tokio::task::spawn_blocking(move || pack(&from, &to, &name, present));
+    // Without a name, so that it is gone with us however we end.
+    let packed = tempfile::tempfile_in(saved.parent().unwrap_or(saved))?;
+    let (from, to, name) = (saved.to_owned(), packed.try_clone()?, target.to_string());
+    let work = tokio::task::spawn_blocking(move || pack(&from, to, &name, present));
     let (size, sha256) = work.await.map_err(|e| Failure::failed(e.to_string()))?.map_err(|e| {
         Failure::failed(format!("the image cannot be packed: {e}")).with_remedy("TMPDIR names a folder with more room")
     })?;
     let url = format!("{base}/{sha256}");
-    upload(client, &packed.0, &url, size).await?;
+    upload(client, &packed, &url, size).await?;
     client.json(client.request(Method::POST, &url)).await
 }
 
 /// Sends from where the last attempt ended, until all of it is there.
-async fn upload(client: &Client, file: &Path, url: &str, size: u64) -> Result<(), Failure> {
+async fn upload(client: &Client, file: &File, url: &str, size: u64) -> Result<(), Failure> {
     let bar = output::bytes(size);
     let mut failures = 0;
     let done = loop {
@@ -134,7 +122,7 @@ async fn upload(client: &Client, file: &Path, url: &str, size: u64) -> Result<()
             break Ok(());
         }
         bar.set_position(offset);
-        let mut part = tokio::fs::File::open(file).await?;
+        let mut part = tokio::fs::File::from_std(file.try_clone()?);
         part.seek(SeekFrom::Start(offset)).await?;
         let progress = bar.clone();
         let chunks =
@@ -156,9 +144,9 @@ async fn upload(client: &Client, file: &Path, url: &str, size: u64) -> Result<()
 
 /// Writes an archive of this one image under its new name, without its lowest layers: the engine there has them.
 /// Returns its size in bytes and its SHA-256.
-fn pack(from: &Path, to: &Path, name: &str, present: usize) -> std::io::Result<(u64, String)> {
+fn pack(from: &Path, to: File, name: &str, present: usize) -> std::io::Result<(u64, String)> {
     let mut listed: Vec<Listed> = Vec::new();
-    let mut archive = tar::Archive::new(std::fs::File::open(from)?);
+    let mut archive = tar::Archive::new(File::open(from)?);
     for entry in archive.entries()? {
         let mut entry = entry?;
         if entry.path()?.to_str() == Some("manifest.json") {
@@ -173,8 +161,8 @@ fn pack(from: &Path, to: &Path, name: &str, present: usize) -> std::io::Result<(
     let image = Listed { repo_tags: Some(vec![name.to_owned()]), ..image };
     let upper = image.layers.get(present..).unwrap_or_default();
     let wanted = |path: &str| path == image.config || upper.iter().any(|layer| layer == path);
-    let mut packed = tar::Builder::new(std::fs::File::create(to)?);
-    let mut archive = tar::Archive::new(std::fs::File::open(from)?);
+    let mut packed = tar::Builder::new(to);
+    let mut archive = tar::Archive::new(File::open(from)?);
     for entry in archive.entries()? {
         let entry = entry?;
         let path = entry.path()?.to_string_lossy().into_owned();
@@ -191,8 +179,8 @@ fn pack(from: &Path, to: &Path, name: &str, present: usize) -> std::io::Result<(
     header.set_size(list.len() as u64);
     header.set_mode(0o644);
     packed.append_data(&mut header, "manifest.json", list.as_slice())?;
-    packed.into_inner()?.sync_all()?;
-    let file = std::fs::File::open(to)?;
+    let mut file = packed.into_inner()?;
+    file.seek(SeekFrom::Start(0))?;
     Ok((file.metadata()?.len(), sha256_of(file)?))
 }
 

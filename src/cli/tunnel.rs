@@ -5,6 +5,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use reqwest::Url;
+use tempfile::TempDir;
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep};
 
@@ -15,19 +16,10 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// An open connection; it ends when this is dropped.
 pub struct Tunnel {
     _ssh: Child,
-    _folder: Folder,
+    /// Nobody else can look into it; it is removed with its socket.
+    _folder: TempDir,
     /// Where the API is found on this machine.
     pub socket: PathBuf,
-}
-
-/// A folder that nobody else can look into, removed with its socket.
-struct Folder(PathBuf);
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        // What is left in a folder for temporary files is cleaned up by others.
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
 }
 
 /// What an `ssh://` address says: `?api=ADDRESS` and `?state=FOLDER` where the platform there is not set up as usual.
@@ -63,11 +55,8 @@ impl Place {
 /// Opens the way to the API.
 pub async fn open(url: &Url) -> Result<Tunnel, Failure> {
     let place = Place::read(url);
-    let folder = std::env::temp_dir().join(format!("platformer-{}-{}", std::process::id(), url.port().unwrap_or(22)));
-    let made = std::os::unix::fs::DirBuilderExt::mode(&mut std::fs::DirBuilder::new(), 0o700).create(&folder);
-    made.map_err(|e| Failure::failed(format!("{}: {e}", folder.display())))?;
-    let folder = Folder(folder);
-    let socket = folder.0.join("api");
+    let folder = tempfile::Builder::new().prefix("platformer-").tempdir()?;
+    let socket = folder.path().join("api");
     let forward = format!("{}:{}", socket.display(), place.api);
     let mut command = place.ssh();
     command.args(["-N", "-o", "ExitOnForwardFailure=yes", "-L", &forward, "--", &place.host]);

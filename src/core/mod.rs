@@ -10,7 +10,9 @@ pub mod config;
 pub mod container;
 pub mod deploy;
 pub mod digest;
+pub mod disk;
 pub mod event;
+pub mod flaw;
 pub mod grants;
 pub mod kv;
 pub mod log;
@@ -31,6 +33,7 @@ pub mod split;
 pub mod templates;
 #[cfg(test)]
 pub mod testing;
+pub mod text;
 pub mod toml_error;
 pub mod world;
 pub mod zone;

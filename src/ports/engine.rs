@@ -1,7 +1,6 @@
 //! What runs containers.
 
 use std::net::IpAddr;
-use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +11,7 @@ use jiff::Timestamp;
 use crate::core::container::{Container, ContainerId, Network, Owner, Subnet};
 use crate::core::deploy::GateResult;
 use crate::core::log::last_lines;
+use crate::core::names::ImageRef;
 use crate::core::world::{InstanceSpec, JobSpec};
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -99,7 +99,9 @@ pub trait Engine: Send + Sync {
     /// How many of these layers, given by the digests of their contents from the lowest on, are here one upon the other.
     async fn layers_here(&self, layers: &[String]) -> Result<usize, EngineError>;
     /// Takes over the images of an archive as `docker save` writes it; layers that are here may be missing in it.
-    async fn load(&self, archive: &Path) -> Result<(), EngineError>;
+    async fn load(&self, archive: std::fs::File) -> Result<(), EngineError>;
+    /// Gives an image that is here one more name; what had that name loses it.
+    async fn name_image(&self, image: &str, name: &ImageRef) -> Result<(), EngineError>;
     /// Takes away the name of an image, and the image where nothing else needs it. One that is gone is no error.
     async fn remove_image(&self, image: &str) -> Result<(), EngineError>;
     /// Runs a container on the platform's network to its end and removes it; one of that name that is left from

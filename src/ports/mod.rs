@@ -4,6 +4,7 @@
 //! in `testing`, which lets the whole supervisor run in tests.
 
 pub mod balancer;
+pub mod budget;
 pub mod doctor;
 pub mod engine;
 pub mod inbox;

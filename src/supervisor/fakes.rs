@@ -9,14 +9,14 @@ use std::time::Duration;
 use futures_util::stream;
 use jiff::Timestamp;
 
-use super::boot::first_view;
+use super::clock::{Clock, Reading};
 use super::execute::Hands;
-use super::reconcile::Loop;
+use super::reconcile::{Loop, first_view};
 use crate::adapters::files::Tree;
 use crate::core::app::parse_file;
 use crate::core::container::{Container, ContainerId, Owner};
 use crate::core::deploy::{Deployment, Entry, GateResult, Tally};
-use crate::core::names::{AppName, Domain, HostName, Version};
+use crate::core::names::{AppName, Domain, HostName, ImageRef, Version};
 use crate::core::render::{Features, Frame, Listeners, Rendered};
 use crate::core::repository::Index;
 use crate::core::service::Service;
@@ -88,7 +88,11 @@ impl Engine for FakeEngine {
         Ok(0)
     }
 
-    async fn load(&self, _: &Path) -> Result<(), EngineError> {
+    async fn load(&self, _: std::fs::File) -> Result<(), EngineError> {
+        Ok(())
+    }
+
+    async fn name_image(&self, _: &str, _: &ImageRef) -> Result<(), EngineError> {
         Ok(())
     }
 
@@ -238,6 +242,10 @@ struct Rig {
 impl Rig {
     /// The whole loop with fakes, before any fact but those that `prepare` arranges.
     fn new(prepare: impl FnOnce(&FakeEngine, &FakeBalancer, &FakeLedger)) -> Self {
+        Self::timed(Clock::system(), prepare)
+    }
+
+    fn timed(clock: Clock, prepare: impl FnOnce(&FakeEngine, &FakeBalancer, &FakeLedger)) -> Self {
         let (engine, balancer, ledger) =
             (Arc::<FakeEngine>::default(), Arc::<FakeBalancer>::default(), Arc::<FakeLedger>::default());
         prepare(&engine, &balancer, &ledger);
@@ -260,7 +268,7 @@ impl Rig {
         });
         let platform = Platform { frame: frame.fingerprint(), ..platform() };
         let templates = Arc::new(Templates::built_in());
-        let world = World::new(platform, templates.clone(), Timestamp::now());
+        let world = World::new(platform, templates.clone(), clock.now());
         let snapshot = Snapshot::new(first_view(&world, &templates));
         let hands = Hands {
             meters: Meters::default(),
@@ -281,6 +289,7 @@ impl Rig {
                 hands,
                 ledger: ledger.clone(),
                 snapshot: snapshot.clone(),
+                clock,
                 notices: crate::core::notices::Notices::default(),
                 answers: Vec::new(),
             }
@@ -397,6 +406,32 @@ async fn a_taken_name_is_no_failure_and_a_missing_image_is_shown() {
     rig.until("the missing image", missing).await;
     rig.until_served("shop").await;
     assert_eq!(*rig.engine.started.lock().unwrap(), ["shop-1.0-2"]);
+}
+
+#[tokio::test]
+async fn a_clock_that_is_set_a_year_forwards_and_back_leaves_routes_and_pauses_as_they_are() {
+    let offset: Arc<Mutex<jiff::SignedDuration>> = Arc::default();
+    let (seen, began) = (offset.clone(), std::time::Instant::now());
+    let clock = Clock::new(move || {
+        let steady = began.elapsed();
+        Reading { wall: Timestamp::from_second(1_700_000_000).unwrap() + steady + *seen.lock().unwrap(), steady }
+    });
+    let rig = Rig::timed(clock, |_, _, _| {});
+    rig.declare(&["shop"]);
+    rig.until_served("shop").await;
+    let year = jiff::SignedDuration::from_hours(365 * 24);
+    let mut apps = vec!["shop"];
+    for (set, app) in [(year, "blog"), (jiff::SignedDuration::ZERO, "docs"), (-year, "wiki")] {
+        *offset.lock().unwrap() = set;
+        apps.push(app);
+        // The pause after it is as long as it is, whatever the clock says.
+        rig.balancer.answers.lock().unwrap().push_back(trouble("once"));
+        rig.declare(&apps);
+        rig.until_served(app).await;
+        let view = rig.until("nothing is wrong", |v| v.status.problems.is_empty()).await;
+        assert_eq!(view.live_routes.as_ref().unwrap().apps.len(), apps.len());
+    }
+    assert!(rig.engine.stopped.lock().unwrap().is_empty());
 }
 
 async fn close(rig: &Rig) {

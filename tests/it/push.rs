@@ -84,7 +84,11 @@ async fn bad_line(platform: &Platform, cuts: usize) -> (u16, Arc<AtomicUsize>) {
 }
 
 async fn call(platform: &Platform, method: &str, path: &str, body: &[u8]) -> (u16, Value) {
-    let token = format!("Authorization: Bearer {}\r\nContent-Type: application/json\r\n", platform.token().unwrap());
+    call_with(platform, &platform.token().unwrap(), method, path, body).await
+}
+
+async fn call_with(platform: &Platform, token: &str, method: &str, path: &str, body: &[u8]) -> (u16, Value) {
+    let token = format!("Authorization: Bearer {token}\r\nContent-Type: application/json\r\n");
     let answer = request_with(platform.api_address(), method, "localhost", path, &token, body).await.unwrap();
     (answer.status, serde_json::from_str(&answer.body).unwrap_or_default())
 }
@@ -136,16 +140,97 @@ async fn an_image_arrives_over_a_line_that_is_cut_and_only_what_is_missing_is_se
     docker(&["rmi", "-f", "platformer-push/shop:1.0.1", "platformer-push/shop:1.0.2"]);
 }
 
+fn sha(bytes: &[u8]) -> String {
+    use sha2::Digest;
+    sha2::Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
+}
+
+fn packed(members: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut packed = tar::Builder::new(Vec::new());
+    for (path, bytes) in members {
+        let mut header = tar::Header::new_ustar();
+        header.as_old_mut().name[..path.len()].copy_from_slice(path.as_bytes());
+        header.set_size(bytes.len() as u64);
+        header.set_mode(0o644);
+        header.set_cksum();
+        packed.append(&header, *bytes).unwrap();
+    }
+    packed.into_inner().unwrap()
+}
+
+/// An image of one file, as an engine would save it under this name.
+fn image(name: &str, contents: &str) -> Vec<u8> {
+    let layer = packed(&[("file", contents.as_bytes())]);
+    let config = json!({ "architecture": "amd64", "os": "linux", "config": {},
+        "rootfs": { "type": "layers", "diff_ids": [format!("sha256:{}", sha(&layer))] } });
+    let list = json!([{ "Config": "config.json", "RepoTags": [name], "Layers": ["layer.tar"] }]).to_string();
+    packed(&[("config.json", config.to_string().as_bytes()), ("layer.tar", &layer), ("manifest.json", list.as_bytes())])
+}
+
+async fn send(platform: &Platform, token: &str, place: &str, bytes: &[u8]) -> (u16, Value) {
+    let url = format!("/v1/apps/{place}/{}", sha(bytes));
+    let (status, answer) = call_with(platform, token, "PUT", &format!("{url}?offset=0"), bytes).await;
+    if status != 200 {
+        return (status, answer);
+    }
+    call_with(platform, token, "POST", &url, b"").await
+}
+
+#[tokio::test]
+async fn a_deploy_token_replaces_no_other_image_and_runs_no_other_apps() {
+    if !docker_or_skip() {
+        return;
+    }
+    let platform = Platform::with_demo().await;
+    let made = platform.ok(&["token", "create", "--scope", "deploy:hello", "--json"]);
+    let made: Value = serde_json::from_str(&made).unwrap();
+    let token = made["token"].as_str().unwrap();
+    let (victim, folder) = (format!("{}-victim:latest", platform.id), platform.path("victim"));
+    std::fs::write(&folder, packed(&[("file", b"victim")])).unwrap();
+    docker(&["import", &folder.display().to_string(), &victim]);
+    let id = |name: &str| docker(&["image", "inspect", "--format", "{{.Id}}", name]).trim().to_owned();
+    let before = id(&victim);
+    let version = format!("9.{}", platform.id.bytes().map(u64::from).fold(7, |n, b| (n * 31 + b) % 1_000_000));
+    let (place, own) = (format!("hello/images/{version}"), format!("platformer-push/hello:{version}"));
+    let evil = |name: &str| {
+        let list = json!([{ "Config": "config.json", "RepoTags": [victim], "Layers": ["layer.tar"] }]).to_string();
+        let good = image(&own, "evil");
+        [&good[..good.len() - 1024], &packed(&[(name, list.as_bytes())])].concat()
+    };
+    for name in ["./manifest.json", "manifest.json", "x/../manifest.json"] {
+        let (status, answer) = send(&platform, token, &place, &evil(name)).await;
+        assert_eq!(status, 422, "{name}: {answer}");
+    }
+    assert_eq!(id(&victim), before);
+    // A version is one image for ever.
+    let (status, answer) = send(&platform, token, &place, &image(&own, "one")).await;
+    assert_eq!((status, answer["digest"].as_str().unwrap()), (200, id(&own).as_str()), "{answer}");
+    let first = id(&own);
+    assert_eq!(send(&platform, token, &place, &image(&own, "one")).await.0, 200, "the same again is no other one");
+    let (status, answer) = send(&platform, token, &place, &image(&own, "two")).await;
+    let detail = answer["detail"].as_str().unwrap();
+    assert!(status == 409 && detail.contains(&first) && detail.matches("sha256:").count() == 2, "{status} {answer}");
+    assert_eq!(id(&own), first);
+    assert_eq!(docker(&["images", "-q", "platformer-loading/*"]), "", "no name of the loading stays");
+    let (status, answer) = call(&platform, "POST", "/v1/apps/helo/layers", br#"{"layers":[]}"#).await;
+    assert!(status == 404 && answer["detail"].as_str().unwrap().contains("did you mean hello?"), "{answer}");
+    // Nor does it run what was pushed for another app, or any other image of this machine.
+    for field in ["image", "gate"] {
+        for other in ["platformer-push/other:1", "platformer/platformer", &victim] {
+            let asked = json!({ "version": "9.9", field: other }).to_string();
+            let answer = call_with(&platform, token, "POST", "/v1/apps/hello/deployments", asked.as_bytes()).await;
+            assert!(answer.0 == 403 && answer.1["detail"].as_str().unwrap().contains(other), "{field}: {answer:?}");
+        }
+    }
+    docker(&["rmi", "-f", &victim, &own]);
+}
+
 #[tokio::test]
 async fn what_is_no_image_or_another_one_is_refused_and_nothing_is_kept() {
     if !docker_or_skip() {
         return;
     }
     let platform = Platform::with_demo().await;
-    let sha = |bytes: &[u8]| {
-        use sha2::Digest;
-        sha2::Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect::<String>()
-    };
     let archive = |names: Value, more: Option<&str>| {
         let mut packed = tar::Builder::new(Vec::new());
         let list = json!([{ "Config": "c.json", "RepoTags": names, "Layers": [] }]).to_string();

@@ -20,6 +20,7 @@ mod linger;
 mod logs;
 mod metrics;
 mod pages;
+mod receive;
 mod repository;
 mod secrets;
 mod server;

@@ -57,6 +57,15 @@ impl App {
         file::AppFile::default().into_app(name)
     }
 
+    /// Whether its file names the image, with whatever tag, or the image was pushed for it: what somebody may have it
+    /// run who may release it and nothing else.
+    pub fn names_image(&self, image: &ImageRef) -> bool {
+        let source = self.source.as_ref().and_then(|source| source.image.as_ref());
+        let gate = self.gate.as_ref().map(|gate| &gate.image);
+        let mut named = [Some(&self.image), source, gate].into_iter().flatten();
+        image.is_pushed_for(&self.name) || named.any(|own| own.repository() == image.repository())
+    }
+
     /// The hosts the app answers at: declared ones or `APP.DOMAIN`, and always `APP.localhost`.
     pub fn all_hosts(&self, domain: &Domain) -> Vec<HostName> {
         let mut hosts = self.hosts.clone();

@@ -26,6 +26,11 @@ impl ImageRef {
         Self::parse(&format!("platformer-push/{app}:{version}"))
     }
 
+    /// Whether it was pushed to the platform itself for this app.
+    pub fn is_pushed_for(&self, app: &AppName) -> bool {
+        self.repository().strip_prefix("platformer-push/") == Some(app.as_str())
+    }
+
     /// Whether it was pushed to the platform itself, which is then the only one to know it.
     pub fn is_pushed(&self) -> bool {
         self.as_str().starts_with("platformer-push/")
@@ -105,6 +110,16 @@ mod tests {
         assert_eq!(version("r:5000/a:1.2").as_deref(), Some("1.2"));
         assert_eq!(version("r:5000/a").as_deref(), Some("latest"));
         assert_eq!(version("a@sha256:0f"), None);
+    }
+
+    #[test]
+    fn an_image_is_pushed_for_one_app() {
+        let pushed = |text: &str| ImageRef::parse(text).unwrap().is_pushed_for(&AppName::parse("a").unwrap());
+        assert!(pushed("platformer-push/a") && pushed("platformer-push/a:1.0"));
+        for other in ["platformer-push/b:1.0", "platformer-push/a/b", "platformer-push/ab", "a", "x/platformer-push/a"]
+        {
+            assert!(!pushed(other), "{other}");
+        }
     }
 
     #[test]

@@ -1,13 +1,12 @@
 //! Images that come without a registry: which of their layers are here, and loading them.
 
-use std::path::Path;
-
 use bollard::Docker;
-use bollard::query_parameters::{ImportImageOptionsBuilder, ListImagesOptionsBuilder};
+use bollard::query_parameters::{ImportImageOptionsBuilder, ListImagesOptionsBuilder, TagImageOptionsBuilder};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio_util::io::ReaderStream;
 
 use super::{DockerEngine, INSPECTS};
+use crate::core::names::ImageRef;
 use crate::ports::engine::EngineError;
 
 /// An image shares its layers with others from the lowest on: the longest such run of any image here.
@@ -24,8 +23,8 @@ pub async fn layers_here(engine: &DockerEngine, client: &Docker, layers: &[Strin
     Ok(shared.map(count).fold(0, |most, count| async move { most.max(count) }).await)
 }
 
-pub async fn load(engine: &DockerEngine, client: &Docker, archive: &Path) -> Result<(), EngineError> {
-    let file = tokio::fs::File::open(archive).await.map_err(|e| EngineError::Refused(e.to_string()))?;
+pub async fn load(engine: &DockerEngine, client: &Docker, archive: std::fs::File) -> Result<(), EngineError> {
+    let file = tokio::fs::File::from_std(archive);
     let options = ImportImageOptionsBuilder::default().quiet(true).build();
     let progress = client.import_image_stream(options, ReaderStream::with_capacity(file, 1 << 16), None);
     let said: Vec<_> = progress.try_collect().await.map_err(|e| engine.error(e))?;
@@ -35,4 +34,10 @@ pub async fn load(engine: &DockerEngine, client: &Docker, archive: &Path) -> Res
             Err(EngineError::Refused(format!("the image is not taken: {}", detail.message.unwrap_or_default())))
         }
     }
+}
+
+pub async fn name(engine: &DockerEngine, client: &Docker, image: &str, name: &ImageRef) -> Result<(), EngineError> {
+    let tag = name.as_str().strip_prefix(name.repository()).and_then(|rest| rest.strip_prefix(':')).unwrap_or("latest");
+    let options = TagImageOptionsBuilder::default().repo(name.repository()).tag(tag).build();
+    client.tag_image(image, Some(options)).await.map_err(|e| engine.error(e))
 }

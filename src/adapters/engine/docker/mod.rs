@@ -11,7 +11,6 @@ mod local;
 mod network;
 mod run;
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,6 +22,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 
 use crate::core::container::{Container, ContainerId, Owner};
 use crate::core::deploy::GateResult;
+use crate::core::names::ImageRef;
 use crate::core::world::{InstanceSpec, JobSpec};
 use crate::ports::engine::{Engine, EngineError, EngineVersion, Hints, Listing, LogLines, LogQuery, PlatformNetwork};
 
@@ -163,8 +163,12 @@ impl Engine for DockerEngine {
         images::layers_here(self, &self.client().await?, layers).await
     }
 
-    async fn load(&self, archive: &Path) -> Result<(), EngineError> {
+    async fn load(&self, archive: std::fs::File) -> Result<(), EngineError> {
         images::load(self, &self.client().await?, archive).await
+    }
+
+    async fn name_image(&self, image: &str, name: &ImageRef) -> Result<(), EngineError> {
+        images::name(self, &self.client().await?, image, name).await
     }
 
     async fn remove_image(&self, image: &str) -> Result<(), EngineError> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Extension, Path, Query, State};
 use axum::http::{HeaderMap, HeaderName, StatusCode};
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
@@ -11,10 +11,12 @@ use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use super::super::error::Problem;
+use super::super::keyring::Caller;
 use super::super::known::{Known, unknown_app};
 use super::once::once;
 use super::slice::{Slice, TOTAL};
 use super::{By, Context, Sent};
+use crate::core::access::Right;
 use crate::core::app::Strategy;
 use crate::core::deploy::Entry;
 use crate::core::names::{AppName, ImageRef, Version};
@@ -55,11 +57,19 @@ enum GateField {
 pub async fn deploy(
     State(context): State<Context>,
     by: By,
+    caller: Option<Extension<Caller>>,
     Path(app): Path<String>,
     headers: HeaderMap,
     body: String,
 ) -> Result<Response, Problem> {
     let asked: Deploy = serde_json::from_str(&body).map_err(|e| Problem::bad(format!("the body: {e}")))?;
+    let gate = match &asked.gate {
+        Some(GateField::Image(image)) => Some(image),
+        _ => None,
+    };
+    for image in asked.image.iter().chain(gate) {
+        own_image(&context, caller.as_deref(), &AppName::parse(&app)?, image)?;
+    }
     once(&context, &by, &headers, &format!("{app} {body}"), begin(&context, &by, &app, asked)).await
 }
 
@@ -89,6 +99,23 @@ async fn begin(context: &Context, by: &By, app: &str, asked: Deploy) -> Result<(
     let done = steer(context, by, app, Steer::Deploy(Box::new(request))).await?;
     let Json(value) = answer(&done);
     Ok((if dry_run { StatusCode::OK } else { StatusCode::CREATED }, value))
+}
+
+/// Any image on this machine may be another app's, or the platform's own: who may release one app alone names those
+/// that were pushed for it or that its file names.
+fn own_image(context: &Context, caller: Option<&Caller>, app: &AppName, image: &ImageRef) -> Result<(), Problem> {
+    if caller.is_some_and(|caller| caller.may(Right::Admin, None).is_ok()) {
+        return Ok(());
+    }
+    let view = context.snapshot.view();
+    let declared = view.index.as_ref().and_then(|index| index.apps.get(app));
+    if image.is_pushed_for(app) || declared.is_some_and(|declared| declared.names_image(image)) {
+        return Ok(());
+    }
+    let detail = format!(
+        "image {image} was not pushed for {app}, and apps/{app}.toml does not name it; push it as {app}@VERSION, or name it there; the scope admin runs any"
+    );
+    Err(Problem::new(StatusCode::FORBIDDEN, "wrong-scope", detail))
 }
 
 /// The image that was pushed to the platform itself for this version, if one was. An engine that is away knows none.
