@@ -83,7 +83,8 @@ mkdir "$new"
 case $(od -An -tx1 -N4 "$work/artefact" | tr -d ' \n') in
   1f8b*) tar -xzf "$work/artefact" -C "$new" --no-same-owner ;;
   28b52ffd) zstd -dcq "$work/artefact" | tar -xf - -C "$new" --no-same-owner ;;
-  504b0304) unzip -q "$work/artefact" -d "$new" ;;
+  # 1 is a warning: everything is unpacked.
+  504b0304) unzip -qo "$work/artefact" -d "$new" || [ $? -eq 1 ] ;;
   *) tar -xf "$work/artefact" -C "$new" --no-same-owner ;;
 esac 2>"$work/error" || fail "the artefact of $app cannot be unpacked: $(head -n 1 "$work/error")" 65
 [ -n "$(ls -A "$new")" ] || fail "the artefact of $app is empty" 65

@@ -7,6 +7,7 @@
 use std::ops::Range;
 
 use super::names::EnvName;
+use super::text::unmarked;
 
 /// What the value of a secret key begins with in the file: what follows can be read by the platform only.
 pub const SEALED: &str = "secret:v1:";
@@ -51,7 +52,7 @@ pub struct ConfigError {
 /// Parses a whole config text. Later assignments of a key win, as they do in a shell.
 pub fn parse(text: &str) -> Result<Vec<Assignment>, ConfigError> {
     let mut assignments = Vec::new();
-    let mut at = 0;
+    let mut at = text.len() - unmarked(text).len();
     while at < text.len() {
         let line_end = text[at..].find('\n').map_or(text.len(), |n| at + n);
         let line = text[at..line_end].trim_end_matches('\r');
@@ -109,7 +110,8 @@ fn double_quoted(value: &str) -> String {
 fn parse_one(text: &str, start: usize, earlier: &[Assignment]) -> Result<Assignment, ConfigError> {
     let line = text[..start].matches('\n').count() + 1;
     let rest = &text[start..];
-    let name_at = rest.strip_prefix("export ").map_or(0, |r| rest.len() - r.trim_start().len());
+    let exported = rest.strip_prefix("export").filter(|r| r.starts_with([' ', '\t']));
+    let name_at = exported.map_or(0, |r| rest.len() - r.trim_start_matches([' ', '\t']).len());
     let name_end =
         rest[name_at..].find(|c: char| !c.is_ascii_alphanumeric() && c != '_').map_or(rest.len(), |n| name_at + n);
     let name = &rest[name_at..name_end];
@@ -265,6 +267,10 @@ mod tests {
             ("A=a#b", "a#b"),
             ("A=", ""),
             ("export A=1\r\n", "1"),
+            ("export\tA=1\n", "1"),
+            ("export \t A=1\n", "1"),
+            ("\u{feff}A=1\n", "1"),
+            ("\u{feff}# note\nA=1\n", "1"),
             ("A=\"two\nlines\"\n", "two\nlines"),
             ("A=x'y'\"z\"\\ w", "xyz w"),
             ("B=1\nA=\"$B-${B}\"", "1-1"),
@@ -306,6 +312,7 @@ mod tests {
         assert_eq!(set(text, &EnvName::parse("C").unwrap(), "3").unwrap(), format!("{text}\nC=\"3\"\n"));
         assert_eq!(unset(text, &b).unwrap().unwrap(), "# head\nA='1'   # why\n");
         assert_eq!(unset("C=1", &b).unwrap(), None);
+        assert_eq!(set("\u{feff}B=1\n", &b, "2").unwrap(), "\u{feff}B=\"2\"\n");
     }
 
     proptest! {

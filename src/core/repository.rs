@@ -4,7 +4,6 @@
 //! outside the tree. The index is made by an adapter; the choices in it are made here.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -18,8 +17,6 @@ use super::names::{AppName, Version};
 pub struct File {
     /// Below the repository's root, with `/` between its parts; also the URL path without the leading `/`.
     pub path: Arc<str>,
-    #[serde(skip)]
-    pub location: PathBuf,
     /// Device, inode, modification and change time in nanoseconds: another file, or other contents, differ.
     #[serde(skip)]
     pub identity: [i128; 4],
@@ -111,7 +108,6 @@ mod tests {
     fn index(paths: &[&str]) -> Index {
         let file = |path: &str| File {
             path: path.into(),
-            location: path.into(),
             identity: [0; 4],
             size: 1,
             modified: Timestamp::UNIX_EPOCH,

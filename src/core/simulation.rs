@@ -93,14 +93,8 @@ fn index() -> Arc<Index> {
         let last = if app == "shop" { VERSIONS } else { VERSIONS - 1 };
         for n in 0..=last {
             let path: Arc<str> = format!("artefacts/{app}/{}/{app}.tgz", version(n)).into();
-            let file = File {
-                path: path.clone(),
-                location: Default::default(),
-                identity: [0; 4],
-                size: 1,
-                modified: at(0),
-                sha256: format!("{n}").into(),
-            };
+            let file =
+                File { path: path.clone(), identity: [0; 4], size: 1, modified: at(0), sha256: format!("{n}").into() };
             index.files.insert(path, file);
         }
     }

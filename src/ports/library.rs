@@ -1,7 +1,6 @@
 //! What changes the repository on disk.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::core::names::{AppName, Version};
@@ -23,6 +22,26 @@ pub enum LibraryError {
     Trouble(String),
 }
 
+/// An upload while it comes: a file that is gone when this is dropped, unless it was pushed.
+pub struct Incoming {
+    pub file: Arc<std::fs::File>,
+    /// In the adapter's own folder.
+    pub name: String,
+    discard: Box<dyn Fn() + Send + Sync>,
+}
+
+impl Incoming {
+    pub fn new(file: std::fs::File, name: String, discard: impl Fn() + Send + Sync + 'static) -> Self {
+        Self { file: Arc::new(file), name, discard: Box::new(discard) }
+    }
+}
+
+impl Drop for Incoming {
+    fn drop(&mut self) {
+        (self.discard)();
+    }
+}
+
 /// A version that was pushed.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Pushed {
@@ -41,10 +60,15 @@ pub trait Library: Send + Sync {
     /// Opens the very file that was indexed; `None` where another one is in its place by now.
     async fn open(&self, file: &File) -> std::io::Result<Option<std::fs::File>>;
     /// A file on the repository's own disk to receive an upload into.
-    fn incoming(&self) -> Result<PathBuf, LibraryError>;
+    fn incoming(&self) -> Result<Incoming, LibraryError>;
     /// Makes an uploaded file the artefact of a version. Refuses to replace other bytes.
-    async fn push(&self, app: &AppName, version: &Version, file: &str, upload: PathBuf)
-    -> Result<Pushed, LibraryError>;
+    async fn push(
+        &self,
+        app: &AppName,
+        version: &Version,
+        file: &str,
+        upload: Incoming,
+    ) -> Result<Pushed, LibraryError>;
     /// Writes `apps/APP.toml`.
     async fn declare(&self, app: &AppName, text: &str) -> Result<(), LibraryError>;
     /// Deletes the app's declaration, config and artefacts.
@@ -59,8 +83,8 @@ pub trait Library: Send + Sync {
     async fn verify(&self) -> Result<Vec<Trouble>, LibraryError>;
     /// Keeps contents of the repository apart from it, so that they outlive every change.
     async fn keep(&self, contents: Vec<Blob>) -> Result<(), LibraryError>;
-    /// Kept contents as a file that can be opened; `None` where they are not kept.
-    async fn kept(&self, contents: &Blob) -> Option<File>;
+    /// Kept contents, opened; `None` where they are not kept.
+    async fn kept(&self, contents: &Blob) -> Option<(File, std::fs::File)>;
     /// Forgets all kept contents but these digests.
     fn forget_all_but(&self, digests: &BTreeSet<Arc<str>>);
     /// Has seen every change made before the call when it returns.

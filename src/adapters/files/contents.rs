@@ -2,14 +2,15 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::{self, Read, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::beneath::Folder;
 use super::scan;
-use crate::core::digest::sha256_of;
+use crate::core::digest::Hashing;
 use crate::core::release::Blob;
 use crate::core::repository::File;
 use crate::ports::library::LibraryError;
@@ -20,58 +21,64 @@ pub struct Contents {
     folder: PathBuf,
 }
 
+/// What a file ends with while it is written.
+const UNFINISHED: &str = ".new";
+
 impl Contents {
-    /// The folder is made with the first file.
+    /// The folder is made with the first file. What was being written when we last ended is removed.
     pub fn new(folder: &Path) -> Self {
+        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+            if entry.file_name().to_string_lossy().ends_with(UNFINISHED) {
+                // It costs space only.
+                let _ = fs::remove_file(entry.path());
+            }
+        }
         Self { folder: folder.to_owned() }
     }
 
-    /// Copies a file of the repository, if it is what it was when it was indexed. One that is kept already is not
-    /// looked for again.
-    pub fn keep(&self, source: &Path, blob: &Blob) -> Result<(), LibraryError> {
+    /// Copies a file of the repository, if it is what it was when it was indexed: what is hashed is what is kept. One
+    /// that is kept already is not looked for again, unless a part of it was lost.
+    pub fn keep(&self, repository: &Folder, blob: &Blob) -> Result<(), LibraryError> {
         let place = self.place(blob);
-        if place.exists() {
+        let source = repository.file(&*blob.path);
+        let kept = fs::symlink_metadata(&place).ok().filter(fs::Metadata::is_file);
+        if kept.is_some_and(|kept| source.as_ref().map_or(true, |(_, meta)| meta.len() == kept.len())) {
             return Ok(());
         }
         let trouble = |e: io::Error| match e.kind() {
             io::ErrorKind::NotFound => LibraryError::Missing(format!("{} is no longer in the repository", blob.path)),
             _ => LibraryError::Trouble(format!("{}: {e}", blob.path)),
         };
-        let temporary = place.with_extension("new");
+        let (source, meta) = source.map_err(trouble)?;
         fs::create_dir_all(&self.folder).map_err(trouble)?;
-        let copied = copy(source, &temporary).and_then(|()| fs::File::open(&temporary).and_then(sha256_of));
-        let renamed = copied.map_err(trouble).and_then(|digest| match *digest == *blob.sha256 {
-            true => fs::rename(&temporary, &place).map_err(trouble),
-            false => Err(LibraryError::Conflict(format!(
-                "{} was altered while it was being released; push a new version",
-                blob.path
-            ))),
-        });
-        if renamed.is_err() {
-            // A leftover is of no use; that it cannot be removed changes nothing.
-            let _ = fs::remove_file(&temporary);
+        let new = tempfile::Builder::new().suffix(UNFINISHED).tempfile_in(&self.folder).map_err(trouble)?;
+        // What grows while it is read is another file.
+        let mut source = Hashing::new(io::Read::take(source, meta.len() + 1));
+        io::copy(&mut source, &mut new.as_file()).and_then(|_| new.as_file().sync_all()).map_err(trouble)?;
+        if source.finish() != *blob.sha256 {
+            let reason = format!("{} was altered while it was being released; push a new version", blob.path);
+            return Err(LibraryError::Conflict(reason));
         }
-        renamed
+        new.persist(&place).map_err(|e| trouble(e.error)).map(drop)
     }
 
-    /// The kept file, described as one of the repository.
-    pub fn file(&self, blob: &Blob) -> Option<File> {
-        let location = self.place(blob);
-        let meta = fs::metadata(&location).ok()?;
-        Some(File {
+    /// The kept file, opened and described as one of the repository.
+    pub fn open(&self, blob: &Blob) -> Option<(File, fs::File)> {
+        let (handle, meta) = Folder::open(&self.folder).ok()?.file(&*blob.sha256).ok()?;
+        let file = File {
             path: blob.path.clone(),
             identity: scan::identity(&meta),
             size: meta.len(),
             modified: Timestamp::try_from(meta.modified().ok()?).unwrap_or(Timestamp::UNIX_EPOCH),
             sha256: blob.sha256.clone(),
-            location,
-        })
+        };
+        Some((file, handle))
     }
 
     pub fn forget_all_but(&self, digests: &BTreeSet<Arc<str>>) {
         for entry in fs::read_dir(&self.folder).into_iter().flatten().flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
-            if !digests.contains(name.as_str()) && !name.ends_with(".new") {
+            if !digests.contains(name.as_str()) && !name.ends_with(UNFINISHED) {
                 // What cannot be removed now is tried again when the next release goes.
                 let _ = fs::remove_file(entry.path());
             }
@@ -83,35 +90,41 @@ impl Contents {
     }
 }
 
-fn copy(from: &Path, to: &Path) -> io::Result<()> {
-    let (mut source, mut target) = (fs::File::open(from)?, fs::File::create(to)?);
-    let mut buffer = vec![0; 1 << 16];
-    loop {
-        match source.read(&mut buffer)? {
-            0 => return target.sync_all(),
-            n => target.write_all(&buffer[..n])?,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::digest::sha256;
+    use std::io::Read;
+    use std::os::unix::fs::symlink;
 
     #[test]
     fn contents_outlive_their_source_and_an_altered_one_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let source = folder.path().join("a.tgz");
         fs::write(&source, "one").unwrap();
-        let blob = Blob { path: "artefacts/a/1.0/a.tgz".into(), sha256: sha256_of(&b"one"[..]).unwrap().into() };
-        let contents = Contents::new(&folder.path().join("kept"));
-        contents.keep(&source, &blob).unwrap();
+        let repository = Folder::open(folder.path()).unwrap();
+        let blob = |text: &str| Blob { path: "a.tgz".into(), sha256: sha256(text).into() };
+        let kept = folder.path().join("kept");
+        let contents = Contents::new(&kept);
+        let read = |blob: &Blob| {
+            let mut text = String::new();
+            contents.open(blob).unwrap().1.read_to_string(&mut text).unwrap();
+            text
+        };
+        contents.keep(&repository, &blob("one")).unwrap();
         fs::write(&source, "two").unwrap();
-        contents.keep(&source, &blob).unwrap();
-        assert_eq!(fs::read_to_string(contents.file(&blob).unwrap().location).unwrap(), "one");
-        let other = Blob { sha256: sha256_of(&b"three"[..]).unwrap().into(), ..blob.clone() };
-        assert!(matches!(contents.keep(&source, &other), Err(LibraryError::Conflict(_))));
-        contents.forget_all_but(&BTreeSet::new());
-        assert!(contents.file(&blob).is_none());
+        contents.keep(&repository, &blob("one")).unwrap();
+        assert_eq!(read(&blob("one")), "one");
+        assert!(matches!(contents.keep(&repository, &blob("three")), Err(LibraryError::Conflict(_))));
+        // A power cut took a part of it.
+        fs::write(kept.join(sha256("two")), "t").unwrap();
+        contents.keep(&repository, &blob("two")).unwrap();
+        assert_eq!(read(&blob("two")), "two");
+        fs::remove_file(&source).unwrap();
+        symlink("/dev/zero", &source).unwrap();
+        assert!(matches!(contents.keep(&repository, &blob("four")), Err(LibraryError::Trouble(_))));
+        fs::write(kept.join("left.new"), "").unwrap();
+        Contents::new(&kept).forget_all_but(&BTreeSet::new());
+        assert!(contents.open(&blob("one")).is_none() && fs::read_dir(&kept).unwrap().next().is_none());
     }
 }

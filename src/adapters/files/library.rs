@@ -2,14 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io::{self, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use nix::fcntl::OFlag;
+use tokio::sync::Semaphore;
 
+use super::beneath::Folder;
 use super::contents::Contents;
 use super::{archive, scan};
 use crate::core::app::parse_file;
@@ -17,9 +17,11 @@ use crate::core::digest::sha256_of;
 use crate::core::names::{AppName, Version};
 use crate::core::release::Blob;
 use crate::core::repository::{File, Index, Trouble, is_archive};
+use crate::core::text::{LARGEST, decode};
 use crate::core::world::Fact;
+use crate::ports::budget::{Cancelled, Waiting};
 use crate::ports::inbox::Inbox;
-use crate::ports::library::{Library, LibraryError, Pushed};
+use crate::ports::library::{Incoming, Library, LibraryError, Pushed};
 
 /// The repository's folder with its last scan.
 #[derive(Clone)]
@@ -29,23 +31,36 @@ pub struct Tree {
     inbox: Inbox,
     uploads: Arc<AtomicU64>,
     store: Contents,
+    unpacking: Arc<Semaphore>,
 }
 
 /// Uploads in progress; hidden from the index.
 const INCOMING: &str = ".platformer-incoming";
+/// Archives that are read through at once; others wait.
+const UNPACKING: usize = 2;
+/// Of folders and files in the repository, less what the umask takes.
+const OPEN_FOLDER: u32 = 0o777;
+const OPEN_FILE: u32 = 0o666;
 
 impl Tree {
     /// Opens the folder, making it if it is missing; contents of releases are kept in `kept`. Uploads that were cut off earlier are deleted.
     pub fn open(root: &Path, kept: &Path, inbox: Inbox) -> io::Result<Self> {
         fs::create_dir_all(root)?;
         let root = root.canonicalize()?;
-        match fs::remove_dir_all(root.join(INCOMING)) {
+        match Folder::open(&root)?.remove(INCOMING) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 tracing::warn!(%error, "old uploads cannot be deleted")
             }
             _ => {}
         }
-        Ok(Self { root, last: Arc::default(), inbox, uploads: Arc::default(), store: Contents::new(kept) })
+        Ok(Self {
+            root,
+            last: Arc::default(),
+            inbox,
+            uploads: Arc::default(),
+            store: Contents::new(kept),
+            unpacking: Arc::new(Semaphore::new(UNPACKING)),
+        })
     }
 
     pub fn root(&self) -> &Path {
@@ -62,8 +77,9 @@ impl Tree {
         }
     }
 
-    fn served(&self) -> PathBuf {
-        scan::served_root(&self.root)
+    /// Opened anew each time: the folder itself may have been put in its place meanwhile.
+    fn served(&self) -> io::Result<Folder> {
+        Folder::open(&self.root).map(scan::served)
     }
 
     /// Runs blocking work, then scans, so that the caller's change is known when it gets its answer.
@@ -81,15 +97,21 @@ impl Tree {
     }
 
     /// Writes a file so that readers see the old text or the new one, and a power cut loses neither.
-    fn replace(&self, path: &Path, text: &str) -> io::Result<()> {
-        let temporary = self.temporary()?;
-        let mut file = fs::File::create(&temporary)?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        if let Some(folder) = path.parent() {
-            fs::create_dir_all(folder)?;
+    fn replace(&self, path: &str, text: &str) -> Result<(), LibraryError> {
+        let (staging, name) = self.staged()?;
+        let write = || -> io::Result<()> {
+            let mut file = staging.create(&name, OPEN_FILE)?;
+            file.write_all(text.as_bytes())?;
+            file.sync_all()?;
+            let (folder, as_name) = self.served()?.parent_made(Path::new(path), OPEN_FOLDER)?;
+            staging.rename(&name, &folder, as_name)
+        };
+        let written = write();
+        if written.is_err() {
+            // A leftover is deleted at the next start.
+            let _ = staging.remove(&name);
         }
-        fs::rename(&temporary, path)
+        written.map_err(|e| LibraryError::Trouble(format!("{path}: {e}")))
     }
 
     /// Takes a folder away at once, and then its parent if that is left empty.
@@ -100,30 +122,42 @@ impl Tree {
         missing: LibraryError,
     ) -> Result<(), LibraryError> {
         self.change(move |tree| {
-            let trouble = |e: io::Error| LibraryError::Trouble(e.to_string());
-            let going = tree.temporary().map_err(trouble)?;
-            match fs::rename(tree.served().join(folder), &going) {
+            let (base, (staging, going)) = (tree.served().map_err(trouble)?, tree.staged()?);
+            match base.hand_over(&folder, &staging, &going) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(missing),
                 other => other.map_err(trouble)?,
             }
             // Only an empty folder goes.
-            parent.into_iter().for_each(|parent| _ = fs::remove_dir(tree.served().join(parent)));
-            fs::remove_dir_all(&going).map_err(trouble)
+            parent.into_iter().for_each(|parent| _ = base.remove_empty(parent));
+            staging.remove(&going).map_err(trouble)
         })
         .await
     }
 
-    fn temporary(&self) -> io::Result<PathBuf> {
-        let folder = self.root.join(INCOMING);
-        fs::create_dir_all(&folder)?;
-        Ok(folder.join(self.uploads.fetch_add(1, Ordering::Relaxed).to_string()))
+    /// A folder that nobody else writes, on the repository's own disk, and a new name in it.
+    fn staged(&self) -> Result<(Folder, String), LibraryError> {
+        let open = || -> io::Result<Folder> {
+            let folder = Folder::open(&self.root)?.made(INCOMING, 0o700)?;
+            match folder.is_own()? {
+                true => Ok(folder),
+                false => Err(io::Error::other(format!("others can write to {INCOMING}; delete that folder"))),
+            }
+        };
+        let name = self.uploads.fetch_add(1, Ordering::Relaxed).to_string();
+        Ok((open().map_err(trouble)?, name))
     }
 
-    fn place(&self, app: &AppName, version: &Version, file: &str, upload: &Path) -> Result<Pushed, LibraryError> {
-        let trouble = |e: io::Error| LibraryError::Trouble(e.to_string());
-        archive::check(upload, file).map_err(LibraryError::Bad)?;
-        let size = fs::metadata(upload).map_err(trouble)?.len();
-        let sha256 = fs::File::open(upload).and_then(sha256_of).map_err(trouble)?;
+    fn place(
+        &self,
+        app: &AppName,
+        version: &Version,
+        file: &str,
+        upload: &Incoming,
+        cancelled: &Cancelled,
+    ) -> Result<Pushed, LibraryError> {
+        archive::check(&upload.file, file, cancelled).map_err(LibraryError::Bad)?;
+        let size = upload.file.metadata().map_err(trouble)?.len();
+        let sha256 = (&*upload.file).rewind().and_then(|()| sha256_of(&*upload.file)).map_err(trouble)?;
         let pushed = |unchanged| Pushed {
             app: app.clone(),
             version: version.clone(),
@@ -132,49 +166,63 @@ impl Tree {
             size,
             unchanged,
         };
-        let folder = self.served().join("artefacts").join(app.as_str()).join(version.as_str());
-        if folder.exists() {
-            let same = fs::File::open(folder.join(file)).and_then(sha256_of).is_ok_and(|found| found == sha256);
-            return match same {
-                true => Ok(pushed(true)),
-                false => Err(LibraryError::Conflict(format!(
-                    "{app}@{version} is in the repository with other contents; a version never changes, push a new one"
-                ))),
-            };
+        let served = self.served().map_err(trouble)?;
+        let artefacts = Path::new("artefacts").join(app.as_str());
+        match served.folder(artefacts.join(version.as_str())) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(trouble(error)),
+            Ok(there) => {
+                let same = there.file(file).and_then(|(found, _)| sha256_of(found)).is_ok_and(|found| found == sha256);
+                return match same {
+                    true => Ok(pushed(true)),
+                    false => Err(LibraryError::Conflict(format!(
+                        "{app}@{version} is in the repository with other contents; a version never changes, push a new one"
+                    ))),
+                };
+            }
         }
         // Whole or not at all: the folder appears by rename, with the archive and its sum in it.
-        let staged = self.temporary().map_err(trouble)?;
+        let (staging, staged) = self.staged()?;
         let build = || -> io::Result<()> {
-            fs::create_dir_all(&staged)?;
-            fs::rename(upload, staged.join(file))?;
-            fs::write(staged.join("SHA256SUMS"), format!("{sha256}  {file}\n"))?;
-            if let Some(parent) = folder.parent() {
-                fs::create_dir_all(parent)?;
-            }
-            fs::rename(&staged, &folder)
+            let folder = staging.made(&staged, OPEN_FOLDER)?;
+            staging.rename(&upload.name, &folder, file)?;
+            let mut sums = folder.create("SHA256SUMS", OPEN_FILE)?;
+            sums.write_all(format!("{sha256}  {file}\n").as_bytes())?;
+            sums.sync_all()?;
+            staging.rename(&staged, &served.made(&artefacts, OPEN_FOLDER)?, version.as_str())
         };
-        build().map_err(trouble)?;
+        let built = build();
+        if built.is_err() {
+            // A leftover is deleted at the next start.
+            let _ = staging.remove(&staged);
+        }
+        built.map_err(trouble)?;
         Ok(pushed(false))
     }
+}
+
+fn trouble(error: io::Error) -> LibraryError {
+    LibraryError::Trouble(error.to_string())
 }
 
 #[async_trait::async_trait]
 impl Library for Tree {
     async fn open(&self, file: &File) -> io::Result<Option<fs::File>> {
-        let file = file.clone();
+        let (tree, file) = (self.clone(), file.clone());
         let open = move || {
-            // A FIFO in its place would block, a symlink might lead outside.
-            let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
-            let handle = fs::OpenOptions::new().read(true).custom_flags(flags.bits()).open(&file.location)?;
-            let meta = handle.metadata()?;
-            let same = meta.is_file() && scan::identity(&meta) == file.identity && meta.len() == file.size;
+            let (handle, meta) = tree.served()?.file(&*file.path)?;
+            let same = scan::identity(&meta) == file.identity && meta.len() == file.size;
             Ok(same.then_some(handle))
         };
         tokio::task::spawn_blocking(open).await.map_err(io::Error::other)?
     }
 
-    fn incoming(&self) -> Result<PathBuf, LibraryError> {
-        self.temporary().map_err(|e| LibraryError::Trouble(e.to_string()))
+    fn incoming(&self) -> Result<Incoming, LibraryError> {
+        let (staging, name) = self.staged()?;
+        let file = staging.create(&name, OPEN_FILE).map_err(trouble)?;
+        let gone = name.clone();
+        // It has been renamed into place, or is of no use any more.
+        Ok(Incoming::new(file, name, move || _ = staging.remove(&gone)))
     }
 
     async fn push(
@@ -182,7 +230,7 @@ impl Library for Tree {
         app: &AppName,
         version: &Version,
         file: &str,
-        upload: PathBuf,
+        upload: Incoming,
     ) -> Result<Pushed, LibraryError> {
         if file.starts_with('.')
             || !file.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
@@ -193,11 +241,13 @@ impl Library for Tree {
             )));
         }
         let (app, version, file) = (app.clone(), version.clone(), file.to_owned());
+        // Whoever sent it may go while his archive waits, or is read.
+        let waiting = Waiting::default();
+        let cancelled = waiting.cancelled();
+        let turn = self.unpacking.clone().acquire_owned().await;
         self.change(move |tree| {
-            let done = tree.place(&app, &version, &file, &upload);
-            // It has been renamed into place, or is of no use any more.
-            let _ = fs::remove_file(&upload);
-            done
+            let _turn = turn;
+            tree.place(&app, &version, &file, &upload, &cancelled)
         })
         .await
     }
@@ -206,24 +256,21 @@ impl Library for Tree {
         let path = format!("apps/{app}.toml");
         parse_file(&path, text).map_err(|e| LibraryError::Bad(e.to_string()))?;
         let text = text.to_owned();
-        self.change(move |tree| {
-            tree.replace(&tree.served().join(path), &text).map_err(|e| LibraryError::Trouble(e.to_string()))
-        })
-        .await
+        self.change(move |tree| tree.replace(&path, &text)).await
     }
 
     async fn delete(&self, app: &AppName) -> Result<(), LibraryError> {
         let app = app.clone();
         self.change(move |tree| {
-            let base = tree.served();
+            let base = tree.served().map_err(trouble)?;
             let removals = [
-                fs::remove_file(base.join(format!("apps/{app}.toml"))),
-                fs::remove_dir_all(base.join("config").join(app.as_str())),
-                fs::remove_dir_all(base.join("artefacts").join(app.as_str())),
-                fs::remove_dir_all(base.join("files").join(app.as_str())),
+                base.remove(format!("apps/{app}.toml")),
+                base.remove(Path::new("config").join(app.as_str())),
+                base.remove(Path::new("artefacts").join(app.as_str())),
+                base.remove(Path::new("files").join(app.as_str())),
             ];
             let failed = removals.into_iter().filter_map(Result::err).find(|e| e.kind() != io::ErrorKind::NotFound);
-            failed.map_or(Ok(()), |e| Err(LibraryError::Trouble(e.to_string())))
+            failed.map_or(Ok(()), |e| Err(trouble(e)))
         })
         .await
     }
@@ -241,35 +288,39 @@ impl Library for Tree {
     }
 
     async fn read_config(&self, app: &AppName) -> Result<String, LibraryError> {
-        let path = self.served().join(format!("config/{app}/{app}.config"));
-        match tokio::fs::read_to_string(&path).await {
-            Ok(text) => Ok(text),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(LibraryError::Missing(format!(
-                "{app} has no config; `platformer config set {app} KEY=VALUE` makes one"
-            ))),
-            Err(error) => Err(LibraryError::Trouble(error.to_string())),
-        }
+        let (tree, app) = (self.clone(), app.clone());
+        let read = move || {
+            let path = format!("config/{app}/{app}.config");
+            match tree.served().and_then(|base| base.read(&path, LARGEST)) {
+                Ok(bytes) => decode(bytes).map_err(|reason| LibraryError::Bad(format!("{path}: {reason}"))),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Err(LibraryError::Missing(format!(
+                    "{app} has no config; `platformer config set {app} KEY=VALUE` makes one"
+                ))),
+                Err(error) => Err(LibraryError::Bad(format!("{path}: {error}"))),
+            }
+        };
+        tokio::task::spawn_blocking(read).await.map_err(|e| LibraryError::Trouble(e.to_string()))?
     }
 
     async fn write_config(&self, app: &AppName, text: &str) -> Result<(), LibraryError> {
         let path = format!("config/{app}/{app}.config");
         let text = text.to_owned();
-        self.change(move |tree| {
-            tree.replace(&tree.served().join(path), &text).map_err(|e| LibraryError::Trouble(e.to_string()))
-        })
-        .await
+        self.change(move |tree| tree.replace(&path, &text)).await
     }
 
     async fn verify(&self) -> Result<Vec<Trouble>, LibraryError> {
         let tree = self.clone();
+        let waiting = Waiting::default();
+        let cancelled = waiting.cancelled();
+        let turn = self.unpacking.clone().acquire_owned().await;
         let verify = move || {
+            let _turn = turn;
             let mut index = scan::scan(&tree.root, &Index::default());
-            for file in index
-                .files
-                .values()
-                .filter(|f| (f.path.starts_with("artefacts/") || f.path.starts_with("files/")) && is_archive(&f.path))
-            {
-                if let Err(reason) = archive::check(&file.location, file.path.rsplit('/').next().unwrap_or_default()) {
+            let is_meant = |f: &&File| f.path.starts_with("artefacts/") || f.path.starts_with("files/");
+            for file in index.files.values().filter(is_meant).filter(|f| is_archive(&f.path)) {
+                let name = file.path.rsplit('/').next().unwrap_or_default();
+                let opened = tree.served().and_then(|base| base.file(&*file.path)).map_err(|e| format!("{name}: {e}"));
+                if let Err(reason) = opened.and_then(|(handle, _)| archive::check(&handle, name, &cancelled)) {
                     index.troubles.push(Trouble {
                         path: file.path.to_string(),
                         reason,
@@ -284,13 +335,16 @@ impl Library for Tree {
 
     async fn keep(&self, contents: Vec<Blob>) -> Result<(), LibraryError> {
         let tree = self.clone();
-        let work = move || contents.iter().try_for_each(|blob| tree.store.keep(&tree.served().join(&*blob.path), blob));
+        let work = move || {
+            let base = tree.served().map_err(trouble)?;
+            contents.iter().try_for_each(|blob| tree.store.keep(&base, blob))
+        };
         tokio::task::spawn_blocking(work).await.map_err(|e| LibraryError::Trouble(e.to_string()))?
     }
 
-    async fn kept(&self, contents: &Blob) -> Option<File> {
+    async fn kept(&self, contents: &Blob) -> Option<(File, fs::File)> {
         let (store, contents) = (self.store.clone(), contents.clone());
-        tokio::task::spawn_blocking(move || store.file(&contents)).await.ok().flatten()
+        tokio::task::spawn_blocking(move || store.open(&contents)).await.ok().flatten()
     }
 
     fn forget_all_but(&self, digests: &BTreeSet<Arc<str>>) {
@@ -301,3 +355,6 @@ impl Library for Tree {
         self.change(|_| Ok(())).await
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,7 @@
 //! The repository on disk: scanned, watched, changed.
 
 mod archive;
+mod beneath;
 mod contents;
 mod library;
 mod scan;

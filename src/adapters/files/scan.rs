@@ -4,38 +4,51 @@
 //! identity has not changed is not read again.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File as Handle, Metadata};
+use std::ffi::OsStr;
+use std::fs::Metadata;
 use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use walkdir::WalkDir;
 
+use super::beneath::{Folder, read_all};
 use crate::core::app::parse_file;
-use crate::core::digest::sha256_of;
+use crate::core::digest::{sha256, sha256_of};
 use crate::core::repository::{File, Index, Trouble, is_archive};
+use crate::core::text::{LARGEST, decode, unmarked};
 use crate::core::{config, names::Version};
+use crate::ports::budget;
 
-/// Text files larger than this are nobody's config.
-const LARGEST_TEXT: u64 = 1 << 20;
+/// How many files are served; a tree with more is a mistake.
+const MOST_FILES: usize = 200_000;
+/// Folders in folders; more is nobody's.
+const DEEPEST: usize = 64;
 
 /// The folder that is served: `root`, or below it `nginx/`, as the tree of the old tutorial has it.
-pub fn served_root(root: &Path) -> PathBuf {
-    let has = |base: &Path| ["apps", "config", "artefacts", "files"].iter().any(|folder| base.join(folder).is_dir());
-    let old = root.join("nginx");
-    if !has(root) && has(&old) { old } else { root.to_owned() }
+pub fn served(root: Folder) -> Folder {
+    let has = |base: &Folder| ["apps", "config", "artefacts", "files"].iter().any(|name| base.folder(name).is_ok());
+    match root.folder("nginx") {
+        Ok(old) if !has(&root) && has(&old) => old,
+        _ => root,
+    }
 }
 
 /// Scans the tree. `before` is the last scan, whose hashes are used again.
 pub fn scan(root: &Path, before: &Index) -> Index {
-    let root = served_root(root);
     let mut index = Index::default();
-    let walk = WalkDir::new(&root).follow_links(false).sort_by_file_name();
-    for entry in
-        walk.into_iter().filter_entry(|e| e.depth() == 0 || !e.file_name().to_string_lossy().starts_with(".platformer"))
-    {
+    let root = match Folder::open(root) {
+        Ok(root) => served(root),
+        Err(error) => {
+            trouble(&mut index, ".", format!("cannot be read: {error}"), "check that the folder is there");
+            return index;
+        }
+    };
+    let ours = |name: &OsStr| name.to_string_lossy().starts_with(".platformer");
+    let walk = WalkDir::new(root.path()).follow_links(false).max_depth(DEEPEST).sort_by_file_name();
+    for entry in walk.into_iter().filter_entry(|e| e.depth() == 0 || !ours(e.file_name())) {
         let entry = match entry {
             Ok(entry) => entry,
             Err(error) => {
@@ -54,16 +67,25 @@ pub fn scan(root: &Path, before: &Index) -> Index {
             trouble(&mut index, path, format!("it is {what}, which is not served"), "put the file itself there");
             continue;
         }
-        match file(entry.path(), &path, before) {
+        if entry.path().to_str().is_none() {
+            trouble(&mut index, path, "its name is not UTF-8, so that no URL leads to it", "rename it");
+            continue;
+        }
+        if index.files.len() >= MOST_FILES {
+            let reason = format!("there are more than {MOST_FILES} files; this one and those after it are not served");
+            trouble(&mut index, path, reason, "delete old versions");
+            break;
+        }
+        match file(&root, &path, before) {
             Ok(file) => _ = index.files.insert(file.path.clone(), file),
             // Removed between listing and reading: the next event brings a new scan.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => trouble(&mut index, path, format!("cannot be read: {error}"), "check its permissions"),
         }
     }
-    read_apps(&mut index);
-    read_configs(&mut index);
-    check_artefacts(&mut index);
+    read_apps(&root, &mut index);
+    read_configs(&root, &mut index);
+    check_artefacts(&root, &mut index);
     index
 }
 
@@ -79,43 +101,48 @@ pub fn identity(meta: &Metadata) -> [i128; 4] {
 }
 
 /// Describes one file, hashing it unless `before` has it unchanged.
-pub fn file(location: &Path, path: &str, before: &Index) -> io::Result<File> {
-    let handle = Handle::open(location)?;
-    let meta = handle.metadata()?;
+fn file(root: &Folder, path: &str, before: &Index) -> io::Result<File> {
+    let (mut handle, meta) = root.file(path)?;
     let identity = identity(&meta);
     if let Some(known) = before.files.get(path).filter(|known| known.identity == identity && known.size == meta.len()) {
         return Ok(known.clone());
     }
+    if meta.len() > budget::LARGEST {
+        return Err(io::Error::other(format!("it has more than {} GiB", budget::LARGEST >> 30)));
+    }
     Ok(File {
         path: path.into(),
-        location: location.to_owned(),
         identity,
         size: meta.len(),
         modified: Timestamp::try_from(meta.modified()?).unwrap_or(Timestamp::UNIX_EPOCH),
-        sha256: sha256_of(handle)?.into(),
+        // What is written on meanwhile has another identity at the next look.
+        sha256: sha256_of(io::Read::take(&mut handle, meta.len()))?.into(),
     })
 }
 
-fn relative(root: &Path, path: &Path) -> String {
-    path.strip_prefix(root).unwrap_or(path).to_string_lossy().into_owned()
+fn relative(root: &Folder, path: &Path) -> String {
+    path.strip_prefix(root.path()).unwrap_or(path).to_string_lossy().into_owned()
 }
 
 fn trouble(index: &mut Index, path: impl Into<String>, reason: impl Into<String>, remedy: &str) {
     index.troubles.push(Trouble { path: path.into(), reason: reason.into(), remedy: remedy.into() });
 }
 
-fn text_of(file: &File) -> Result<String, String> {
-    if file.size > LARGEST_TEXT {
-        return Err(format!("it has {} bytes, {LARGEST_TEXT} are the most", file.size));
+/// The text that was indexed; what is read is what was hashed.
+fn text_of(root: &Folder, file: &File) -> Result<String, String> {
+    let bytes = root.file(&*file.path).and_then(|(handle, _)| read_all(handle, LARGEST)).map_err(|e| e.to_string())?;
+    match sha256(&bytes) == *file.sha256 {
+        true => decode(bytes),
+        false => Err("it is being written".into()),
     }
-    fs::read_to_string(&file.location).map_err(|e| e.to_string())
 }
 
-fn read_apps(index: &mut Index) {
+fn read_apps(root: &Folder, index: &mut Index) {
     let files: Vec<File> =
         index.files.values().filter(|f| f.path.starts_with("apps/") && f.path.ends_with(".toml")).cloned().collect();
     for file in files.iter().filter(|f| f.path.matches('/').count() == 1) {
-        let parsed = text_of(file).and_then(|text| parse_file(&file.path, &text).map_err(|e| e.to_string()));
+        let parsed =
+            text_of(root, file).and_then(|text| parse_file(&file.path, unmarked(&text)).map_err(|e| e.to_string()));
         match parsed {
             Ok(app) => _ = index.apps.insert(app.name.clone(), Arc::new(app)),
             Err(reason) => {
@@ -125,7 +152,7 @@ fn read_apps(index: &mut Index) {
     }
 }
 
-fn read_configs(index: &mut Index) {
+fn read_configs(root: &Folder, index: &mut Index) {
     let files: Vec<File> = index
         .files
         .values()
@@ -133,7 +160,7 @@ fn read_configs(index: &mut Index) {
         .cloned()
         .collect();
     for file in files {
-        let parsed = text_of(&file).and_then(|text| config::parse(&text).map(drop).map_err(|e| e.to_string()));
+        let parsed = text_of(root, &file).and_then(|text| config::parse(&text).map(drop).map_err(|e| e.to_string()));
         if let Err(reason) = parsed {
             trouble(index, &*file.path, reason, "mend the line; apps cannot start with this config");
         }
@@ -141,7 +168,7 @@ fn read_configs(index: &mut Index) {
 }
 
 /// Compares every archive with the `SHA256SUMS` beside it, and finds version folders without an archive.
-fn check_artefacts(index: &mut Index) {
+fn check_artefacts(root: &Folder, index: &mut Index) {
     let mut versions: BTreeMap<String, Vec<File>> = BTreeMap::new();
     for file in index.files.values().filter(|f| f.path.starts_with("artefacts/")) {
         if let Some((folder, _)) = file.path.rsplit_once('/') {
@@ -163,8 +190,11 @@ fn check_artefacts(index: &mut Index) {
                 "put the app's archive there",
             );
         }
-        let sums =
-            files.iter().find(|f| f.path.ends_with("/SHA256SUMS")).and_then(|f| text_of(f).ok()).unwrap_or_default();
+        let sums = files
+            .iter()
+            .find(|f| f.path.ends_with("/SHA256SUMS"))
+            .and_then(|f| text_of(root, f).ok())
+            .unwrap_or_default();
         for line in sums.lines() {
             let Some((sum, name)) = line.split_once(char::is_whitespace) else { continue };
             let name = name.trim().trim_start_matches('*');
@@ -190,6 +220,7 @@ fn check_artefacts(index: &mut Index) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
     use std::os::unix::fs::symlink;
 
     fn put(root: &Path, path: &str, text: &str) {
@@ -211,6 +242,36 @@ mod tests {
         let index = scan(root.path(), &Index::default());
         assert_eq!(index.files.keys().map(|k| &**k).collect::<Vec<_>>(), ["config/shop/shop.config"]);
         assert_eq!(index.troubles.len(), 3, "{:?}", troubles(&index));
+    }
+
+    #[test]
+    fn a_folder_that_is_a_link_and_a_file_that_is_none_are_one_trouble_each() {
+        let (root, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        put(outside.path(), "leak/leak.config", "A=secret\n");
+        symlink(outside.path(), root.path().join("config")).unwrap();
+        put(root.path(), "apps/good.toml", "port = 1\n");
+        fs::create_dir(root.path().join("apps/folder.toml")).unwrap();
+        symlink("/dev/zero", root.path().join("apps/endless.toml")).unwrap();
+        put(root.path(), "apps/marked.toml", "\u{feff}port = 1\n");
+        fs::write(root.path().join("apps/wide.toml"), b"\xff\xfea\0=\0").unwrap();
+        fs::write(root.path().join("apps").join(<OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(b"\xff")), "")
+            .unwrap();
+        fs::File::create(root.path().join("apps/huge")).unwrap().set_len(budget::LARGEST + 1).unwrap();
+        fs::File::create(root.path().join("apps/large.toml")).unwrap().set_len(LARGEST + 1).unwrap();
+        let index = scan(root.path(), &Index::default());
+        assert_eq!(index.apps.keys().map(|name| name.as_str()).collect::<Vec<_>>(), ["good", "marked"]);
+        let reasons: BTreeMap<_, _> = troubles(&index).into_iter().collect();
+        for (path, reason) in [
+            ("config", "symbolic link"),
+            ("apps/endless.toml", "symbolic link"),
+            ("apps/wide.toml", "UTF-16"),
+            ("apps/\u{fffd}", "not UTF-8"),
+            ("apps/huge", "more than 16 GiB"),
+            ("apps/large.toml", "more than 1048576 bytes"),
+        ] {
+            assert!(reasons[path].contains(reason), "{path}: {}", reasons[path]);
+        }
+        assert_eq!(reasons.len(), 6, "{reasons:?}");
     }
 
     #[test]

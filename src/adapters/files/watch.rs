@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use notify::{RecursiveMode, Watcher};
+use notify::{Config, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
 
@@ -15,13 +15,16 @@ const ANYWAY: Duration = Duration::from_secs(30);
 
 /// Calls `changed` (which may block) after every change below `folder`, until dropped. The result is why it ended.
 pub async fn watch(folder: &Path, changed: impl Fn() + Clone + Send + 'static) -> String {
-    let (sender, mut events) = mpsc::unbounded_channel();
-    let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+    // One that waits says it all: look again.
+    let (sender, mut events) = mpsc::channel(1);
+    let noted = move |event: notify::Result<notify::Event>| {
         // Reading a file is no change of it; answering reads by reading would never end.
         if !event.is_ok_and(|e| e.kind.is_access()) {
-            let _ = sender.send(());
+            let _ = sender.try_send(());
         }
-    });
+    };
+    // What a link leads to is not ours to watch, and may be the whole machine.
+    let watcher = RecommendedWatcher::new(noted, Config::default().with_follow_symlinks(false));
     let mut watcher = match watcher {
         Ok(watcher) => watcher,
         Err(error) => return format!("{} cannot be watched: {error}", folder.display()),

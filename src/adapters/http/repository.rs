@@ -105,10 +105,7 @@ async fn find(context: &Context, asked: &Wanted<'_>, held: Held) -> Response {
         if let Some(contents) = view.release_contents(path) {
             // What a release is made of is kept apart from the tree, and never changes.
             return match context.library.kept(contents).await {
-                Some(kept) => match context.library.open(&kept).await {
-                    Ok(Some(handle)) => respond(context, asked, &kept, tokio::fs::File::from_std(handle), held).await,
-                    Ok(None) | Err(_) => text(StatusCode::NOT_FOUND, "Not readable among the kept contents.\n"),
-                },
+                Some((kept, handle)) => respond(context, asked, &kept, tokio::fs::File::from_std(handle), held).await,
                 None => text(StatusCode::NOT_FOUND, "No longer kept.\n"),
             };
         }

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use tokio::io::AsyncReadExt;
 use tokio::time::timeout;
 
 use super::Context;
+use super::receive;
 use super::repository::text;
 use crate::core::config::{self, Assignment};
 use crate::core::names::{AppName, Version};
@@ -25,14 +25,14 @@ pub async fn as_sh(
     context: &Context,
     path: &str,
     file: &File,
-    mut handle: tokio::fs::File,
+    handle: tokio::fs::File,
     from: IpAddr,
     headers: &HeaderMap,
 ) -> Response {
-    let mut content = String::new();
-    if let Err(error) = handle.read_to_string(&mut content).await {
-        return text(StatusCode::UNPROCESSABLE_ENTITY, &format!("{}: {error}\n", file.path));
-    }
+    let content = match receive::text(handle.into_std().await).await {
+        Ok(content) => content,
+        Err(reason) => return text(StatusCode::UNPROCESSABLE_ENTITY, &format!("{}: {reason}\n", file.path)),
+    };
     // `config/APP/…` or `releases/APP/VERSION/…`.
     let app = path.split('/').nth(1).and_then(|app| AppName::parse(app).ok());
     let lines = match (config::parse(&content), app) {

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use similar::TextDiff;
 
 use super::super::error::Problem;
+use super::super::receive;
 use super::Context;
 use crate::core::config::masked;
 use crate::core::names::{AppName, Version};
@@ -60,8 +61,11 @@ fn diff(query: &DiffQuery, from: &str, to: &str) -> String {
 /// The config text of a release; empty where there is none, or where it is no longer kept.
 async fn config(context: &Context, release: &Release) -> String {
     let Some(blob) = &release.config else { return String::new() };
-    let Some(file) = context.library.kept(blob).await else { return "# no longer kept\n".into() };
-    masked(&tokio::fs::read_to_string(&file.location).await.unwrap_or_default())
+    let Some((_, file)) = context.library.kept(blob).await else { return "# no longer kept\n".into() };
+    match receive::text(file).await {
+        Ok(text) => masked(&text),
+        Err(reason) => format!("# {reason}\n"),
+    }
 }
 
 fn declaration(release: &Release) -> Result<String, Problem> {

@@ -7,10 +7,10 @@ use axum::http::StatusCode;
 use futures_util::{Stream, StreamExt};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tokio::io::AsyncWriteExt;
 
 use super::super::error::Problem;
 use super::super::known::Known;
+use super::super::receive;
 use super::Context;
 use super::slice::Slice;
 use crate::core::names::{AppName, Version};
@@ -85,26 +85,13 @@ pub async fn take<E: std::fmt::Display>(
     chunks: impl Stream<Item = Result<Bytes, E>>,
 ) -> Result<Pushed, Problem> {
     let upload = context.library.incoming()?;
-    if let Err(error) = receive(&upload, chunks).await {
-        // What came so far is of no use; a leftover is deleted at the next start.
-        let _ = tokio::fs::remove_file(&upload).await;
-        return Err(error);
-    }
-    Ok(context.library.push(app, version, file, upload).await?)
-}
-
-async fn receive<E: std::fmt::Display>(
-    upload: &std::path::Path,
-    chunks: impl Stream<Item = Result<Bytes, E>>,
-) -> Result<(), Problem> {
-    let disk = |e: std::io::Error| {
-        Problem::new(StatusCode::INSUFFICIENT_STORAGE, "disk", format!("the upload cannot be written: {e}"))
-    };
-    let mut file = tokio::fs::File::create(upload).await.map_err(disk)?;
-    let mut chunks = std::pin::pin!(chunks);
+    let (mut chunks, mut at) = (std::pin::pin!(chunks), 0);
     while let Some(chunk) = chunks.next().await {
         let chunk = chunk.map_err(|e| Problem::bad(format!("the upload was cut off: {e}")))?;
-        file.write_all(&chunk).await.map_err(disk)?;
+        let length = chunk.len() as u64;
+        receive::write_at(&upload.file, chunk, at).await?;
+        at += length;
     }
-    file.sync_all().await.map_err(disk)
+    receive::sync(&upload.file).await?;
+    Ok(context.library.push(app, version, file, upload).await?)
 }
