@@ -102,6 +102,10 @@ pub enum ProblemKind {
     Contested,
     /// Decisions cannot be written down.
     Ledger,
+    /// A disk is full, or will be before long.
+    Disk,
+    /// Something of the platform's own state could not be used.
+    State,
 }
 
 impl ProblemKind {
@@ -120,7 +124,9 @@ impl ProblemKind {
             | Self::FileGone
             | Self::Taken
             | Self::Contested
-            | Self::Ledger => true,
+            | Self::Ledger
+            | Self::Disk
+            | Self::State => true,
             Self::Unprepared
             | Self::NotDeployed
             | Self::ClaimRefused

@@ -1,7 +1,10 @@
 //! The one way into the loop that owns the world: facts, and commands that want an answer.
 
+use std::sync::Arc;
+
 use tokio::sync::{mpsc, oneshot};
 
+use super::ledger::Complain;
 use crate::core::world::{Command, Done, Fact, Refusal};
 
 pub enum Message {
@@ -32,6 +35,12 @@ impl Inbox {
     /// Tells a fact. After the loop has ended there is nobody to tell, which is no error.
     pub fn tell(&self, fact: Fact) {
         let _ = self.0.send(Message::Fact(fact));
+    }
+
+    /// Where to complain of what cannot be used of the platform's own state.
+    pub fn complaints(&self) -> Complain {
+        let inbox = self.clone();
+        Arc::new(move |flaw| inbox.tell(Fact::Flawed(flaw)))
     }
 
     /// Has a command decided on, for the one who gave it.

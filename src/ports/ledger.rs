@@ -1,8 +1,10 @@
 //! What remembers decisions over restarts.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::core::deploy::{Deployment, Entry};
+use crate::core::flaw::Flaw;
 use crate::core::names::AppName;
 use crate::core::service::Service;
 use crate::core::world::Intent;
@@ -16,6 +18,9 @@ pub enum LedgerError {
     #[error("the state in {path} cannot be used: {reason}")]
     Broken { path: String, reason: String },
 }
+
+/// Told of what cannot be used of the state and is left out.
+pub type Complain = Arc<dyn Fn(Flaw) + Send + Sync>;
 
 pub trait Ledger: Send + Sync {
     fn recall(&self) -> Result<BTreeMap<AppName, Intent>, LedgerError>;

@@ -5,7 +5,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use nix::sys::statvfs::statvfs;
 use tokio::net::UdpSocket;
 use tokio::time::timeout;
 
@@ -14,6 +13,7 @@ use crate::adapters::engine::docker::DockerEngine;
 use crate::adapters::host::holder::holder;
 use crate::adapters::host::resolv::Resolver;
 use crate::adapters::nginx;
+use crate::core::disk::Shortage;
 use crate::core::names::ImageRef;
 use crate::core::world::JobSpec;
 use crate::ports::doctor::{Check, Doctor};
@@ -233,21 +233,16 @@ fn resolver(settings: &Settings) -> Check {
 
 fn disk(name: &'static str, path: &Path) -> Check {
     let existing = path.ancestors().find(|p| p.exists()).unwrap_or(path);
-    match statvfs(existing) {
-        Ok(stat) => {
-            let free = stat.blocks_available() * stat.fragment_size();
-            let found = format!("{} MiB free at {}", free >> 20, existing.display());
-            if free < LITTLE_SPACE {
-                warning(
-                    name,
-                    found,
-                    "docker system prune frees some, and so does platformer repository remove APP VERSION",
-                )
-            } else {
-                ok(name, found)
-            }
-        }
-        Err(error) => failed(name, format!("{}: {error}", existing.display()), "check that the folder can be reached"),
+    let Some(found) = super::disk::disk("", existing) else {
+        return failed(name, format!("{} cannot be asked", existing.display()), "check that the folder can be reached");
+    };
+    let said = format!("{} MiB free at {}", found.free >> 20, existing.display());
+    let remedy = "docker system prune frees some, and so does platformer repository remove APP VERSION";
+    match found.shortage() {
+        Some(Shortage::Full) => failed(name, format!("full: {said}"), remedy),
+        Some(Shortage::Little) => warning(name, said, remedy),
+        None if found.free < LITTLE_SPACE && found.free < found.total / 5 => warning(name, said, remedy),
+        None => ok(name, said),
     }
 }
 

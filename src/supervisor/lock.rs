@@ -1,7 +1,7 @@
 //! One supervisor per state folder: a kernel lock that dies with its holder, and the pid for people.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::Write;
+use std::io::{self, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -43,7 +43,10 @@ impl Lock {
             },
             errno => failed(errno.into()),
         })?;
-        fs::write(&pid_file, format!("{}\n", std::process::id())).map_err(failed)?;
+        if let Err(error) = fs::write(&pid_file, format!("{}\n", std::process::id())) {
+            // Only people read it, and a full disk must keep nobody from starting.
+            tracing::warn!(%error, "{} cannot be written", pid_file.display());
+        }
         Ok(Self { _file: file, pid_file })
     }
 }
@@ -55,32 +58,65 @@ impl Drop for Lock {
     }
 }
 
+/// A file with a key that is there and holds none.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyError {
+    #[error("{path} is damaged ({found}, where 64 hex digits are kept): put a copy of it back. {remedy}")]
+    Damaged { path: String, found: String, remedy: &'static str },
+    #[error("{path} cannot be kept: {source}")]
+    Trouble { path: String, source: io::Error },
+}
+
 /// The token of the API: made at first start, readable by its owner alone.
-pub fn token(folder: &Path) -> std::io::Result<String> {
-    kept(folder, "token")
+pub fn token(folder: &Path) -> Result<String, KeyError> {
+    kept(
+        folder,
+        "token",
+        "Without one, delete the file: the next start makes another token, which all who use the old one need",
+    )
 }
 
 /// What secrets are sealed with; who loses it has to set them again.
-pub fn seal(folder: &Path) -> std::io::Result<String> {
-    kept(folder, "secret.key")
+pub fn seal(folder: &Path) -> Result<String, KeyError> {
+    kept(
+        folder,
+        "secret.key",
+        "Without one, no secret in a config can be read any more: delete the file, start again, and set each secret \
+         anew with `platformer config set APP KEY=VALUE --secret`",
+    )
 }
 
-fn kept(folder: &Path, name: &str) -> std::io::Result<String> {
+/// A key is made where there is none, and never in the place of one that cannot be read.
+fn kept(folder: &Path, name: &str, remedy: &'static str) -> Result<String, KeyError> {
     let path = folder.join(name);
-    match fs::read_to_string(&path) {
-        Ok(token) if token.trim().len() >= 32 => return Ok(token.trim().to_owned()),
-        Ok(_) => {}
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-        Err(error) => return Err(error),
+    let trouble = |source| KeyError::Trouble { path: path.display().to_string(), source };
+    match fs::read(&path) {
+        Ok(bytes) => {
+            let text = String::from_utf8_lossy(&bytes).trim().to_owned();
+            let is_key = text.len() == LENGTH && text.bytes().all(|b| b.is_ascii_hexdigit());
+            let found = format!("it has {} bytes", bytes.len());
+            let damaged = KeyError::Damaged { path: path.display().to_string(), found, remedy };
+            return if is_key { Ok(text) } else { Err(damaged) };
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(trouble(error)),
     }
-    let token = secret()?;
-    let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&path)?;
-    writeln!(file, "{token}")?;
-    file.sync_all()?;
-    Ok(token)
+    let key = secret().map_err(trouble)?;
+    // Whole or not at all: half a key would stop the next start.
+    let write = || -> io::Result<()> {
+        let mut file = tempfile::NamedTempFile::new_in(folder)?;
+        writeln!(file, "{key}")?;
+        file.as_file().sync_all()?;
+        file.persist_noclobber(&path).map(drop).map_err(|e| e.error)
+    };
+    write().map_err(trouble)?;
+    Ok(key)
 }
 
-/// 256 random bits as 64 hex digits.
+/// Digits of a key.
+const LENGTH: usize = 64;
+
+/// 256 random bits as hex digits.
 pub fn secret() -> std::io::Result<String> {
     let mut random = [0; 32];
     std::io::Read::read_exact(&mut File::open("/dev/urandom")?, &mut random)?;
@@ -108,5 +144,23 @@ mod tests {
         assert_eq!((token.len(), super::token(folder.path()).unwrap()), (64, token));
         let mode = fs::metadata(folder.path().join("token")).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_damaged_key_is_never_replaced_and_the_way_out_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let key = seal(folder.path()).unwrap();
+        let path = folder.path().join("secret.key");
+        let garbage = [0xff; 65];
+        let uneven = "g".repeat(64);
+        for spoiled in [&key.as_bytes()[..5], b"", &key.as_bytes()[..63], &garbage, uneven.as_bytes()] {
+            fs::write(&path, spoiled).unwrap();
+            let error = seal(folder.path()).unwrap_err().to_string();
+            assert!(error.contains("secret.key is damaged") && error.contains("delete the file"), "{error}");
+            assert_eq!(fs::read(&path).unwrap(), spoiled);
+        }
+        fs::write(&path, format!("{key}\n")).unwrap();
+        assert_eq!(seal(folder.path()).unwrap(), key);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left over");
     }
 }

@@ -31,8 +31,10 @@ pub async fn gateway(settings: &Settings, engine: &dyn Engine, progress: &dyn Pr
     let memory = settings.state.join("gateway");
     match engine.ensure_network(&settings.docker.network, &owner(settings), settings.docker.subnet.as_deref()).await {
         Ok(network) => {
-            fs::write(&memory, network.gateway.to_string())
-                .map_err(|e| BootError::Other(format!("{}: {e}", memory.display())))?;
+            // Needed only where the engine is away at the next start.
+            if let Err(error) = fs::write(&memory, network.gateway.to_string()) {
+                progress.warn(&format!("{}: {error}", memory.display()));
+            }
             let version = engine.version().await?;
             let detail = format!(
                 "version {}, API {}, network {} ({})",

@@ -8,9 +8,10 @@ use std::sync::{Arc, PoisonError, RwLock};
 use rusqlite::Connection;
 use tokio::sync::{oneshot, watch};
 
+use super::file::{self, Rows};
 use crate::core::kv::{Op, Outcome, Pair, Tree};
 use crate::ports::kv::{Kv, KvError};
-use crate::ports::ledger::LedgerError;
+use crate::ports::ledger::{Complain, LedgerError};
 
 const SCHEMA: i64 = 1;
 const TABLES: &str = "
@@ -30,11 +31,12 @@ pub struct Keys {
 
 impl Keys {
     /// Opens `kv.sqlite` in the folder, or makes it.
-    pub fn open(folder: &Path) -> Result<Self, LedgerError> {
-        let path = folder.join("kv.sqlite").display().to_string();
+    pub fn open(folder: &Path, complain: Complain) -> Result<Self, LedgerError> {
+        let file = folder.join("kv.sqlite");
+        let path = file.display().to_string();
         let broken = |error: rusqlite::Error| LedgerError::Broken { path: path.clone(), reason: error.to_string() };
-        let connection = super::connect(&path, SCHEMA, TABLES)?;
-        let tree = recall(&connection).map_err(broken)?;
+        let connection = file::open(&file, SCHEMA, TABLES).map_err(|e| e.explained(&file))?;
+        let tree = recall(&connection, &Rows { file: "kv.sqlite", complain }).map_err(broken)?;
         let tree = Arc::new(RwLock::new(tree));
         let (jobs, waiting) = channel();
         let (told, changed) = watch::channel(0);
@@ -63,22 +65,29 @@ impl Kv for Keys {
     }
 }
 
-fn recall(connection: &Connection) -> Result<Tree, rusqlite::Error> {
+fn recall(connection: &Connection, rows: &Rows) -> Result<Tree, rusqlite::Error> {
     let number = |n: i64| u64::from_ne_bytes(n.to_ne_bytes());
     let mut statement = connection.prepare("SELECT key, value, flags, created, modified FROM pairs")?;
+    let remedy = "set the key again";
     let pairs = statement.query_map([], |row| {
-        let (key, value): (String, Vec<u8>) = (row.get(0)?, row.get(1)?);
-        Ok(Pair {
-            key: key.into(),
-            value: value.into(),
-            flags: number(row.get(2)?),
-            created: number(row.get(3)?),
-            modified: number(row.get(4)?),
-        })
+        let Some(key) = rows.kept("pairs", "?", remedy, file::text(row, 0)) else { return Ok(None) };
+        let rest = || -> Result<Pair, rusqlite::Error> {
+            let value: Vec<u8> = row.get(1)?;
+            Ok(Pair {
+                key: key.as_str().into(),
+                value: value.into(),
+                flags: number(row.get(2)?),
+                created: number(row.get(3)?),
+                modified: number(row.get(4)?),
+            })
+        };
+        Ok(rows.kept("pairs", &key, remedy, rest().map_err(|e| e.to_string())))
     })?;
-    let pairs: Vec<Pair> = pairs.collect::<Result<_, _>>()?;
+    let pairs: Vec<Pair> = pairs.filter_map(Result::transpose).collect::<Result<_, _>>()?;
     let last: Option<i64> = connection.query_row("SELECT max(\"index\") FROM last", [], |row| row.get(0))?;
-    Ok(Tree::new(pairs, number(last.unwrap_or_default())))
+    // No index is given out twice, also where the last one was lost.
+    let newest = pairs.iter().map(|pair| pair.modified).max().unwrap_or_default();
+    Ok(Tree::new(pairs, number(last.unwrap_or_default()).max(newest)))
 }
 
 struct Writer {
@@ -141,6 +150,30 @@ impl Writer {
 mod tests {
     use super::*;
 
+    fn opened(folder: &Path) -> Result<Keys, LedgerError> {
+        Keys::open(folder, Arc::new(|flaw| panic!("{flaw:?}")))
+    }
+
+    #[tokio::test]
+    async fn a_bad_row_costs_that_key_and_a_damaged_file_is_refused_with_the_way_out() {
+        let folder = tempfile::tempdir().unwrap();
+        opened(folder.path()).unwrap().write([set("a", b"1"), set("b", b"2")].concat()).await.unwrap();
+        let spoil = "INSERT INTO pairs VALUES (CAST(x'ff' AS TEXT), x'00', 0, 1, 1); DELETE FROM last;";
+        Connection::open(folder.path().join("kv.sqlite")).unwrap().execute_batch(spoil).unwrap();
+        let told: Arc<std::sync::Mutex<Vec<String>>> = Arc::default();
+        let tell = told.clone();
+        let keys = Keys::open(folder.path(), Arc::new(move |flaw| tell.lock().unwrap().push(flaw.subject))).unwrap();
+        keys.read(&mut |tree| assert!(tree.get("a").is_some() && tree.get("b").is_some()));
+        assert_eq!(*told.lock().unwrap(), ["state kv.sqlite, row ? of pairs"]);
+        assert!(keys.write(set("c", b"3")).await.unwrap().index > 1);
+        drop(keys);
+        for part in ["", "-wal", "-shm"] {
+            std::fs::write(folder.path().join(format!("kv.sqlite{part}")), [b'x'; 5000]).unwrap();
+        }
+        let error = opened(folder.path()).err().unwrap().to_string();
+        assert!(error.contains("kv.sqlite.damaged)"), "{error}");
+    }
+
     fn set(key: &str, value: &[u8]) -> Vec<Op> {
         vec![Op::Set { key: key.into(), value: value.into(), flags: u64::MAX }]
     }
@@ -149,12 +182,12 @@ mod tests {
     async fn pairs_and_their_indexes_survive() {
         let folder = tempfile::tempdir().unwrap();
         {
-            let keys = Keys::open(folder.path()).unwrap();
+            let keys = opened(folder.path()).unwrap();
             keys.write(set("a", &[0, 255])).await.unwrap();
             keys.write(set("b", b"gone")).await.unwrap();
             keys.write(vec![Op::Delete("b".into())]).await.unwrap();
         }
-        let keys = Keys::open(folder.path()).unwrap();
+        let keys = opened(folder.path()).unwrap();
         keys.read(&mut |tree| {
             let pair = tree.get("a").unwrap();
             assert_eq!((&*pair.value, pair.flags, pair.modified), (&[0, 255][..], u64::MAX, 1));
@@ -166,7 +199,7 @@ mod tests {
     #[tokio::test]
     async fn many_writers_at_once_each_get_their_answer() {
         let folder = tempfile::tempdir().unwrap();
-        let keys = Arc::new(Keys::open(folder.path()).unwrap());
+        let keys = Arc::new(opened(folder.path()).unwrap());
         let only_one = Op::Cas { key: "lock".into(), value: [1].into(), flags: 0, index: 0 };
         let writers: Vec<_> = (0..200)
             .map(|n| {

@@ -1,6 +1,7 @@
 //! The ledger: SQLite in the state folder, write-ahead log, with a schema version.
 
 mod events;
+mod file;
 mod kv;
 mod tokens;
 
@@ -11,13 +12,14 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::Connection;
 
 use crate::core::deploy::{Deployment, Entry};
 use crate::core::names::AppName;
 use crate::core::service::Service;
 use crate::core::world::Intent;
-use crate::ports::ledger::{Ledger, LedgerError};
+use crate::ports::ledger::{Complain, Ledger, LedgerError};
+use file::Rows;
 
 /// Raised with every change of the tables; an older file is migrated, a newer one refused.
 const SCHEMA: i64 = 4;
@@ -36,14 +38,19 @@ const TABLES: &str = "
 pub struct Store {
     connection: Mutex<Connection>,
     path: String,
+    rows: Rows,
 }
+
+/// What helps where a row that only tells of the past is bad.
+const PAST: &str = "nothing has to be done: it only told of the past";
 
 impl Store {
     /// Opens the ledger in `folder`, or makes it.
-    pub fn open(folder: &Path) -> Result<Self, LedgerError> {
-        let path = folder.join("ledger.sqlite").display().to_string();
-        let connection = connect(&path, SCHEMA, TABLES)?;
-        Ok(Self { connection: Mutex::new(connection), path })
+    pub fn open(folder: &Path, complain: Complain) -> Result<Self, LedgerError> {
+        let path = folder.join("ledger.sqlite");
+        let connection = file::open(&path, SCHEMA, TABLES).map_err(|e| e.explained(&path))?;
+        let rows = Rows { file: "ledger.sqlite", complain };
+        Ok(Self { connection: Mutex::new(connection), path: path.display().to_string(), rows })
     }
 
     fn with<T>(&self, work: impl FnOnce(&Connection) -> Result<T, rusqlite::Error>) -> Result<T, LedgerError> {
@@ -51,18 +58,34 @@ impl Store {
         work(&connection).map_err(|error| self.broken(error.to_string()))
     }
 
-    /// Names with what is kept of each, as JSON.
-    fn read<T: serde::de::DeserializeOwned>(&self, query: &str) -> Result<BTreeMap<AppName, T>, LedgerError> {
-        let rows: Vec<(String, String)> = self.with(|connection| {
+    /// Keys with what is kept of each as JSON, in the order of the query; bad rows are left out.
+    fn read<T: serde::de::DeserializeOwned>(
+        &self,
+        table: &str,
+        remedy: &str,
+        query: &str,
+        parameters: impl rusqlite::Params,
+    ) -> Result<Vec<(String, T)>, LedgerError> {
+        self.with(|connection| {
             let mut statement = connection.prepare(query)?;
-            statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
-        })?;
-        rows.into_iter()
-            .map(|(name, text)| {
-                let value = serde_json::from_str(&text).map_err(|e| self.broken(format!("{name}: {e}")))?;
-                Ok((AppName::parse(&name).map_err(|e| self.broken(e.to_string()))?, value))
-            })
-            .collect()
+            let rows = statement.query_map(parameters, |row| Ok(self.rows.value(table, remedy, row)))?;
+            rows.filter_map(Result::transpose).collect()
+        })
+    }
+
+    /// The same, by the app or service that the key names.
+    fn named<T: serde::de::DeserializeOwned>(
+        &self,
+        table: &str,
+        remedy: &str,
+        query: &str,
+    ) -> Result<BTreeMap<AppName, T>, LedgerError> {
+        let rows = self.read(table, remedy, query, [])?;
+        let named = rows.into_iter().filter_map(|(key, value)| {
+            let name = AppName::parse(&key).map_err(|e| e.to_string());
+            Some((self.rows.kept(table, &key, remedy, name)?, value))
+        });
+        Ok(named.collect())
     }
 
     fn text(&self, value: &impl serde::Serialize) -> Result<String, LedgerError> {
@@ -74,27 +97,10 @@ impl Store {
     }
 }
 
-/// Opens a file whose tables are of this schema, or makes it; an older one gets the tables that it lacks.
-fn connect(path: &str, schema: i64, tables: &str) -> Result<Connection, LedgerError> {
-    let broken = |error: rusqlite::Error| LedgerError::Broken { path: path.to_owned(), reason: error.to_string() };
-    let connection = Connection::open(path).map_err(broken)?;
-    connection.pragma_update(None, "journal_mode", "WAL").map_err(broken)?;
-    // What is recorded is acted on, or answered, so the record must survive a power cut.
-    connection.pragma_update(None, "synchronous", "FULL").map_err(broken)?;
-    let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(broken)?;
-    if found > schema {
-        return Err(LedgerError::Newer { path: path.to_owned(), found, known: schema });
-    }
-    if found < schema {
-        connection.execute_batch(tables).map_err(broken)?;
-        connection.pragma_update(None, "user_version", schema).map_err(broken)?;
-    }
-    Ok(connection)
-}
-
 impl Ledger for Store {
     fn recall(&self) -> Result<BTreeMap<AppName, Intent>, LedgerError> {
-        self.read("SELECT app, intent FROM intents")
+        let remedy = "the app is taken for a new one: `platformer deploy APP@VERSION` decides which version serves";
+        self.named("intents", remedy, "SELECT app, intent FROM intents")
     }
 
     fn record(&self, app: &AppName, intent: &Intent, entries: &[Entry]) -> Result<(), LedgerError> {
@@ -121,7 +127,7 @@ impl Ledger for Store {
     }
 
     fn services(&self) -> Result<BTreeMap<AppName, Service>, LedgerError> {
-        self.read("SELECT name, service FROM services")
+        self.named("services", "register the service again", "SELECT name, service FROM services")
     }
 
     fn keep_service(&self, name: &AppName, service: Option<&Service>) -> Result<(), LedgerError> {
@@ -138,36 +144,23 @@ impl Ledger for Store {
 
     fn history(&self, app: &AppName, limit: usize) -> Result<Vec<Entry>, LedgerError> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let rows: Vec<String> = self.with(|connection| {
-            let mut statement =
-                connection.prepare("SELECT entry FROM history WHERE app = ?1 ORDER BY id DESC LIMIT ?2")?;
-            statement.query_map((app.as_str(), limit), |row| row.get(0))?.collect()
-        })?;
-        rows.iter()
-            .map(|text| serde_json::from_str(text).map_err(|e| self.broken(format!("history of {app}: {e}"))))
-            .collect()
+        let query = "SELECT id, entry FROM history WHERE app = ?1 ORDER BY id DESC LIMIT ?2";
+        let rows = self.read("history", PAST, query, (app.as_str(), limit))?;
+        Ok(rows.into_iter().map(|(_, entry)| entry).collect())
     }
 
     fn deployments(&self, app: Option<&AppName>, limit: usize) -> Result<Vec<Deployment>, LedgerError> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let rows: Vec<String> = self.with(|connection| {
-            let query = "SELECT deployment FROM deployments WHERE ?1 IS NULL OR app = ?1 \
-                         ORDER BY deployment ->> 'started_at' DESC, id DESC LIMIT ?2";
-            let mut statement = connection.prepare(query)?;
-            statement.query_map((app.map(AppName::as_str), limit), |row| row.get(0))?.collect()
-        })?;
-        rows.iter()
-            .map(|text| serde_json::from_str(text).map_err(|e| self.broken(format!("deployments: {e}"))))
-            .collect()
+        // A bad row has no moment, which comes last.
+        let query = "SELECT id, deployment FROM deployments WHERE ?1 IS NULL OR app = ?1 \
+                     ORDER BY iif(json_valid(deployment), deployment ->> 'started_at', '') DESC, id DESC LIMIT ?2";
+        let rows = self.read("deployments", PAST, query, (app.map(AppName::as_str), limit))?;
+        Ok(rows.into_iter().map(|(_, deployment)| deployment).collect())
     }
 
     fn deployment(&self, id: &str) -> Result<Option<Deployment>, LedgerError> {
-        let text: Option<String> = self.with(|connection| {
-            let query = "SELECT deployment FROM deployments WHERE id = ?1";
-            connection.query_row(query, [id], |row| row.get(0)).optional()
-        })?;
-        text.map(|text| serde_json::from_str(&text).map_err(|e| self.broken(format!("deployment {id}: {e}"))))
-            .transpose()
+        let query = "SELECT id, deployment FROM deployments WHERE id = ?1";
+        Ok(self.read("deployments", PAST, query, [id])?.pop().map(|(_, deployment)| deployment))
     }
 }
 
@@ -179,6 +172,10 @@ mod tests {
     use crate::core::names::Version;
     use jiff::Timestamp;
     use std::sync::Arc;
+
+    fn opened(folder: &Path) -> Result<Store, LedgerError> {
+        Store::open(folder, Arc::new(|flaw| panic!("{flaw:?}")))
+    }
 
     #[test]
     fn decisions_and_their_history_survive() {
@@ -194,8 +191,8 @@ mod tests {
             reason: String::new(),
             numbers: BTreeMap::new(),
         };
-        Store::open(folder.path()).unwrap().record(&app, &intent, &[entry(1), entry(2)]).unwrap();
-        let store = Store::open(folder.path()).unwrap();
+        opened(folder.path()).unwrap().record(&app, &intent, &[entry(1), entry(2)]).unwrap();
+        let store = opened(folder.path()).unwrap();
         assert_eq!(store.recall().unwrap(), BTreeMap::from([(app.clone(), intent)]));
         assert_eq!(store.history(&app, 9).unwrap(), [entry(2), entry(1)]);
         assert_eq!(store.history(&app, 1).unwrap(), [entry(2)]);
@@ -205,7 +202,7 @@ mod tests {
     #[test]
     fn deployments_are_listed_from_the_newest_on_and_once_each() {
         let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(folder.path()).unwrap();
+        let store = opened(folder.path()).unwrap();
         let first = crate::core::testing::deployment(Strategy::Rolling, Stage::Done);
         for (n, app) in [(1, "blog"), (2, "shop"), (3, "blog"), (1, "blog")] {
             let (app, id) = (AppName::parse(app).unwrap(), format!("{app}-{n}").into());
@@ -226,10 +223,10 @@ mod tests {
     #[test]
     fn a_state_of_a_newer_version_is_refused_and_left_alone() {
         let folder = tempfile::tempdir().unwrap();
-        drop(Store::open(folder.path()).unwrap());
+        drop(opened(folder.path()).unwrap());
         let file = folder.path().join("ledger.sqlite");
         Connection::open(&file).unwrap().pragma_update(None, "user_version", 99).unwrap();
-        assert!(matches!(Store::open(folder.path()), Err(LedgerError::Newer { found: 99, .. })));
+        assert!(matches!(opened(folder.path()), Err(LedgerError::Newer { found: 99, .. })));
         let version: i64 =
             Connection::open(&file).unwrap().pragma_query_value(None, "user_version", |r| r.get(0)).unwrap();
         assert_eq!(version, 99);
@@ -240,7 +237,52 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("ledger.sqlite"), "no database at all, and long enough to be read as one")
             .unwrap();
-        let error = Store::open(folder.path()).err().unwrap().to_string();
-        assert!(error.contains("ledger.sqlite"), "{error}");
+        let error = opened(folder.path()).err().unwrap().to_string();
+        assert!(error.contains("ledger.sqlite") && error.contains("put a copy back, or move it away"), "{error}");
+    }
+
+    #[test]
+    fn a_bad_row_costs_that_row_and_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let (app, other) = (AppName::parse("shop").unwrap(), AppName::parse("blog").unwrap());
+        let deployment = crate::core::testing::deployment(Strategy::Rolling, Stage::Done);
+        let id = deployment.id.to_string();
+        let intent = Intent { deployment: Some(Arc::new(deployment)), ..Intent::new(Timestamp::UNIX_EPOCH) };
+        let store = opened(folder.path()).unwrap();
+        for name in [&app, &other] {
+            store.record(name, &intent, &[]).unwrap();
+        }
+        drop(store);
+        let spoiled = Connection::open(folder.path().join("ledger.sqlite")).unwrap();
+        spoiled
+            .execute_batch(
+                "UPDATE intents SET intent = 'no JSON' WHERE app = 'shop';
+                 INSERT INTO intents VALUES ('No Name', (SELECT intent FROM intents WHERE app = 'blog'));
+                 INSERT INTO services VALUES ('s', '{}');
+                 INSERT INTO tokens VALUES ('t', NULL, CAST(x'ff00' AS TEXT));
+                 INSERT INTO history (app, entry) VALUES ('shop', '[]');
+                 INSERT INTO deployments VALUES ('bad', 'shop', '{');",
+            )
+            .unwrap();
+        let told: Arc<Mutex<Vec<String>>> = Arc::default();
+        let tell = told.clone();
+        let store = Store::open(folder.path(), Arc::new(move |flaw| tell.lock().unwrap().push(flaw.subject))).unwrap();
+        assert_eq!(store.recall().unwrap().into_keys().collect::<Vec<_>>(), [other]);
+        assert!(store.services().unwrap().is_empty() && store.history(&app, 9).unwrap().is_empty());
+        assert!(crate::ports::tokens::Tokens::all(&store).unwrap().is_empty());
+        assert_eq!(store.deployments(None, 9).unwrap().len(), 1);
+        assert!(store.deployment("bad").unwrap().is_none() && store.deployment(&id).unwrap().is_some());
+        let expected = [
+            ("shop", "intents"),
+            ("No Name", "intents"),
+            ("s", "services"),
+            ("1", "history"),
+            ("t", "tokens"),
+            ("bad", "deployments"),
+        ];
+        for (row, table) in expected {
+            let subject = format!("state ledger.sqlite, row {row} of {table}");
+            assert!(told.lock().unwrap().contains(&subject), "{subject}: {told:?}");
+        }
     }
 }

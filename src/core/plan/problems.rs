@@ -1,6 +1,7 @@
 //! Everything that is wrong, each with whom it concerns, why, and what would mend it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 
@@ -11,11 +12,12 @@ use crate::core::problem::{Problem, ProblemKind};
 use crate::core::world::{Claimed, Condition, EngineState, Intent, Member, Unprepared, World};
 
 /// A deployment that has not moved for so long is stuck.
-const STUCK: std::time::Duration = std::time::Duration::from_secs(1800);
+const STUCK: Duration = Duration::from_secs(1800);
 
 /// Finds all problems but those of hosts, which `routes` reports.
 pub fn find(world: &World, members: &[Member<'_>], problems: &mut Vec<Problem>, now: Timestamp) {
     of_engine(world, problems);
+    of_state(world, problems);
     of_balancer(world, problems);
     // What was begun for an app that is gone since is nobody's problem any more.
     let concerns = |app: &AppName| world.declared_app(app).is_some() || members.iter().any(|m| m.claim.app == *app);
@@ -78,6 +80,21 @@ pub(super) fn of_engine(world: &World, problems: &mut Vec<Problem>) {
     }
 }
 
+/// What the platform keeps, and where.
+fn of_state(world: &World, problems: &mut Vec<Problem>) {
+    for (disk, since) in &world.disks {
+        if let Some(shortage) = disk.shortage() {
+            let remedy = "free some: `docker image prune`, old artefacts, logs; or move the folder to a larger disk";
+            let subject = format!("disk of {}", disk.place);
+            problems.push(Problem::new(ProblemKind::Disk, subject, disk.reason(shortage), remedy, *since));
+        }
+    }
+    for (flaw, since) in world.flaws.iter() {
+        let kind = ProblemKind::State;
+        problems.push(Problem::new(kind, flaw.subject.clone(), flaw.reason.clone(), flaw.remedy.clone(), *since));
+    }
+}
+
 /// What could not be looked at.
 fn of_sources(world: &World, problems: &mut Vec<Problem>) {
     for (name, look) in world.found.iter().filter(|(name, _)| world.declared_app(name).is_some()) {
@@ -119,8 +136,8 @@ fn of_member(world: &World, member: &Member<'_>, problems: &mut Vec<Problem>, no
             push(ProblemKind::Unhealthy, reason, format!("docker logs {name}"));
         }
         (Ok(_), Condition::Starting) => {
-            let limit = member.app.map_or(std::time::Duration::from_secs(120), |a| a.deploy.ready_timeout.get());
-            if now.duration_since(since).unsigned_abs() > limit {
+            let limit = member.app.map_or(Duration::from_secs(120), |a| a.deploy.ready_timeout.get());
+            if Duration::try_from(now.duration_since(since)).is_ok_and(|waited| waited > limit) {
                 let why = member.reason.clone().unwrap_or_else(|| "no probe has passed".into());
                 push(ProblemKind::NotReady, format!("not ready after {limit:?}: {why}"), format!("docker logs {name}"));
             }
