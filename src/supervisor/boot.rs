@@ -13,16 +13,17 @@ use tokio::net::TcpListener;
 use tokio::sync::{Mutex, watch};
 use tokio::time::Instant;
 
+use super::clock::Clock;
 use super::doctor::Machine;
 use super::execute::Hands;
-use super::lock::{self, Lock, LockError};
+use super::lock::{self, KeyError, Lock, LockError};
 use super::places::{
     check_free, dns_options, follow_upstreams, gateway, listeners, load_templates, machine_names, owner,
     raise_open_files, taken,
 };
-use super::reconcile::{CLOSED, Loop};
+use super::reconcile::{CLOSED, Loop, first_view};
 use super::tasks::Tasks;
-use super::{follow, frame, private, ready, sources};
+use super::{disk, follow, frame, private, ready, sources};
 use crate::adapters::engine::docker::DockerEngine;
 use crate::adapters::files::{self, Tree};
 use crate::adapters::nginx::{self, Nginx};
@@ -32,7 +33,6 @@ use crate::adapters::sources::Remote;
 use crate::adapters::store::{Events, Keys, Store};
 use crate::adapters::{dns, http, notices};
 use crate::core::notices::Notices;
-use crate::core::plan::{Plan, status};
 use crate::core::templates::Templates;
 use crate::core::world::{Command, Fact, Platform, World};
 use crate::ports::balancer::Balancer;
@@ -43,7 +43,7 @@ use crate::ports::limits::Limits;
 use crate::ports::meters::Meters;
 use crate::ports::resolver::Resolver;
 use crate::ports::seal::Seal;
-use crate::ports::snapshot::{Snapshot, View};
+use crate::ports::snapshot::Snapshot;
 use crate::ports::sources::{Nudges, Sources};
 use crate::settings::Settings;
 
@@ -55,6 +55,8 @@ const QUIT: Duration = Duration::from_secs(10);
 pub enum BootError {
     #[error(transparent)]
     Lock(#[from] LockError),
+    #[error(transparent)]
+    Key(#[from] KeyError),
     #[error(transparent)]
     Ledger(#[from] LedgerError),
     #[error("{0}")]
@@ -80,19 +82,19 @@ pub async fn up(settings: Settings, progress: &dyn Progress, stop: impl Future<O
     let lock = Lock::take(&settings.state)?;
     private::tighten(&settings.state, &["nginx", "supervisor.sock"])
         .map_err(|e| BootError::Other(format!("{}: {e}", settings.state.display())))?;
-    let token = lock::token(&settings.state).map_err(|e| BootError::Other(format!("the token cannot be kept: {e}")))?;
-    let seal = lock::seal(&settings.state).map_err(|e| BootError::Other(format!("secret.key cannot be kept: {e}")))?;
+    let token = lock::token(&settings.state)?;
+    let seal = lock::seal(&settings.state)?;
     let seal: Arc<dyn Seal> = Arc::new(KeptSeal::new(&seal).map_err(BootError::Other)?);
     let targets = settings.notify.iter().map(|n| notices::Target::new(&n.url, n.format, n.level));
     let targets: Vec<notices::Target> = targets.collect::<Result<_, _>>().map_err(BootError::Other)?;
     let limits = Limits::with(&settings.limits).map_err(BootError::Other)?;
-    let store = Arc::new(Store::open(&settings.state)?);
+    let (inbox, messages) = Inbox::new();
+    let store = Arc::new(Store::open(&settings.state, inbox.complaints())?);
     let found = nginx::find(&settings.nginx.binary).map_err(BootError::Other)?;
     let engine: Arc<dyn Engine> = Arc::new(DockerEngine::new(&settings.docker.host, &settings.docker.network));
     let gateway = gateway(&settings, &*engine, progress).await?;
     let mut tasks = Tasks::default();
     let (stopping, stopped) = watch::channel(false);
-    let (inbox, messages) = Inbox::new();
 
     // DNS
     let began = Instant::now();
@@ -159,8 +161,9 @@ pub async fn up(settings: Settings, progress: &dyn Progress, stop: impl Future<O
         follow_only: false,
         checks_certificates: frame.services_ca.is_some(),
     };
-    let world = World::new(platform, templates.clone(), Timestamp::now());
-    let (events, kept) = Events::open(&settings.state)?;
+    let clock = Clock::system();
+    let world = World::new(platform, templates.clone(), clock.now());
+    let (events, kept) = Events::open(&settings.state, &inbox.complaints(), clock.now())?;
     let told = Notices::recall(&kept);
     let snapshot = Snapshot::keeping(first_view(&world, &templates), kept, Arc::new(events));
     let remote: Arc<dyn Sources> = Arc::new(Remote::new(settings.state.join("git")).map_err(BootError::Other)?);
@@ -173,7 +176,7 @@ pub async fn up(settings: Settings, progress: &dyn Progress, stop: impl Future<O
         doctor: Arc::new(Machine(Arc::new(settings.clone()))),
         balancer: balancer.clone(),
         ledger: store.clone(),
-        kv: Arc::new(Keys::open(&settings.state)?),
+        kv: Arc::new(Keys::open(&settings.state, inbox.complaints())?),
         seal: seal.clone(),
         meters: meters.clone(),
         limits,
@@ -213,8 +216,17 @@ pub async fn up(settings: Settings, progress: &dyn Progress, stop: impl Future<O
         inbox: inbox.clone(),
     };
     let mut reconciling = tokio::spawn(
-        Loop { world, messages, hands, ledger: store, snapshot: snapshot.clone(), notices: told, answers: Vec::new() }
-            .run(),
+        Loop {
+            world,
+            messages,
+            hands,
+            ledger: store,
+            snapshot: snapshot.clone(),
+            clock,
+            notices: told,
+            answers: Vec::new(),
+        }
+        .run(),
     );
     {
         let (snapshot, inbox) = (snapshot.clone(), inbox.clone());
@@ -309,6 +321,7 @@ fn follow_everything(
         tasks.renewed("follow nginx", move || follow::balancer(balancer.clone(), snapshot.clone(), inbox.clone()));
     }
     watch_repository(tasks, tree);
+    disk::follow(tasks, settings, inbox.clone());
     if let Some(folder) = settings.templates.clone() {
         tasks.renewed("watch the templates", move || watch_templates(folder.clone(), templates.clone(), inbox.clone()));
     }
@@ -340,22 +353,6 @@ pub(super) async fn watch_templates(folder: PathBuf, first: Arc<Templates>, inbo
         }
     })
     .await
-}
-
-pub(super) fn first_view(world: &World, templates: &Arc<Templates>) -> View {
-    let status = status(world, &Plan::default());
-    View {
-        status,
-        routes: Arc::default(),
-        live_routes: None,
-        zone: None,
-        services: Arc::default(),
-        index: None,
-        templates: templates.clone(),
-        releases: Arc::default(),
-        number: 1,
-        informed: false,
-    }
 }
 
 fn serve(tasks: &mut Tasks, name: &'static str, serving: impl Future<Output = std::io::Result<()>> + Send + 'static) {

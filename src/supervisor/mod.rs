@@ -2,6 +2,8 @@
 
 mod blame;
 pub mod boot;
+mod clock;
+mod disk;
 mod doctor;
 mod execute;
 #[cfg(test)]

@@ -12,6 +12,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
 
+use super::clock::Clock;
 use super::execute::Hands;
 use super::lock;
 use crate::core::app::StickyMode;
@@ -22,7 +23,8 @@ use crate::core::plan::{Plan, Status, plan, services, status};
 use crate::core::problem::{Problem, ProblemKind};
 use crate::core::router_keys::Keys;
 use crate::core::source::Wanted;
-use crate::core::world::{Action, Command, Condition, Decider, DeployRequest, Done, Intent, Steer, World};
+use crate::core::templates::Templates;
+use crate::core::world::{Action, Command, Condition, Decider, DeployRequest, Done, Fact, Intent, Steer, World};
 use crate::ports::inbox::{CommandError, Message};
 use crate::ports::ledger::Ledger;
 use crate::ports::snapshot::{Releases, Snapshot, View};
@@ -43,6 +45,7 @@ pub struct Loop {
     pub hands: Hands,
     pub ledger: Arc<dyn Ledger>,
     pub snapshot: Snapshot,
+    pub clock: Clock,
     /// What people are told of problems.
     pub notices: Notices,
     /// Answers to commands of this turn.
@@ -54,14 +57,19 @@ type Answer = (oneshot::Sender<Result<Done, CommandError>>, Result<Done, Command
 impl Loop {
     /// Runs until the platform is closed: then nothing of ours is left running that was not to be kept.
     pub async fn run(mut self) -> String {
-        let mut wake_at = Timestamp::now();
+        let mut wake_at = self.clock.now();
         loop {
-            let wait = wake_at.duration_since(Timestamp::now()).try_into().unwrap_or(Duration::ZERO);
+            let wait = wake_at.duration_since(self.clock.now()).try_into().unwrap_or(Duration::ZERO);
             let mut is_due = match timeout(wait, self.messages.recv()).await {
                 Ok(Some(message)) => self.take(message),
                 Ok(None) => return "nobody is left to tell it anything".into(),
                 Err(_) => true,
             };
+            if let Some(by) = self.clock.look() {
+                tracing::warn!(%by, "the clock was set; what waits goes on waiting as long as it would have");
+                self.world.apply(Fact::ClockSet { by }, self.clock.now());
+                is_due = true;
+            }
             for _ in 0..BATCH {
                 match self.messages.try_recv() {
                     Ok(message) => is_due |= self.take(message),
@@ -74,7 +82,7 @@ impl Loop {
             let began = Instant::now();
             let plan = self.turn();
             self.hands.meters.turned(began.elapsed());
-            let anyway = Timestamp::now() + ANYWAY;
+            let anyway = self.clock.now() + ANYWAY;
             wake_at = plan.wake_at.map_or(anyway, |at| at.min(anyway));
             if self.is_closed() {
                 return CLOSED.into();
@@ -84,7 +92,7 @@ impl Loop {
 
     /// Takes in a message. Returns whether a plan has to be made of it.
     fn take(&mut self, message: Message) -> bool {
-        let now = Timestamp::now();
+        let now = self.clock.now();
         match message {
             Message::Fact(fact) => {
                 tracing::debug!(?fact, "fact");
@@ -113,7 +121,7 @@ impl Loop {
     /// One turn: plan, begin what is to be done, show what there is. What was decided is planned with at once, so
     /// that readers see a decision together with what follows from it.
     fn turn(&mut self) -> Plan {
-        let now = Timestamp::now();
+        let now = self.clock.now();
         let mut plan = plan(&mut self.world, now);
         for _ in 0..DECISIONS {
             if !self.begin(&mut plan, now) {
@@ -280,6 +288,23 @@ impl Loop {
         let Some(closing) = self.world.closing else { return false };
         let ours = || self.world.instances().iter().any(|m| m.claim.managed);
         closing.keep_apps || self.world.is_engine_unknown() || (self.world.starting.is_empty() && !ours())
+    }
+}
+
+/// What readers see before anything is known.
+pub fn first_view(world: &World, templates: &Arc<Templates>) -> View {
+    let status = status(world, &Plan::default());
+    View {
+        status,
+        routes: Arc::default(),
+        live_routes: None,
+        zone: None,
+        services: Arc::default(),
+        index: None,
+        templates: templates.clone(),
+        releases: Arc::default(),
+        number: 1,
+        informed: false,
     }
 }
 

@@ -8,13 +8,13 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use jiff::Timestamp;
 use tokio::sync::broadcast::error::RecvError;
 
-use super::boot::{BootError, Progress, first_view, watch_repository, watch_templates};
+use super::boot::{BootError, Progress, watch_repository, watch_templates};
+use super::clock::Clock;
 use super::execute::Hands;
 use super::places::{dns_options, load_templates, machine_names};
-use super::reconcile::Loop;
+use super::reconcile::{Loop, first_view};
 use super::tasks::Tasks;
 use super::{follow, frame};
 use crate::adapters::engine::docker::DockerEngine;
@@ -78,7 +78,8 @@ pub async fn watch(
         follow_only: true,
         checks_certificates: false,
     };
-    let world = World::new(platform, templates.clone(), Timestamp::now());
+    let clock = Clock::system();
+    let world = World::new(platform, templates.clone(), clock.now());
     let snapshot = Snapshot::new(first_view(&world, &templates));
     let mut events = snapshot.events();
     inbox.tell(Fact::Adopted(None));
@@ -112,6 +113,7 @@ pub async fn watch(
             hands,
             ledger: Arc::new(Nobody),
             snapshot: snapshot.clone(),
+            clock,
             notices: crate::core::notices::Notices::default(),
             answers: Vec::new(),
         }

@@ -68,6 +68,10 @@ impl Judged {
         self.looked_at = Some(now);
     }
 
+    pub(super) fn clock_set(&mut self, move_along: impl Fn(&mut Timestamp)) {
+        self.began_at.iter_mut().chain(&mut self.looked_at).for_each(move_along);
+    }
+
     /// The bucket above which a request is slow; none while stable has shown too little.
     fn slow_limit(&self) -> Option<usize> {
         let own = self.stable.quantile(SLOW).filter(|_| self.stable.requests >= 100)?;

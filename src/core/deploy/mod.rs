@@ -122,6 +122,12 @@ impl Deployment {
         self.stage.is_before_promotion()
     }
 
+    /// Moves the moments that time is counted from, since the clock was set.
+    pub fn clock_set(&mut self, move_along: impl Fn(&mut Timestamp)) {
+        move_along(&mut self.since);
+        self.judged.clock_set(move_along);
+    }
+
     /// The step of a canary, from 1, and how many there are.
     pub fn step(&self) -> Option<String> {
         match self.stage {

@@ -11,6 +11,7 @@ use super::{
 };
 use crate::core::claim::{self, Instance};
 use crate::core::container::{Container, ContainerId, RunState};
+use crate::core::disk;
 use crate::core::names::{AppName, Version};
 use crate::core::repository::Index;
 
@@ -35,6 +36,7 @@ impl World {
                     && known.is_none_or(|h| (&h.started_at, &h.verdict) != (started_at, verdict))
             }
             Fact::LookedUp(found) => *found != self.looked_up,
+            Fact::Disks(found) => !found.iter().eq(self.disks.iter().map(|(disk, _)| disk)),
             Fact::Counted(counts) => counts
                 .iter()
                 .any(|(app, ..)| self.intents.get(app).is_some_and(|i| i.active().is_some() || i.split.is_some())),
@@ -147,6 +149,9 @@ impl World {
                     self.traffic.entry(app).or_default().count(&version, &tally);
                 }
             }
+            Fact::Flawed(flaw) => self.flaws.add(flaw, now),
+            Fact::Disks(found) => disk::renew(&mut self.disks, found, now),
+            Fact::ClockSet { by } => self.clock_set(by, now),
             Fact::Tick => {}
         }
     }
@@ -209,9 +214,10 @@ impl World {
             && instance.managed
             && !self.retiring.contains_key(&container.id)
         {
+            // Negative where the clock was set back meanwhile.
             let lived = container.started_at.map(|at| now.duration_since(at)).unwrap_or_default();
             let release = released(instance);
-            if lived.unsigned_abs() > HEALTHY_LIFE {
+            if Duration::try_from(lived).is_ok_and(|lived| lived > HEALTHY_LIFE) {
                 self.backoff.remove(&release);
             }
             self.back_off(release, format!("{}: {reason}", container.name), now);

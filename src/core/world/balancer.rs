@@ -4,8 +4,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
+use super::clock::move_by;
 use super::facts::{Found, Switch};
 use super::refusals::Refusals;
 use crate::core::routes::Routes;
@@ -96,6 +97,15 @@ impl Balancer {
             self.adopted = Some(routes.clone());
             self.live = Some(Live { generation, routes, templates: None, fingerprint, settled: true });
         }
+    }
+
+    pub(super) fn clock_set(&mut self, by: SignedDuration) {
+        let switching = self.switching.iter_mut().map(|switching| &mut switching.since);
+        let refused = self.refused_templates.iter_mut().map(|refused| &mut refused.since);
+        let retry = self.retry.iter_mut().map(|(until, ..)| until);
+        let died = self.died.iter_mut().map(|(since, _)| since);
+        switching.chain(refused).chain(retry).chain(died).chain(&mut self.paced).for_each(|moment| move_by(moment, by));
+        self.refusals.clock_set(by);
     }
 
     pub(super) fn died(&mut self, now: Timestamp, reason: String) {

@@ -5,12 +5,14 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::{Intent, ProbeTarget, Subject};
 use crate::core::app::{Limits, Volume};
 use crate::core::container::{Container, ContainerId, Network, Subnet};
 use crate::core::deploy::{Entry, GateResult, Tally};
+use crate::core::disk::Disk;
+use crate::core::flaw::Flaw;
 use crate::core::names::{AppName, HostName, ImageRef, Version};
 use crate::core::release::{Kept, Release};
 use crate::core::repository::Index;
@@ -107,6 +109,14 @@ pub enum Fact {
     },
     /// What the balancer saw of each release's requests since it last told.
     Counted(Vec<(AppName, Version, Tally)>),
+    /// Something of the platform's own state cannot be used.
+    Flawed(Flaw),
+    /// How much room is left where things are kept.
+    Disks(Vec<Disk>),
+    /// The wall clock was set: moments are counted otherwise from now on.
+    ClockSet {
+        by: SignedDuration,
+    },
     /// Nothing happened; time has passed.
     Tick,
 }

@@ -6,6 +6,7 @@
 mod apply;
 mod balancer;
 mod begin;
+mod clock;
 mod command;
 mod facts;
 mod health;
@@ -40,6 +41,8 @@ use super::app::App;
 use super::claim::{self, Claim};
 use super::container::{Container, ContainerId, Network, Owner};
 use super::deploy::GateResult;
+use super::disk::Disk;
+use super::flaw::Flaws;
 use super::names::{AppName, Domain, HostName, Version};
 use super::release::Kept;
 use super::repository::Index;
@@ -150,6 +153,10 @@ pub struct World {
     pub probing: Arc<Vec<ProbeTarget>>,
     /// Undeclared apps that had instances, and when the last one went.
     pub departed: BTreeMap<AppName, Timestamp>,
+    /// What could not be used of the platform's own state.
+    pub flaws: Flaws,
+    /// The disks that the platform keeps things on, each with the moment since when it is as short of room as it is.
+    pub disks: Vec<(Disk, Timestamp)>,
     /// Set when the platform is going down: every instance of ours retires unless they are to be kept.
     pub closing: Option<Closing>,
 }
@@ -194,6 +201,8 @@ impl World {
             published: None,
             probing: Arc::new(Vec::new()),
             departed: BTreeMap::new(),
+            flaws: Flaws::default(),
+            disks: Vec::new(),
             closing: None,
         }
     }

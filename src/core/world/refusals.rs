@@ -6,8 +6,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
+use super::clock::move_by;
 use super::facts::Culprit;
 use crate::core::names::AppName;
 use crate::core::routes::{AppRoute, Routes};
@@ -49,6 +50,11 @@ impl Refusals {
     /// Those in force.
     pub fn apps(&self) -> &BTreeMap<AppName, RefusedApp> {
         &self.apps
+    }
+
+    pub(super) fn clock_set(&mut self, by: SignedDuration) {
+        let apps = self.apps.values_mut().flat_map(|app| [&mut app.since, &mut app.until, &mut app.again]);
+        apps.chain(self.times.values_mut().map(|(_, last)| last)).for_each(|moment| move_by(moment, by));
     }
 
     /// Notes whom nginx refused in `tried`. Who is refused with what stood in his place has nothing in it any more.
