@@ -1,10 +1,12 @@
 //! Names outside the domain: whom this machine asks is followed, and what strangers hold is limited.
 
-use std::net::{IpAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::unix::fs::symlink;
 use std::time::{Duration, Instant};
 
-use crate::harness::{DEADLINE, Platform, docker_or_skip};
+use tokio::net::TcpSocket;
+
+use crate::harness::{DEADLINE, Platform, docker_or_skip, request_with};
 
 /// A DNS server on port 53 of a loopback address of this test's own, which says its own address to everything. It
 /// ends with the test's process.
@@ -67,4 +69,76 @@ async fn whom_this_machine_asks_is_followed_from_a_boot_without_any() {
     // Nobody is named while the file is written anew: the last servers are asked.
     std::fs::remove_file(&file).unwrap();
     until_answered(&platform, (0, vec![third.to_string()])).await;
+}
+
+/// What the supervisor holds of a resource, by its name in the table of limits.
+async fn held(platform: &Platform, resource: &str) -> u64 {
+    let token = format!("Authorization: Bearer {}\r\n", platform.token().unwrap());
+    let answer = request_with(platform.api_address(), "GET", "localhost", "/metrics", &token, b"").await.unwrap();
+    let line = format!("platformer_held{{resource=\"{resource}\"}} ");
+    let value = answer.body.lines().find_map(|l| l.strip_prefix(&line)).expect("the resource is not told").to_owned();
+    value.parse::<f64>().unwrap() as u64
+}
+
+async fn until_held(platform: &Platform, resource: &str, is_right: impl Fn(u64) -> bool) {
+    let end = Instant::now() + DEADLINE;
+    loop {
+        let now = held(platform, resource).await;
+        if is_right(now) {
+            return;
+        }
+        assert!(Instant::now() < end, "{now} {resource} are held");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Pages of the process that are in memory, in MiB.
+fn memory(pid: i32) -> usize {
+    let pages = std::fs::read_to_string(format!("/proc/{pid}/statm")).unwrap();
+    pages.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() * 4 / 1024
+}
+
+#[tokio::test]
+async fn silent_connections_and_floods_of_outside_names_hold_little_and_leave_nothing() {
+    if !docker_or_skip() {
+        return;
+    }
+    let mut platform = Platform::with_demo().await;
+    // A server that hears and never answers.
+    let deaf = UdpSocket::bind("127.0.0.1:0").unwrap();
+    platform.kill();
+    platform.set("dns.upstream", &deaf.local_addr().unwrap().to_string());
+    platform.up();
+    platform.until_ready("hello", 1).await;
+    let before = memory(platform.pid());
+    let ours = SocketAddr::from(([127, 0, 0, 1], platform.dns));
+    let askers = [2, 3].map(|last| IpAddr::from([127, 0, 0, last]));
+    let mut connections = Vec::new();
+    for asker in askers {
+        for _ in 0..500 {
+            let socket = TcpSocket::new_v4().unwrap();
+            socket.bind(SocketAddr::new(asker, 0)).unwrap();
+            // Some may be let go before they are made.
+            connections.extend(socket.connect(ours).await);
+        }
+    }
+    until_held(&platform, "dns_connections", |held| held == 64).await;
+    for asker in askers {
+        let socket = UdpSocket::bind((asker, 0)).unwrap();
+        for n in 0..6000u16 {
+            let mut question = vec![0, 7, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 5];
+            question.extend(format!("{n:05}").bytes());
+            question.extend(b"\x07example\0\0\x01\0\x01");
+            let _ = socket.send_to(&question, ours);
+        }
+    }
+    until_held(&platform, "dns_forwards", |held| (1..=512).contains(&held)).await;
+    assert_eq!(platform.resolve("hello.localhost").await, (0, vec!["127.0.0.1".to_owned()]));
+    assert_eq!(platform.get("hello.localhost", "/health").await.status, 200);
+    assert!(platform.status().await.is_some(), "the API answers");
+    let grown = memory(platform.pid()).saturating_sub(before);
+    assert!(grown < 32, "{grown} MiB more are held");
+    drop(connections);
+    until_held(&platform, "dns_connections", |held| held == 0).await;
+    until_held(&platform, "dns_forwards", |held| held == 0).await;
 }
