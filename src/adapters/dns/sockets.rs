@@ -6,8 +6,8 @@ use std::net::SocketAddr;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, UdpSocket};
 
-/// The kernel spreads queries over these by hash of the asker; more than cores bring nothing.
-const UDP_SOCKETS: usize = 2;
+/// The kernel spreads questions over one socket for each core, by hash of the asker; so many at most.
+const UDP_SOCKETS: usize = 8;
 /// Bytes of queries the kernel keeps while we are busy.
 const RECEIVE_BUFFER: usize = 4 << 20;
 
@@ -44,7 +44,8 @@ fn bind_one(asked: SocketAddr, sockets: &mut Sockets) -> io::Result<()> {
     let listener = TcpListener::from_std(tcp.into())?;
     let address = listener.local_addr()?;
     socket(address, Type::DGRAM)?.bind(&address.into())?;
-    for _ in 0..UDP_SOCKETS {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    for _ in 0..cores.min(UDP_SOCKETS) {
         let udp = socket(address, Type::DGRAM)?;
         udp.set_reuse_port(true)?;
         // Less than asked for is no reason to fail.
