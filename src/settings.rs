@@ -16,14 +16,15 @@ use crate::core::zone::{Naming, Wildcard};
 
 mod check;
 mod environment;
-mod notify;
+
 mod proxy;
 mod repository;
+mod told;
 mod values;
 
-pub use notify::Notify;
 pub use proxy::Proxy;
 pub use repository::Repository;
+pub use told::Notify;
 pub use values::{Cidr, Connections, HttpListens, Listen, PerAddress, Upstream, Wildcarded, Workers};
 
 /// Where settings are looked for if none are named.
