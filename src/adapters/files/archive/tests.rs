@@ -141,7 +141,7 @@ fn a_zip_that_would_not_unpack_is_refused_with_the_reason() {
 #[test]
 fn bombs_of_every_kind_meet_the_same_limits() {
     // 60 members that announce 512 MB each.
-    let mut zip = zip_of(&vec![("x", &b"x"[..]); 1]);
+    let mut zip = zip_of(&[("x", &b"x"[..])]);
     let central = zip.windows(4).position(|four| four == b"PK\x01\x02").unwrap();
     let (record, end) = (zip[central..central + 47].to_vec(), zip[central + 47..].to_vec());
     zip.truncate(central);
