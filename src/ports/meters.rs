@@ -14,6 +14,9 @@ use crate::core::names::{AppName, Version};
 pub const SLOT: i64 = 20;
 pub const SLOTS: i64 = 60;
 
+/// Releases whose totals are kept though nobody asked for them lately.
+const MOST_RELEASES: usize = 1_000;
+
 fn slot(now: Timestamp) -> i64 {
     now.as_second().div_euclid(SLOT)
 }
@@ -63,6 +66,11 @@ impl Meters {
         let mut requests = self.0.requests.lock().unwrap_or_else(PoisonError::into_inner);
         for (app, version, tally) in counts {
             requests.entry((app.clone(), version.clone())).or_default().add(tally);
+        }
+        if requests.len() > MOST_RELEASES {
+            // Whoever names containers makes releases: those that are asked no more begin anew if they come back.
+            let recent = self.0.recent.lock().unwrap_or_else(PoisonError::into_inner);
+            requests.retain(|release, _| recent.contains_key(release));
         }
     }
 
@@ -148,5 +156,21 @@ impl Meters {
             turning: Duration::from_micros(inner.turning.load(Relaxed)),
             longest: Duration::from_micros(inner.longest.swap(0, Relaxed)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn totals_of_releases_that_come_and_go_do_not_pile_up() {
+        let meters = Meters::default();
+        let app = AppName::parse("shop").unwrap();
+        for n in 0..3 * MOST_RELEASES as i64 {
+            let version = Version::parse(&format!("1.{n}")).unwrap();
+            meters.count(&[(app.clone(), version, Tally::default())], Timestamp::from_second(n * SLOT).unwrap());
+        }
+        assert!(meters.0.requests.lock().unwrap().len() <= MOST_RELEASES + SLOTS as usize);
     }
 }

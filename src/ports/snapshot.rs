@@ -152,12 +152,14 @@ impl Snapshot {
         self.0.events.subscribe()
     }
 
-    /// The kept events after `id`, and those to come; and whether some after `id` are not kept any more.
-    pub fn events_after(&self, id: u64) -> (Vec<Event>, broadcast::Receiver<Event>, bool) {
+    /// The oldest `most` of the kept events after `id`; those to come after all that are kept; and whether some after
+    /// `id` are not kept any more.
+    pub fn events_after(&self, id: u64, most: usize) -> (Vec<Event>, broadcast::Receiver<Event>, bool) {
         let kept = self.0.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let (first, last) = (kept.front().map_or(1, |e| e.id), kept.back().map_or(0, |e| e.id));
         // Whoever has seen more than there is saw what a crash has lost: everything may be new to him.
         let (id, gap) = if id > last { (0, true) } else { (id, id > 0 && id + 1 < first) };
-        (kept.iter().filter(|e| e.id > id).cloned().collect(), self.0.events.subscribe(), gap)
+        let after = kept.iter().filter(|e| e.id > id).take(most).cloned().collect();
+        (after, self.0.events.subscribe(), gap)
     }
 }

@@ -228,7 +228,7 @@ async fn a_deploy_token_leads_nobody_to_this_machine() {
     platform.set("dns.extra", "inside.corp=127.0.0.1");
     platform.up();
     platform.until_ready("hello", 1).await;
-    let made = create(&platform, &["--scope", "deploy:x"]);
+    let made = create(&platform, &["--scope", "deploy:x", "--new"]);
     let token = bearer(made["token"].as_str().unwrap());
     let root = bearer(&platform.token().unwrap());
     let put = async |headers: &str, url: &str| {

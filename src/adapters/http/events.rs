@@ -1,6 +1,7 @@
 //! Events as a server-sent stream: what is kept after `Last-Event-ID`, then what comes. What is not kept any more
 //! is announced by an event `gap`; a client that reads too slowly gets `dropped` and is let go.
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::time::Duration;
 
@@ -20,6 +21,8 @@ use crate::core::event::Event;
 use crate::ports::limits::Resource;
 
 const HEARTBEAT: Duration = Duration::from_secs(15);
+/// Kept events that are copied at once.
+const PIECE: usize = 100;
 
 pub async fn stream(
     State(context): State<Context>,
@@ -28,22 +31,45 @@ pub async fn stream(
 ) -> Result<Sse<impl Stream<Item = Result<Frame, Infallible>>>, Problem> {
     let held = context.limits.take(Resource::Stream, peer.0)?;
     let last = headers.get("last-event-id").and_then(|v| v.to_str().ok()).and_then(|v| v.parse().ok()).unwrap_or(0);
-    let (kept, coming, gap) = context.snapshot.events_after(last);
-    let missed = || Frame::default().event("gap").data("events after the last one seen are not kept any more");
-    let frames = stream::iter(gap.then(missed))
-        .chain(stream::iter(kept).map(|event| frame(&event)))
-        .chain(stream::unfold(Some(coming), next))
-        .map(Ok);
+    let reading = Reading { context, last, waiting: VecDeque::new(), coming: None };
+    let frames = stream::unfold(Some(reading), next).map(Ok);
     Ok(Sse::new(holding(frames, vec![held])).keep_alive(KeepAlive::new().interval(HEARTBEAT)))
 }
 
+/// What a client has been told, and what comes next. A piece at a time is copied of what is kept: one that reads
+/// nothing holds no more than that.
+struct Reading {
+    context: Context,
+    last: u64,
+    waiting: VecDeque<Event>,
+    /// Once everything that was kept has been told.
+    coming: Option<Receiver<Event>>,
+}
+
 /// A client that falls too far behind is told so and let go; it reconnects with its last id.
-async fn next(state: Option<Receiver<Event>>) -> Option<(Frame, Option<Receiver<Event>>)> {
-    let mut coming = state?;
-    match coming.recv().await {
-        Ok(event) => Some((frame(&event), Some(coming))),
-        Err(RecvError::Lagged(missed)) => Some((Frame::default().event("dropped").data(missed.to_string()), None)),
-        Err(RecvError::Closed) => None,
+async fn next(state: Option<Reading>) -> Option<(Frame, Option<Reading>)> {
+    let mut reading = state?;
+    loop {
+        if let Some(event) = reading.waiting.pop_front() {
+            reading.last = event.id;
+            return Some((frame(&event), Some(reading)));
+        }
+        if let Some(coming) = &mut reading.coming {
+            return match coming.recv().await {
+                Ok(event) => Some((frame(&event), Some(reading))),
+                Err(RecvError::Lagged(missed)) => {
+                    Some((Frame::default().event("dropped").data(missed.to_string()), None))
+                }
+                Err(RecvError::Closed) => None,
+            };
+        }
+        let (kept, coming, gap) = reading.context.snapshot.events_after(reading.last, PIECE);
+        reading.coming = (kept.len() < PIECE).then_some(coming);
+        reading.waiting = kept.into();
+        if gap {
+            let missed = "events after the last one seen are not kept any more";
+            return Some((Frame::default().event("gap").data(missed), Some(reading)));
+        }
     }
 }
 

@@ -19,13 +19,13 @@ use crate::ports::tokens::Tokens;
 /// So many wrong tokens from one address within [`WINDOW`] are answered with 401; the next ones with 429.
 const TRIES: u32 = 20;
 const WINDOW: Duration = Duration::from_secs(60);
-/// Addresses whose wrong tokens are counted; with more of them, the counting begins anew.
-const ADDRESSES: usize = 10_000;
+/// Addresses whose wrong tokens are counted; with more of them in one window, the counting begins anew.
+const ADDRESSES: usize = 2_000;
 
 /// Open at once for one token; of more the oldest ends.
 pub const SESSIONS: usize = 20;
 /// Valid at once.
-const TOKENS: usize = 1000;
+pub const TOKENS: usize = 1000;
 
 /// Who calls, by the token that came with the request.
 #[derive(Debug, Clone)]
@@ -130,6 +130,9 @@ impl Keyring {
     pub fn wrong(&self, from: IpAddr) -> Result<(), Problem> {
         let from = one_of(from);
         let mut wrong = self.wrong.lock().unwrap_or_else(PoisonError::into_inner);
+        if wrong.len() > ADDRESSES {
+            wrong.retain(|_, (_, since)| since.elapsed() <= WINDOW);
+        }
         if wrong.len() > ADDRESSES {
             wrong.clear();
         }

@@ -6,6 +6,7 @@ use std::fmt;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use jiff::Timestamp;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
@@ -13,9 +14,11 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
 use super::Context;
+use super::dashboard::LINKS;
 use super::error::Problem;
+use super::keyring::{SESSIONS, TOKENS};
 use crate::core::deploy::Tally;
-use crate::ports::limits::Level;
+use crate::core::kv::MOST_KEYS;
 use crate::ports::meters::Totals;
 
 /// As the exposition formats call themselves.
@@ -42,7 +45,7 @@ pub async fn show(State(context): State<Context>, headers: HeaderMap) -> Result<
         wanted: view.status.generation.wanted,
         live: view.status.generation.live.unwrap_or_default(),
         problems: view.status.problems.len() as u64,
-        levels: context.limits.levels(),
+        held: held(&context),
     };
     let mut registry = Registry::default();
     registry.register_collector(Box::new(shown));
@@ -54,6 +57,27 @@ pub async fn show(State(context): State<Context>, headers: HeaderMap) -> Result<
         true => ([(header::CONTENT_TYPE, PLAIN)], plain(&text)).into_response(),
         false => ([(header::CONTENT_TYPE, OPEN_METRICS)], text).into_response(),
     })
+}
+
+/// What others make us hold: what is in the table of limits, and what is kept by number.
+fn held(context: &Context) -> Vec<Held> {
+    let mut keys = 0;
+    context.kv.read(&mut |tree| keys = tree.below("").count());
+    let (tokens, sessions) = (context.keyring.list().len(), context.keyring.sessions(Timestamp::now()).len());
+    let kept = [
+        ("keys", keys, MOST_KEYS),
+        ("tokens", tokens, TOKENS),
+        // Of each token, and of the one in the state folder.
+        ("sessions", sessions, SESSIONS * (tokens + 1)),
+        ("login_links", context.links.count(), LINKS * (tokens + 1)),
+    ];
+    let taken = context.limits.levels().into_iter().map(|level| Held {
+        name: level.limit.name,
+        held: level.held,
+        limit: level.limit.total,
+        refused: Some(level.refused),
+    });
+    taken.chain(kept.map(|(name, held, limit)| Held { name, held, limit, refused: None })).collect()
 }
 
 /// Whether whoever accepts this would rather have the older format (RFC 9110 §12.5.1).
@@ -96,7 +120,17 @@ struct Shown {
     wanted: u64,
     live: u64,
     problems: u64,
-    levels: Vec<Level>,
+    held: Vec<Held>,
+}
+
+/// Something that others make us hold.
+#[derive(Debug)]
+struct Held {
+    name: &'static str,
+    held: usize,
+    limit: usize,
+    /// How often somebody was refused for it, where that is counted.
+    refused: Option<u64>,
 }
 
 impl Collector for Shown {
@@ -133,23 +167,21 @@ impl Collector for Shown {
 }
 
 impl Shown {
-    /// What others make us hold, each by its name in the table of limits.
     fn held(&self, encoder: &mut DescriptorEncoder) -> Result<(), fmt::Error> {
         for (name, help, value) in [
-            ("platformer_held", "What others make the platform hold", (|level| level.held) as fn(&Level) -> usize),
-            ("platformer_held_limit", "How much of it there may be", |level| level.limit.total),
+            ("platformer_held", "What others make the platform hold", (|held| held.held) as fn(&Held) -> usize),
+            ("platformer_held_limit", "How much of it there may be", |held| held.limit),
         ] {
             let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
-            for level in &self.levels {
-                family.encode_family(&[("resource", level.limit.name)])?.encode_gauge(&(value(level) as f64))?;
+            for held in &self.held {
+                family.encode_family(&[("resource", held.name)])?.encode_gauge(&(value(held) as f64))?;
             }
         }
         let help = "How often somebody was refused for it";
         let mut family = encoder.encode_descriptor("platformer_refused", help, None, MetricType::Counter)?;
-        for level in &self.levels {
-            let labels = [("resource", level.limit.name)];
-            let refused = level.refused as f64;
-            family.encode_family(&labels)?.encode_counter::<NoLabelSet, _, f64>(&refused, None)?;
+        for (name, refused) in self.held.iter().filter_map(|held| Some((held.name, held.refused?))) {
+            let labels = [("resource", name)];
+            family.encode_family(&labels)?.encode_counter::<NoLabelSet, _, f64>(&(refused as f64), None)?;
         }
         Ok(())
     }
@@ -196,7 +228,6 @@ fn doubling(tally: &Tally) -> Vec<(f64, u64)> {
 mod tests {
     use super::*;
     use crate::core::names::{AppName, Version};
-    use crate::ports::limits::Resource;
 
     #[test]
     fn totals_are_told_as_prometheus_reads_them() {
@@ -210,7 +241,7 @@ mod tests {
             wanted: 5,
             live: 4,
             problems: 0,
-            levels: vec![Level { limit: Resource::Stream.limit(), held: 3, refused: 1 }],
+            held: vec![Held { name: "streams", held: 3, limit: 256, refused: Some(1) }],
         };
         let mut registry = Registry::default();
         registry.register_collector(Box::new(shown));

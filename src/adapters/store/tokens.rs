@@ -9,6 +9,8 @@ use crate::ports::tokens::{Answered, Tokens};
 
 /// Answers are given again for this long.
 const DAY: i64 = 24 * 3600;
+/// Answers that are kept; of more the oldest is forgotten.
+const ANSWERS: i64 = 10_000;
 
 impl Tokens for Store {
     fn all(&self) -> Result<Vec<Token>, LedgerError> {
@@ -46,6 +48,8 @@ impl Tokens for Store {
     fn answer(&self, key: &str, answer: &Answered) -> Result<(), LedgerError> {
         self.with(|connection| {
             connection.execute("DELETE FROM answers WHERE at <= unixepoch() - ?1", [DAY])?;
+            let oldest = "DELETE FROM answers WHERE key IN (SELECT key FROM answers ORDER BY at DESC, rowid DESC LIMIT -1 OFFSET ?1)";
+            connection.execute(oldest, [ANSWERS - 1])?;
             let values = (key, &answer.request, answer.status, &answer.body);
             connection.execute(
                 "INSERT OR REPLACE INTO answers (key, at, request, status, body) VALUES (?1, unixepoch(), ?2, ?3, ?4)",
@@ -88,5 +92,18 @@ mod tests {
         assert_eq!(store.all().unwrap(), [token("b", None)]);
         assert_eq!(store.answered("key").unwrap(), Some(answer));
         assert_eq!(store.answered("other").unwrap(), None);
+    }
+
+    #[test]
+    fn of_too_many_answers_the_oldest_is_forgotten() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path(), Arc::new(|flaw| panic!("{flaw:?}"))).unwrap();
+        let many = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?1) \
+                    INSERT INTO answers (key, at, request, status, body) SELECT 'k' || i, unixepoch(), '', 200, '' FROM n";
+        store.with(|connection| connection.execute(many, [ANSWERS])).unwrap();
+        let answer = Answered { request: "abc".into(), status: 201, body: "{}".into() };
+        store.answer("next", &answer).unwrap();
+        assert_eq!((store.answered("k1").unwrap(), store.answered("next").unwrap()), (None, Some(answer)));
+        assert!(store.answered("k2").unwrap().is_some());
     }
 }

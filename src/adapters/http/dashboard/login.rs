@@ -22,7 +22,7 @@ const SESSION: Duration = Duration::from_secs(12 * 3600);
 /// A link that nobody followed within this time opens nothing.
 const LINK: Duration = Duration::from_secs(300);
 /// Links of one token that wait to be followed; of more the oldest opens nothing any more.
-const LINKS: usize = 20;
+pub const LINKS: usize = 20;
 /// More than any token and its field's name.
 const LONGEST_FORM: usize = 4096;
 
@@ -39,6 +39,11 @@ struct Link {
 }
 
 impl Links {
+    /// How many wait.
+    pub fn count(&self) -> usize {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
     fn add(&self, code: &str, root: &str, now: Timestamp) {
         let mut links = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         links.retain(|link| link.until > now);

@@ -27,7 +27,7 @@ use super::error::Problem;
 use crate::core::access::Right::{Admin, Change, Deploy, Open, Read};
 use crate::core::world::EngineState;
 
-pub use login::Links;
+pub use login::{LINKS, Links};
 
 const STYLE: &str = include_str!("../../../../templates/dashboard/style.css");
 const SCRIPT: &str = include_str!("../../../../templates/dashboard/script.js");

@@ -156,7 +156,7 @@ pub(super) fn registry_page<'p>(context: &'p Context, caller: &Caller, refused: 
 }
 
 pub async fn events(State(context): State<Context>, Query(asked): Query<Asked>) -> Response {
-    let (kept, ..) = context.snapshot.events_after(0);
+    let (kept, ..) = context.snapshot.events_after(0, usize::MAX);
     let kinds: BTreeSet<&str> = kept.iter().map(|event| &*event.kind).collect();
     let text = asked.q.to_lowercase();
     let is_meant = |event: &&Event| {
