@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 use super::Context;
 use super::api::Sent;
 use super::error::Problem;
-use super::known::Known;
+use super::known::{Known, exists};
 use crate::core::config;
 use crate::core::digest::sha256;
 use crate::core::names::{AppName, EnvName};
@@ -21,7 +21,7 @@ pub async fn show(
     Path(app): Path<String>,
 ) -> Result<([(HeaderName, String); 1], Json<Value>), Problem> {
     let app = AppName::parse(&app)?;
-    let text = context.library.read_config(&app).await?;
+    let text = read(&context, &app).await?;
     let assignments = config::parse(&text).map_err(|e| unusable(&app, &e))?;
     let keys: serde_json::Map<_, _> = assignments
         .into_iter()
@@ -80,7 +80,7 @@ pub async fn unset(
     headers: HeaderMap,
 ) -> Result<Json<Value>, Problem> {
     let (app, key) = (AppName::parse(&app)?, EnvName::parse(&key)?);
-    let text = context.library.read_config(&app).await?;
+    let text = read(&context, &app).await?;
     unchanged(&headers, &text)?;
     let changed = config::unset(&text, &key).map_err(|e| unusable(&app, &e))?;
     let changed = changed.ok_or_else(|| Problem::from(LibraryError::Missing(format!("{app} has no key {key}"))))?;
@@ -95,10 +95,21 @@ pub async fn remove(
     headers: HeaderMap,
 ) -> Result<Json<Value>, Problem> {
     let app = AppName::parse(&app)?;
-    let text = context.library.read_config(&app).await?;
+    let text = read(&context, &app).await?;
     unchanged(&headers, &text)?;
     context.library.remove_config(&app).await?;
     Ok(Json(json!({ "done": format!("{app} has no config any more; releases that were made with it keep theirs") })))
+}
+
+/// The config's text; where there is none and no app either, the name was probably a slip.
+async fn read(context: &Context, app: &AppName) -> Result<String, Problem> {
+    match context.library.read_config(app).await {
+        Err(missing @ LibraryError::Missing(_)) => {
+            exists(&context.snapshot.view(), app)?;
+            Err(missing.into())
+        }
+        other => Ok(other?),
+    }
 }
 
 /// SHA-256 of the file as it is.

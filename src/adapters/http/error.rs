@@ -69,7 +69,7 @@ impl From<CommandError> for Problem {
             CommandError::Refused(Refusal::Busy { .. }) => (StatusCode::CONFLICT, "deployment-under-way"),
             CommandError::Refused(Refusal::TooMany { .. }) => (StatusCode::BAD_REQUEST, "bad-request"),
             CommandError::Refused(Refusal::Service { .. }) => (StatusCode::BAD_REQUEST, "bad-service"),
-            CommandError::Refused(Refusal::NoService(_)) => (StatusCode::NOT_FOUND, "unknown-service"),
+            CommandError::Refused(Refusal::NoService { .. }) => (StatusCode::NOT_FOUND, "unknown-service"),
             CommandError::Refused(Refusal::Closing) | CommandError::Closed => {
                 (StatusCode::SERVICE_UNAVAILABLE, "closing")
             }

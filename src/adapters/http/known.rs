@@ -20,10 +20,10 @@ impl Known {
     /// If it was asked for, and nothing is called so: no app, no service, no file of the repository.
     pub fn app(self, context: &Context, app: &AppName) -> Result<(), Problem> {
         let view = context.snapshot.view();
-        if !self.known || names(&view).any(|name| name == app.as_str()) || has_files(&view, app) {
+        let Err(problem) = exists(&view, app) else { return Ok(()) };
+        if !self.known {
             return Ok(());
         }
-        let problem = unknown_app(&view, app);
         Err(Problem { detail: format!("{}; --new makes something of that name", problem.detail), ..problem })
     }
 
@@ -44,6 +44,13 @@ impl Known {
         let detail = format!("{app} has no version {version}{near}; --new holds it there all the same");
         Err(Problem::new(StatusCode::NOT_FOUND, "unknown-version", detail))
     }
+}
+
+/// # Errors
+/// If nothing is called so: no app, no service, no file of the repository.
+pub fn exists(view: &View, app: &AppName) -> Result<(), Problem> {
+    let is_there = names(view).any(|name| name == app.as_str()) || has_files(view, app);
+    if is_there { Ok(()) } else { Err(unknown_app(view, app)) }
 }
 
 /// Nobody has this name; names the one that was probably meant.

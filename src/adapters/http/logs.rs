@@ -11,6 +11,7 @@ use super::Context;
 use super::access::Peer;
 use super::error::Problem;
 use super::holding::holding;
+use super::known::exists;
 use crate::core::names::AppName;
 use crate::ports::engine::{LogLines, LogQuery};
 use crate::ports::limits::{Held, Resource};
@@ -38,6 +39,7 @@ pub async fn stream(
         .filter(|i| query.instance.as_deref().is_none_or(|name| &*i.name == name))
         .collect();
     if wanted.is_empty() {
+        exists(&view, &app)?;
         let of = query.release.map(|r| format!("@{r}")).unwrap_or_default();
         return Err(Problem::new(
             StatusCode::NOT_FOUND,

@@ -70,8 +70,8 @@ pub enum Refusal {
     Busy { app: AppName, id: Arc<str>, state: &'static str },
     #[error("service {name}: {reason}")]
     Service { name: AppName, reason: String },
-    #[error("there is no service {0}; `platformer services list` lists those there are")]
-    NoService(String),
+    #[error("there is no service {what}; {hint}")]
+    NoService { what: String, hint: String },
     #[error("the platform is going down")]
     Closing,
 }

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::steer::Decider;
 use super::{Action, Condition, Done, Health, Refusal, World};
-use crate::core::names::{AppName, HostName};
+use crate::core::names::{AppName, HostName, nearest};
 use crate::core::service::{
     Endpoint, EndpointId, LONGEST_TAG, MOST_ENDPOINTS, MOST_TAGS, Service, ServiceHost, ServiceUrl, inside, is_ours,
 };
@@ -139,7 +139,15 @@ impl World {
 
     /// Takes one endpoint of a service away, or all.
     pub(super) fn deregister(&self, name: &AppName, id: Option<&EndpointId>, who: Decider<'_>) -> Decision {
-        let missing = || Refusal::NoService(id.map_or_else(|| name.to_string(), |id| format!("{name} with id {id}")));
+        let missing = || {
+            let near = nearest(name.as_str(), self.services.keys().map(AppName::as_str));
+            let hint = match near.filter(|near| *near != name.as_str()) {
+                Some(near) => format!("did you mean {near}?"),
+                None => "`platformer services list` lists those there are".into(),
+            };
+            let what = id.map_or_else(|| name.to_string(), |id| format!("{name} with id {id}"));
+            Refusal::NoService { what, hint }
+        };
         let mut service = self.services.get(name).cloned().ok_or_else(missing)?;
         match id {
             Some(id) => _ = service.endpoints.remove(id).ok_or_else(missing)?,

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use similar::TextDiff;
 
 use super::super::error::Problem;
+use super::super::known::exists;
 use super::super::receive;
 use super::Context;
 use crate::core::config::masked;
@@ -31,6 +32,7 @@ pub async fn show(
 
 pub async fn differences(context: &Context, app: &AppName, query: &DiffQuery) -> Result<Value, Problem> {
     let view = context.snapshot.view();
+    exists(&view, app)?;
     let find = |version: &Version| {
         let release = view.releases.get(app).and_then(|r| r.all.get(version));
         let missing = || format!("{app} has no release {version}; `platformer releases {app}` lists them");
