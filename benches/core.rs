@@ -105,7 +105,11 @@ fn container(app: &str, number: u32, now: Timestamp) -> Container {
         labels: labels.into_iter().map(|(k, v)| (k.to_owned(), v.to_owned())).collect(),
         state: RunState::Running,
         health: None,
-        attachments: vec![Attachment { network: "platform".into(), addresses: vec![IpAddr::from([10, a + 1, b, c])] }],
+        attachments: vec![Attachment {
+            network: "platform".into(),
+            addresses: vec![IpAddr::from([10, a + 1, b, c])],
+            aliases: Vec::new(),
+        }],
         host_network: false,
         exposed: vec![8080],
         created_at: now,

@@ -28,9 +28,10 @@ impl Asker {
         if address.is_loopback() || local.iter().any(|own| own.base == address) {
             return Some(Self::Loopback);
         }
-        let mut own = networks.iter().filter(|n| n.subnets.iter().any(|subnet| subnet.contains(gateway))).peekable();
-        own.peek()?;
-        let is_near = own.flat_map(|network| &network.subnets).any(|subnet| subnet.contains(address));
+        let own = networks.iter().find(|n| n.subnets.iter().any(|subnet| subnet.contains(gateway)))?;
+        // Those that the platform made under another name are its own as well, for as long as somebody is on them.
+        let is_own = |n: &&Network| n.name == own.name || (n.owner.is_some() && n.owner == own.owner);
+        let is_near = networks.iter().filter(is_own).flat_map(|n| &n.subnets).any(|subnet| subnet.contains(address));
         Some(if is_near { Self::Container } else { Self::Stranger })
     }
 }

@@ -74,6 +74,8 @@ pub enum DockerHealth {
 pub struct Attachment {
     pub network: Arc<str>,
     pub addresses: Vec<IpAddr>,
+    /// What else it is called there: Docker itself answers these to all others on the network.
+    pub aliases: Vec<Arc<str>>,
 }
 
 #[derive(Debug, Clone, PartialEq)]

@@ -100,6 +100,8 @@ pub enum ProblemKind {
     Taken,
     /// Others want what it has, and do not get it.
     Contested,
+    /// A container is called like something of the platform, which it stands before for others.
+    Shadows,
     /// Decisions cannot be written down.
     Ledger,
     /// A disk is full, or will be before long.
@@ -136,6 +138,7 @@ impl ProblemKind {
             | Self::NotReady
             | Self::Dying
             | Self::Undeclared
+            | Self::Shadows
             | Self::NoVersion => false,
         }
     }

@@ -164,7 +164,7 @@ impl Outside {
         match action {
             Action::Record { app, intent, .. } => _ = self.ledger.insert(app, *intent),
             Action::KeepService { .. } => {}
-            Action::Publish(_) | Action::Keep { .. } => {}
+            Action::Publish(_) | Action::Keep { .. } | Action::Connect(_) | Action::RemoveNetwork(_) => {}
             Action::Prepare { app, release } => {
                 let result = match self.random.draw() % 12 {
                     0 if self.troubled => Err(Unprepared::Later("no answer".into())),
@@ -214,6 +214,7 @@ impl Outside {
                     attachments: vec![super::container::Attachment {
                         network: "platform".into(),
                         addresses: vec![std::net::Ipv4Addr::from(0xAC1E_0000 + self.next_id).into()],
+                        aliases: Vec::new(),
                     }],
                     ..container("x", &labels)
                 };

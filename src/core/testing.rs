@@ -28,7 +28,11 @@ pub fn container(name: &str, labels: &[(&str, &str)]) -> Container {
         labels: labels.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
         state: RunState::Running,
         health: None,
-        attachments: vec![Attachment { network: "platform".into(), addresses: vec![[172, 30, high, low].into()] }],
+        attachments: vec![Attachment {
+            network: "platform".into(),
+            addresses: vec![[172, 30, high, low].into()],
+            aliases: Vec::new(),
+        }],
         host_network: false,
         exposed: vec![8080],
         created_at: Timestamp::UNIX_EPOCH,

@@ -63,6 +63,8 @@ pub struct Listing {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlatformNetwork {
     pub gateway: IpAddr,
+    /// Those of networks that the platform made under another name and that are still there: who is on them asks there.
+    pub older: Vec<IpAddr>,
 }
 
 /// Which log lines of a container are wanted.
@@ -90,6 +92,10 @@ pub trait Engine: Send + Sync {
         owner: &Owner,
         subnet: Option<&str>,
     ) -> Result<PlatformNetwork, EngineError>;
+    /// Connects a running container to the platform's network too; what it has open stays open.
+    async fn connect(&self, id: &ContainerId) -> Result<(), EngineError>;
+    /// Removes a network. One that something is on stays, which is an error; one that is gone is none.
+    async fn remove_network(&self, name: &str) -> Result<(), EngineError>;
     /// Creates and starts a container on the platform's network and returns it as it is then.
     async fn start(&self, spec: &InstanceSpec) -> Result<Container, EngineError>;
     /// The digest of an image, `sha256:…`; one that is not here is pulled.

@@ -18,7 +18,7 @@ use super::doctor::Machine;
 use super::execute::Hands;
 use super::lock::{self, KeyError, Lock, LockError};
 use super::places::{
-    check_free, dns_options, follow_upstreams, gateway, listeners, load_templates, machine_names, owner,
+    check_free, dns_addresses, dns_options, follow_upstreams, listeners, load_templates, machine_names, network, owner,
     raise_open_files, taken,
 };
 use super::reconcile::{CLOSED, Loop, first_view};
@@ -92,14 +92,15 @@ pub async fn up(settings: Settings, progress: &dyn Progress, stop: impl Future<O
     let store = Arc::new(Store::open(&settings.state, inbox.complaints())?);
     let found = nginx::find(&settings.nginx.binary).map_err(BootError::Other)?;
     let engine: Arc<dyn Engine> = Arc::new(DockerEngine::new(&settings.docker.host, &settings.docker.network));
-    let gateway = gateway(&settings, &*engine, progress).await?;
+    let network = network(&settings, &*engine, progress).await?;
+    let gateway = network.gateway;
     let mut tasks = Tasks::default();
     let (stopping, stopped) = watch::channel(false);
 
     // DNS
     let began = Instant::now();
     let meters = Meters::default();
-    let addresses: Vec<SocketAddr> = settings.listen.dns.iter().map(|l| l.resolve(gateway)).collect();
+    let addresses = dns_addresses(&settings, &network);
     let names = dns::Names::new(meters.clone(), limits.clone());
     follow_upstreams(&mut tasks, &settings, &addresses, &names, progress).await;
     let sockets = dns::bind(&addresses).map_err(|e| taken(e.address, "listen.dns", "udp", e.source))?;

@@ -182,6 +182,7 @@ async fn resolution_inside(settings: &Settings, running: bool) -> Check {
         command: vec!["hosts".into(), host.clone()],
         env: Default::default(),
         labels: [("platformer.route".to_owned(), "false".to_owned())].into(),
+        hosts: Vec::new(),
         timeout: PATIENCE * 3,
     };
     // Also tells the engine which address containers are to ask.

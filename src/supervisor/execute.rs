@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::blame::Search;
-use crate::core::container::ContainerId;
+use crate::core::container::{Container, ContainerId};
 use crate::core::deploy::GateResult;
 use crate::core::names::ImageRef;
 use crate::core::release::{Blob, Release};
@@ -60,6 +60,8 @@ impl Hands {
             | Action::Switch(_)
             | Action::Start(_)
             | Action::Restart(_)
+            | Action::Connect(_)
+            | Action::RemoveNetwork(_)
             | Action::Drain { .. }
             | Action::Stop { .. } => {
                 let hands = self.clone();
@@ -102,6 +104,20 @@ impl Hands {
                 let result = self.engine.restart(&id).await.map_err(undone);
                 Fact::Restarted { id, result }
             }
+            Action::Connect(id) => match self.join(&id).await {
+                Ok(container) => Fact::Seen(Box::new(container)),
+                Err(error) => {
+                    tracing::warn!(container = %id, %error, "it is not on the platform's network yet");
+                    Fact::Tick
+                }
+            },
+            Action::RemoveNetwork(name) => {
+                match self.engine.remove_network(&name).await {
+                    Ok(()) => tracing::info!(network = %name, "an older network of the platform was removed"),
+                    Err(error) => tracing::warn!(network = %name, %error, "an older network of the platform stays"),
+                }
+                Fact::Tick
+            }
             Action::Drain { id, address, limit } => {
                 if let Some(address) = address {
                     self.balancer.drained(address, limit).await;
@@ -134,6 +150,11 @@ impl Hands {
             | Action::Probe(_)
             | Action::Keep { .. } => Fact::Tick,
         }
+    }
+
+    async fn join(&self, id: &ContainerId) -> Result<Container, EngineError> {
+        self.engine.connect(id).await?;
+        self.engine.inspect(id).await
     }
 
     /// Copies artefact and config out of the repository's reach, and fixes which image is meant.
@@ -239,7 +260,9 @@ fn failed(action: &Action) -> Fact {
             deployment: deployment.clone(),
             result: GateResult { exit_code: None, error: Some(reason()), log: Vec::new() },
         },
-        Action::Record { .. }
+        Action::Connect(_)
+        | Action::RemoveNetwork(_)
+        | Action::Record { .. }
         | Action::KeepService { .. }
         | Action::Publish(_)
         | Action::Probe(_)

@@ -61,7 +61,15 @@ impl Engine for FakeEngine {
     }
 
     async fn ensure_network(&self, _: &str, _: &Owner, _: Option<&str>) -> Result<PlatformNetwork, EngineError> {
-        Ok(PlatformNetwork { gateway: [172, 30, 0, 1].into() })
+        Ok(PlatformNetwork { gateway: [172, 30, 0, 1].into(), older: Vec::new() })
+    }
+
+    async fn connect(&self, _: &ContainerId) -> Result<(), EngineError> {
+        Ok(())
+    }
+
+    async fn remove_network(&self, _: &str) -> Result<(), EngineError> {
+        Ok(())
     }
 
     async fn start(&self, spec: &InstanceSpec) -> Result<Container, EngineError> {

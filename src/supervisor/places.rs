@@ -19,21 +19,29 @@ use crate::core::names::HostName;
 use crate::core::render::Listeners;
 use crate::core::templates::Templates;
 use crate::core::zone::DnsOptions;
-use crate::ports::engine::{Engine, EngineError};
-use crate::settings::{Settings, Upstream};
+use crate::ports::engine::{Engine, EngineError, PlatformNetwork};
+use crate::settings::{Listen, Settings, Upstream};
 
 /// More than all limits together.
 const OPEN_FILES: u64 = 65_536;
 
-/// Finds the network's gateway, by asking the engine; while that is away, from the last run.
-pub async fn gateway(settings: &Settings, engine: &dyn Engine, progress: &dyn Progress) -> Result<IpAddr, BootError> {
+/// Finds the network's gateway and those of older networks of ours, by asking the engine; while that is away, from the
+/// last run.
+pub async fn network(
+    settings: &Settings,
+    engine: &dyn Engine,
+    progress: &dyn Progress,
+) -> Result<PlatformNetwork, BootError> {
     let began = Instant::now();
-    let memory = settings.state.join("gateway");
+    let (memory, memory_of_older) = (settings.state.join("gateway"), settings.state.join("older-gateways"));
     match engine.ensure_network(&settings.docker.network, &owner(settings), settings.docker.subnet.as_deref()).await {
         Ok(network) => {
             // Needed only where the engine is away at the next start.
-            if let Err(error) = fs::write(&memory, network.gateway.to_string()) {
-                progress.warn(&format!("{}: {error}", memory.display()));
+            let older: Vec<String> = network.older.iter().map(IpAddr::to_string).collect();
+            for (file, text) in [(&memory, network.gateway.to_string()), (&memory_of_older, older.join("\n"))] {
+                if let Err(error) = fs::write(file, text) {
+                    progress.warn(&format!("{}: {error}", file.display()));
+                }
             }
             let version = engine.version().await?;
             let detail = format!(
@@ -41,19 +49,30 @@ pub async fn gateway(settings: &Settings, engine: &dyn Engine, progress: &dyn Pr
                 version.version, version.api, settings.docker.network, network.gateway
             );
             progress.done("Docker", &detail, began.elapsed());
-            Ok(network.gateway)
+            Ok(network)
         }
         Err(error @ EngineError::Unreachable { .. }) => {
             match fs::read_to_string(&memory).ok().and_then(|t| t.trim().parse().ok()) {
                 Some(gateway) => {
                     progress.warn(&format!("{error}; what ran before goes on, nothing is started until it answers"));
-                    Ok(gateway)
+                    let older = fs::read_to_string(&memory_of_older).unwrap_or_default();
+                    Ok(PlatformNetwork { gateway, older: older.lines().filter_map(|l| l.parse().ok()).collect() })
                 }
                 None => Err(error.into()),
             }
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// Where DNS listens. Who was started on an older network of ours asks at that one's gateway.
+pub fn dns_addresses(settings: &Settings, network: &PlatformNetwork) -> Vec<SocketAddr> {
+    let older = |listen: &Listen| match *listen {
+        Listen::Network(port) => network.older.iter().map(|ip| SocketAddr::new(*ip, port)).collect(),
+        Listen::Address(_) => Vec::new(),
+    };
+    let dns = &settings.listen.dns;
+    dns.iter().map(|l| l.resolve(network.gateway)).chain(dns.iter().flat_map(older)).collect()
 }
 
 /// Has names outside the domain asked of the servers that the settings or this machine name, now and when they change;

@@ -213,6 +213,8 @@ impl Loop {
             | Action::Switch(_)
             | Action::Start(_)
             | Action::Restart(_)
+            | Action::Connect(_)
+            | Action::RemoveNetwork(_)
             | Action::Drain { .. }
             | Action::Stop { .. } => Ok(()),
         }

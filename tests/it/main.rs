@@ -19,6 +19,7 @@ mod dns;
 mod engine;
 mod harness;
 mod limits;
+mod networks;
 mod notify;
 mod people;
 mod platform;

@@ -274,6 +274,7 @@ impl Around<'_> {
             command: gate.command.clone(),
             env: env.into_iter().map(|(k, v)| (k.to_owned(), v)).collect(),
             labels: labels.into_iter().map(|(k, v)| (k.to_owned(), v)).collect(),
+            hosts: platform.own_hosts(),
             timeout: gate.timeout.get(),
         };
         plan.actions.push(Action::Gate { deployment: deployment.id.clone(), job: Box::new(job) });

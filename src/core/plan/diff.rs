@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::deploy::move_on;
 use super::fleet::fleet;
 use super::problems;
-use super::{routes, zone};
+use super::{networks, routes, zone};
 use crate::core::container::{ContainerId, label};
 use crate::core::deploy::{End, Stage};
 use crate::core::names::{AppName, HostName};
@@ -69,6 +69,8 @@ pub fn plan(world: &mut World, now: Timestamp) -> Plan {
     let containers = zone::containers(world);
     let (wanted, grants) = routes::routes(world, &members, &containers, &mut plan.problems, now);
     problems::find(world, &members, &mut plan.problems, now);
+    networks::shadows(world, &grants, &mut plan.problems);
+    networks::move_over(world, &mut plan);
     let zone = zone::zone(world, &members, containers, &grants);
     if world.published.as_deref() != Some(&zone) {
         plan.actions.push(Action::Publish(Arc::new(zone)));

@@ -210,6 +210,7 @@ impl Fleet<'_> {
             command: release.command(&platform.repository()),
             env,
             labels: labels.into_iter().filter_map(|(k, v)| Some((k.to_owned(), v?))).collect(),
+            hosts: platform.own_hosts(),
             volumes: release.app.volumes.clone(),
             limits: release.app.limits.clone(),
             grace: self.app.deploy.grace.get(),

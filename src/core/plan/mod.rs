@@ -7,6 +7,7 @@ mod deploy;
 mod diff;
 mod due;
 mod fleet;
+mod networks;
 mod problems;
 mod routes;
 mod services;

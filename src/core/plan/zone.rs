@@ -200,8 +200,11 @@ mod tests {
     }
 
     fn at_address(name: &str, labels: &[(&str, &str)], attachments: &[(&str, &str)]) -> Container {
-        let attach =
-            |(network, address): &(&str, &str)| Attachment { network: (*network).into(), addresses: vec![ip(address)] };
+        let attach = |(network, address): &(&str, &str)| Attachment {
+            network: (*network).into(),
+            addresses: vec![ip(address)],
+            aliases: Vec::new(),
+        };
         Container { attachments: attachments.iter().map(attach).collect(), ..container(name, labels) }
     }
 

@@ -256,5 +256,7 @@ mod tests {
         {
             assert!(!text.contains(forbidden), "{forbidden} in {text}");
         }
+        let first = &text[text.find("server {").unwrap()..];
+        assert!(first.find("No app answers at this host").unwrap() < first.find("no candidate").unwrap(), "{text}");
     }
 }

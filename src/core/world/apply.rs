@@ -55,6 +55,8 @@ impl World {
                 }
                 self.listed = true;
                 self.taken_names.clear();
+                self.joining.clear();
+                self.leaving.clear();
                 self.local_addresses = local;
                 if self.networks != networks {
                     self.networks = networks;
@@ -184,6 +186,8 @@ impl World {
             Action::Start(spec) => {
                 self.starting.insert(spec.name.clone(), (spec.app.clone(), spec.version.clone()));
             }
+            Action::Connect(id) => _ = self.joining.insert(id.clone()),
+            Action::RemoveNetwork(name) => _ = self.leaving.insert(name.clone()),
             Action::Restart(id) | Action::Stop { id, .. } => {
                 self.busy.insert(id.clone());
             }

@@ -218,6 +218,10 @@ pub enum Action {
     Switch(Switch),
     Start(Box<InstanceSpec>),
     Restart(ContainerId),
+    /// Connect it to the platform's network too.
+    Connect(ContainerId),
+    /// Remove a network of ours that nothing is on any more.
+    RemoveNetwork(Arc<str>),
     /// Wait until nginx has no connection to the address, at most `limit`.
     Drain {
         id: ContainerId,
@@ -243,6 +247,8 @@ pub struct JobSpec {
     pub command: Vec<String>,
     pub env: BTreeMap<String, String>,
     pub labels: BTreeMap<String, String>,
+    /// Names that it finds without asking DNS.
+    pub hosts: Vec<(HostName, IpAddr)>,
     pub timeout: Duration,
 }
 
@@ -257,6 +263,8 @@ pub struct InstanceSpec {
     pub command: Vec<String>,
     pub env: BTreeMap<String, String>,
     pub labels: BTreeMap<String, String>,
+    /// Names that it finds without asking DNS: no alias of a neighbour can stand before them.
+    pub hosts: Vec<(HostName, IpAddr)>,
     pub volumes: Vec<Volume>,
     pub limits: Limits,
     pub grace: Duration,

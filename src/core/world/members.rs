@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use super::{Condition, World};
 use crate::core::app::App;
 use crate::core::claim::{Claim, Instance};
-use crate::core::container::Container;
+use crate::core::container::{Container, Network};
 use crate::core::names::{AppName, ImageRef, Port, Version};
 
 /// A container and what it asks for.
@@ -113,7 +113,10 @@ impl World {
 
     fn reach(&self, container: &Container, claim: &Instance, app: Option<&App>) -> Result<SocketAddr, Unreachable> {
         let port = port_of(container, claim, app)?;
-        let ip = container.address_on(&self.platform.network).ok_or_else(|| Unreachable {
+        // Where it was started it is reached, though it may have joined the network of today since.
+        let is_on = |network: &&Network| container.attachments.iter().any(|a| a.network == network.name);
+        let network = self.older_networks().find(is_on).map_or(&self.platform.network, |older| &older.name);
+        let ip = container.address_on(network).ok_or_else(|| Unreachable {
             reason: "it is on no network".into(),
             remedy: format!("docker network connect {} {}", self.platform.network, container.name),
         })?;

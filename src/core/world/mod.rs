@@ -43,6 +43,7 @@ use super::container::{Container, ContainerId, Network, Owner};
 use super::deploy::GateResult;
 use super::disk::Disk;
 use super::flaw::Flaws;
+use super::grants::{PARTS, own_hosts};
 use super::names::{AppName, Domain, HostName, Version};
 use super::release::Kept;
 use super::repository::Index;
@@ -78,6 +79,12 @@ pub struct Platform {
 }
 
 impl Platform {
+    /// The platform's own names with where containers find them.
+    pub fn own_hosts(&self) -> Vec<(HostName, IpAddr)> {
+        let below = |part: &str| own_hosts(part, &self.domain).into_iter().next();
+        PARTS.into_iter().filter_map(below).map(|host| (host, self.gateway)).collect()
+    }
+
     /// The repository as an instance asks for it.
     pub fn repository(&self) -> String {
         match self.port {
@@ -132,6 +139,9 @@ pub struct World {
     /// Acts that were begun and have not come back.
     pub starting: BTreeMap<String, (AppName, Version)>,
     pub busy: BTreeSet<ContainerId>,
+    /// Containers that were told to join the platform's network, and networks told to go; asked anew with each listing.
+    pub joining: BTreeSet<ContainerId>,
+    pub leaving: BTreeSet<Arc<str>>,
     /// Removed by us: what the engine told of them before may still be on its way.
     removed: BTreeSet<ContainerId>,
     /// Releases whose contents are being secured, are, and could not be: since when, and why.
@@ -187,6 +197,8 @@ impl World {
             backoff: BTreeMap::new(),
             starting: BTreeMap::new(),
             busy: BTreeSet::new(),
+            joining: BTreeSet::new(),
+            leaving: BTreeSet::new(),
             removed: BTreeSet::new(),
             preparing: BTreeSet::new(),
             prepared: BTreeSet::new(),
@@ -236,6 +248,12 @@ impl World {
         let is_on = |name: &str| container.attachments.iter().any(|a| &*a.network == name);
         let mut others = self.networks.iter().filter(|n| n.owner.as_ref().is_some_and(|o| *o != self.platform.owner));
         !is_on(&self.platform.network) && others.any(|n| is_on(&n.name))
+    }
+
+    /// Networks that this platform made under another name than it uses now.
+    pub fn older_networks(&self) -> impl Iterator<Item = &Network> {
+        let is_older = |n: &&Network| n.owner.as_ref() == Some(&self.platform.owner) && n.name != self.platform.network;
+        self.networks.iter().filter(is_older)
     }
 
     /// The number of instances an app is to have now.

@@ -49,7 +49,8 @@ pub fn network(network: bollard::models::Network) -> Option<Network> {
 fn attachment(name: String, endpoint: &EndpointSettings) -> Attachment {
     let texts = [&endpoint.ip_address, &endpoint.global_ipv6_address];
     let addresses: Vec<IpAddr> = texts.into_iter().filter_map(|text| text.as_deref()?.parse().ok()).collect();
-    Attachment { network: name.into(), addresses }
+    let aliases = endpoint.aliases.iter().flatten().map(|alias| alias.as_str().into()).collect();
+    Attachment { network: name.into(), addresses, aliases }
 }
 
 fn run_state(state: &ContainerState) -> RunState {

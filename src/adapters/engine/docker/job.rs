@@ -54,6 +54,7 @@ async fn create(engine: &DockerEngine, client: &Docker, spec: &JobSpec) -> Resul
         host_config: Some(HostConfig {
             network_mode: Some(engine.network.clone()),
             dns: engine.dns.get().map(|ip| vec![ip.to_string()]),
+            extra_hosts: Some(run::host_entries(&spec.hosts)),
             ..Default::default()
         }),
         ..Default::default()

@@ -133,6 +133,14 @@ impl Engine for DockerEngine {
         Ok(network)
     }
 
+    async fn connect(&self, id: &ContainerId) -> Result<(), EngineError> {
+        network::connect(self, &self.client().await?, &self.network, id).await
+    }
+
+    async fn remove_network(&self, name: &str) -> Result<(), EngineError> {
+        network::remove(self, &self.client().await?, name).await
+    }
+
     async fn start(&self, spec: &InstanceSpec) -> Result<Container, EngineError> {
         let client = self.client().await?;
         run::start(self, &client, spec).await

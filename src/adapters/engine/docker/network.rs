@@ -4,11 +4,11 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 
 use bollard::Docker;
-use bollard::models::{Ipam, IpamConfig, NetworkCreateRequest, NetworkInspect};
-use bollard::query_parameters::InspectNetworkOptions;
+use bollard::models::{Ipam, IpamConfig, NetworkConnectRequest, NetworkCreateRequest, NetworkInspect};
+use bollard::query_parameters::{InspectNetworkOptions, ListNetworksOptionsBuilder};
 
 use super::DockerEngine;
-use crate::core::container::{Owner, Subnet, label};
+use crate::core::container::{ContainerId, Owner, Subnet, label};
 use crate::ports::engine::{EngineError, PlatformNetwork};
 
 pub async fn ensure(
@@ -18,9 +18,32 @@ pub async fn ensure(
     owner: &Owner,
     subnet: Option<&str>,
 ) -> Result<PlatformNetwork, EngineError> {
+    let older = older(engine, client, name, owner).await?;
     if let Some(found) = inspect(engine, client, name).await? {
-        return gateway(name, &found);
+        return known(name, &found, older);
     }
+    match create(client, name, owner, subnet).await {
+        Ok(()) => {}
+        // Its subnet may be that of the network whose place it takes, which is still in use.
+        Err(error) if subnet.is_some() && !older.is_empty() => {
+            let error = engine.error(error);
+            tracing::warn!(network = name, %error, "docker.subnet is not free yet, Docker chooses another");
+            create(client, name, owner, None).await.map_err(|e| engine.error(e))?;
+        }
+        Err(error) => return Err(engine.error(error)),
+    }
+    match inspect(engine, client, name).await? {
+        Some(made) => known(name, &made, older),
+        None => Err(EngineError::NotFound(format!("network {name}, just made,"))),
+    }
+}
+
+async fn create(
+    client: &Docker,
+    name: &str,
+    owner: &Owner,
+    subnet: Option<&str>,
+) -> Result<(), bollard::errors::Error> {
     let ipam = subnet.map(|subnet| Ipam {
         config: Some(vec![IpamConfig { subnet: Some(subnet.to_owned()), ..Default::default() }]),
         ..Default::default()
@@ -33,14 +56,30 @@ pub async fn ensure(
         ..Default::default()
     };
     match client.create_network(request).await {
-        Ok(_) => {}
-        // Somebody else was quicker: then it is there.
-        Err(bollard::errors::Error::DockerResponseServerError { status_code: 409, .. }) => {}
-        Err(error) => return Err(engine.error(error)),
+        // 409: somebody else was quicker, then it is there.
+        Ok(_) | Err(bollard::errors::Error::DockerResponseServerError { status_code: 409, .. }) => Ok(()),
+        Err(error) => Err(error),
     }
-    match inspect(engine, client, name).await? {
-        Some(made) => gateway(name, &made),
-        None => Err(EngineError::NotFound(format!("network {name}, just made,"))),
+}
+
+/// The gateways of this platform's networks that have another name.
+async fn older(engine: &DockerEngine, client: &Docker, name: &str, owner: &Owner) -> Result<Vec<IpAddr>, EngineError> {
+    let ours = HashMap::from([("label".to_owned(), vec![format!("{}={}", label::OWNER, owner.0)])]);
+    let options = ListNetworksOptionsBuilder::default().filters(&ours).build();
+    let networks = client.list_networks(Some(options)).await.map_err(|e| engine.error(e))?;
+    let older = networks.into_iter().filter(|network| network.name.as_deref() != Some(name));
+    Ok(older.filter_map(|network| gateway_in(network.ipam.as_ref()?)).collect())
+}
+
+pub async fn connect(engine: &DockerEngine, client: &Docker, name: &str, id: &ContainerId) -> Result<(), EngineError> {
+    let request = NetworkConnectRequest { container: id.0.to_string(), ..Default::default() };
+    client.connect_network(name, request).await.map_err(|e| engine.error(e))
+}
+
+pub async fn remove(engine: &DockerEngine, client: &Docker, name: &str) -> Result<(), EngineError> {
+    match client.remove_network(name).await.map_err(|e| engine.error(e)) {
+        Err(EngineError::NotFound(_)) => Ok(()),
+        other => other,
     }
 }
 
@@ -52,14 +91,17 @@ async fn inspect(engine: &DockerEngine, client: &Docker, name: &str) -> Result<O
     }
 }
 
-fn gateway(name: &str, network: &NetworkInspect) -> Result<PlatformNetwork, EngineError> {
-    let configs = network.ipam.as_ref().and_then(|ipam| ipam.config.as_ref());
-    let gateway = configs.into_iter().flatten().filter_map(gateway_of).find(IpAddr::is_ipv4);
-    gateway.map(|gateway| PlatformNetwork { gateway }).ok_or_else(|| {
+fn known(name: &str, network: &NetworkInspect, older: Vec<IpAddr>) -> Result<PlatformNetwork, EngineError> {
+    let gateway = network.ipam.as_ref().and_then(gateway_in);
+    gateway.map(|gateway| PlatformNetwork { gateway, older }).ok_or_else(|| {
         EngineError::Refused(format!(
             "network {name} has no IPv4 gateway; remove it, or name another with docker.network"
         ))
     })
+}
+
+fn gateway_in(ipam: &Ipam) -> Option<IpAddr> {
+    ipam.config.iter().flatten().filter_map(gateway_of).find(IpAddr::is_ipv4)
 }
 
 /// Docker may write the gateway with its prefix length behind it, and leaves it out where only a subnet was

@@ -1,5 +1,6 @@
 //! Starting and stopping instances.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use bollard::Docker;
@@ -14,7 +15,7 @@ use futures_util::TryStreamExt;
 
 use super::DockerEngine;
 use crate::core::container::{Container, ContainerId};
-use crate::core::names::ImageRef;
+use crate::core::names::{HostName, ImageRef};
 use crate::core::source::login_of;
 use crate::core::world::InstanceSpec;
 use crate::ports::engine::{Engine, EngineError};
@@ -104,6 +105,11 @@ pub async fn pull(engine: &DockerEngine, client: &Docker, image: &str) -> Result
     })
 }
 
+/// Names as `docker run --add-host` takes them.
+pub fn host_entries(hosts: &[(HostName, IpAddr)]) -> Vec<String> {
+    hosts.iter().map(|(host, address)| format!("{host}:{address}")).collect()
+}
+
 fn body(engine: &DockerEngine, spec: &InstanceSpec) -> ContainerCreateBody {
     let dns = engine.dns.get().map(|ip| vec![ip.to_string()]);
     // A log that grows for ever fills the disk of whoever keeps an app for a year.
@@ -121,6 +127,7 @@ fn body(engine: &DockerEngine, spec: &InstanceSpec) -> ContainerCreateBody {
         host_config: Some(HostConfig {
             network_mode: Some(engine.network.clone()),
             dns,
+            extra_hosts: Some(host_entries(&spec.hosts)),
             binds: Some(spec.volumes.iter().map(ToString::to_string).collect()),
             memory: limits.memory.as_ref().and_then(|m| i64::try_from(m.bytes()).ok()).filter(|bytes| *bytes > 0),
             nano_cpus: limits.cpus.map(|cpus| (cpus * 1e9) as i64),
