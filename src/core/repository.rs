@@ -63,7 +63,9 @@ impl Index {
                 continue;
             }
             let named_after_app = name.split('.').next() == Some(app.as_str());
-            if named_after_app || !found.contains_key(&version) {
+            // Of two folders that spell the same version the first counts; the other is a trouble.
+            let is_better = |known: &&File| named_after_app && folder_of(&known.path) == folder_of(&file.path);
+            if found.get(&version).is_none_or(is_better) {
                 found.insert(version, file);
             }
         }
@@ -101,6 +103,11 @@ impl Index {
     }
 }
 
+/// The path without its last part.
+fn folder_of(path: &str) -> &str {
+    path.rsplit_once('/').map_or("", |(folder, _)| folder)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -127,6 +134,7 @@ mod tests {
             "artefacts/shop/1.0.0/a.tgz",
             "artefacts/shop/1.0.0/shop.tar.gz",
             "artefacts/shop/1.0.0/SHA256SUMS",
+            "artefacts/shop/v1.0.0/shop.tar.gz",
             "artefacts/shop/10.0.0/x.zip",
             "artefacts/shop/2.0.0/readme.txt",
             "artefacts/shop/3.0.0/sub/x.zip",

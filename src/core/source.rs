@@ -76,14 +76,16 @@ pub fn wanted(
         (None, None, Some(_)) => newest_release(images?.keys())?.clone(),
         (None, None, None) => artefacts.keys().next_back()?.clone(),
     };
-    let (digest, waits_for) = match &source.image {
-        Some(_) => match images.and_then(|images| images.get(&version.base())) {
-            Some(digest) => (digest.as_deref().unwrap_or_default().to_owned(), None),
-            None => (String::new(), Some("image")),
+    // A tag of git may be spelled otherwise than the image's, by which it is pulled.
+    let spelled = |there: &Version| if *there == version { there.clone() } else { version.clone() };
+    let (version, digest, waits_for) = match &source.image {
+        Some(_) => match images.and_then(|images| images.get_key_value(&version.base())) {
+            Some((tag, digest)) => (spelled(tag), digest.as_deref().unwrap_or_default().to_owned(), None),
+            None => (version, String::new(), Some("image")),
         },
-        None => match artefacts.get(&version.base()) {
-            Some(sha256) => (sha256.to_string(), None),
-            None => (String::new(), Some("artefact")),
+        None => match artefacts.get_key_value(&version.base()) {
+            Some((folder, sha256)) => (spelled(folder), sha256.to_string(), None),
+            None => (version, String::new(), Some("artefact")),
         },
     };
     Some(Wanted { version, digest, waits_for })
@@ -162,6 +164,9 @@ mod tests {
         assert_eq!(of(&both, &found(&["0.0.4"], Some(&["0.0.4", "0.0.5"])), None), some("0.0.5", Some("image")));
         assert_eq!(of(&both, &found(&["0.0.5", "0.0.9"], Some(&["0.0.5"])), None), some("0.0.5", None));
         assert_eq!(of(&both, &found(&["0.0.5"], None), None), None, "git has not been looked at");
+        assert_eq!(of(&both, &found(&["3.5.0"], Some(&["v3.5.0"])), None), some("3.5.0", None), "the image's own tag");
+        let by_date = ["2025.09.3", "2025.12.31", "2026.01.2", "2026.02.0"];
+        assert_eq!(of(&image, &found(&by_date, None), None), some("2026.02.0", None));
         let artefacts = BTreeMap::from([(version("2.0"), Arc::from("abc"))]);
         let from_repository = wanted(&Source::default(), None, &artefacts, None).unwrap();
         assert_eq!((from_repository.version, from_repository.digest.as_str()), (version("2.0"), "abc"));

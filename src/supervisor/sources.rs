@@ -155,9 +155,11 @@ async fn images(
     let mut images: Images = tags?.into_iter().map(|version| (version, None)).collect();
     let newest = newest_release(images.keys()).cloned();
     for version in newest.into_iter().chain(source.pin.clone()) {
-        if let (Some(image), true) = (source.image_of(&version), images.contains_key(&version)) {
+        // As the registry spells it.
+        let Some(tag) = images.get_key_value(&version).map(|(tag, _)| tag.clone()) else { continue };
+        if let Some(image) = source.image_of(&tag) {
             let digest = sources.digest(&image).await?;
-            images.insert(version, Some(digest));
+            images.insert(tag, Some(digest));
         }
     }
     Ok(images)

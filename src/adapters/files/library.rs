@@ -168,7 +168,8 @@ impl Tree {
         };
         let served = self.served().map_err(trouble)?;
         let artefacts = Path::new("artefacts").join(app.as_str());
-        match served.folder(artefacts.join(version.as_str())) {
+        let spelled = served.folder(&artefacts).ok().and_then(|versions| spelled(&versions, version));
+        match served.folder(artefacts.join(spelled.as_deref().unwrap_or(version.as_str()))) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(trouble(error)),
             Ok(there) => {
@@ -203,6 +204,13 @@ impl Tree {
 
 fn trouble(error: io::Error) -> LibraryError {
     LibraryError::Trouble(error.to_string())
+}
+
+/// The name of the folder that the version has, however that spells it.
+fn spelled(versions: &Folder, version: &Version) -> Option<String> {
+    // Only a name is looked for: what has it is opened as anything else here.
+    let names = fs::read_dir(versions.path()).ok()?.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+    names.into_iter().find(|name| Version::parse(name).is_ok_and(|found| found == *version))
 }
 
 #[async_trait::async_trait]

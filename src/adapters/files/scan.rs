@@ -175,13 +175,27 @@ fn check_artefacts(root: &Folder, index: &mut Index) {
             versions.entry(folder.to_owned()).or_default().push(file.clone());
         }
     }
+    let mut first: BTreeMap<(String, Version), String> = BTreeMap::new();
     for (folder, files) in versions {
         let parts: Vec<&str> = folder.split('/').collect();
-        let [_, _, version] = parts.as_slice() else { continue };
-        if let Err(error) = Version::parse(version) {
-            trouble(index, &folder, error.to_string(), "rename the folder");
+        let [_, app, version] = parts.as_slice() else { continue };
+        let version = match Version::parse(version) {
+            Ok(version) => version,
+            Err(error) => {
+                trouble(index, &folder, error.to_string(), "rename the folder");
+                continue;
+            }
+        };
+        if let Some(other) = first.get(&((*app).to_owned(), version.clone())) {
+            trouble(
+                index,
+                &folder,
+                format!("it is the same version as {other}, which counts"),
+                "delete one of the two",
+            );
             continue;
         }
+        first.insert(((*app).to_owned(), version), folder.clone());
         if !files.iter().any(|f| is_archive(&f.path)) {
             trouble(
                 index,

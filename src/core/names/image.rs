@@ -23,7 +23,7 @@ impl ImageRef {
 
     /// The name under which an image is kept that was pushed to the platform itself.
     pub fn pushed(app: &AppName, version: &Version) -> Result<Self, NameError> {
-        Self::parse(&format!("platformer-push/{app}:{version}"))
+        Self::parse(&format!("platformer-push/{app}:{}", version.plain()))
     }
 
     /// Whether it was pushed to the platform itself for this app.

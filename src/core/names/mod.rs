@@ -35,11 +35,19 @@ impl NameError {
     }
 }
 
-/// Declares a checked, cheaply cloned string type. `$check` is `fn(&str) -> Result<(), String>`.
+/// Declares a checked, cheaply cloned string type. `$check` is `fn(&str) -> Result<(), String>`. Two are equal where
+/// their texts are, but for one declared `with an equality of its own`.
 macro_rules! checked_name {
     ($(#[$doc:meta])* $name:ident, $kind:literal, $check:path) => {
+        $crate::core::names::checked_name! {
+            $(#[$doc])*
+            #[derive(PartialEq, Eq, Hash)]
+            $name, $kind, $check, with an equality of its own
+        }
+    };
+    ($(#[$doc:meta])* $name:ident, $kind:literal, $check:path, with an equality of its own) => {
         $(#[$doc])*
-        #[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+        #[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
         #[serde(try_from = "String", into = "String")]
         pub struct $name(std::sync::Arc<str>);
 

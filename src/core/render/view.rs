@@ -261,7 +261,7 @@ pub(super) fn upstream_name(app: &AppName, version: &Version) -> String {
 /// another `_`; at the end of a word that means something to a `map`. No two versions are spelt alike.
 pub(super) fn spelt(version: &Version) -> String {
     let mut text = String::with_capacity(version.as_str().len() + 1);
-    for c in version.as_str().chars() {
+    for c in version.plain().chars() {
         match c {
             'A'..='Z' => text.extend(['_', c.to_ascii_lowercase()]),
             '_' => text.push_str("__"),

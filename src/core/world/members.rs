@@ -126,9 +126,14 @@ impl World {
     /// The release a container belongs to. One that does not say joins the stable release; where there is
     /// none, its image's tag stands in.
     fn version_of(&self, claim: &Instance, container: &Container, declared: bool) -> Version {
-        let stable = declared.then(|| self.stable(&claim.app)).flatten();
+        let intent = self.intents.get(&claim.app).filter(|_| declared);
+        let stable = intent.and_then(|intent| intent.stable.as_ref());
         let tag = || ImageRef::parse(&container.image).ok().and_then(|image| image.version());
-        claim.version.clone().or_else(|| stable.cloned()).or_else(tag).unwrap_or_else(Version::latest)
+        match &claim.version {
+            // One spelling for one release, whoever started its instances.
+            Some(version) => intent.map_or(version, |intent| intent.spelled(version)).clone(),
+            None => stable.cloned().or_else(tag).unwrap_or_else(Version::latest),
+        }
     }
 }
 
