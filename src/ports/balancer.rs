@@ -4,8 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::core::deploy::Tally;
-use crate::core::names::{AppName, Version};
+use crate::core::deploy::Counted;
 use crate::core::render::Rendered;
 use crate::core::routes::Routes;
 use crate::core::world::Found;
@@ -51,7 +50,7 @@ pub trait Balancer: Send + Sync {
     /// Returns once no worker has a connection to the address, or after `limit`.
     async fn drained(&self, address: SocketAddr, limit: Duration);
     /// Waits until requests were answered, and returns what was seen of each release since it was last asked.
-    async fn counted(&self) -> Vec<(AppName, Version, Tally)>;
+    async fn counted(&self) -> Vec<Counted>;
     /// Returns with the reason when the process ends.
     async fn watch(&self) -> String;
     async fn status(&self) -> BalancerStatus;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::core::deploy::Tally;
+use crate::core::deploy::{Counted, Tally};
 use crate::core::names::{AppName, Version};
 
 /// Recent counts are kept by slots of so many seconds, and so many slots: 20 minutes.
@@ -60,11 +60,11 @@ pub struct Totals {
 }
 
 impl Meters {
-    pub fn count(&self, counts: &[(AppName, Version, Tally)], now: Timestamp) {
+    pub fn count(&self, counts: &[Counted], now: Timestamp) {
         self.remember(counts, slot(now));
-        self.0.counted.fetch_add(counts.iter().map(|(.., tally)| tally.requests).sum(), Relaxed);
+        self.0.counted.fetch_add(counts.iter().map(|c| c.tally.requests).sum(), Relaxed);
         let mut requests = self.0.requests.lock().unwrap_or_else(PoisonError::into_inner);
-        for (app, version, tally) in counts {
+        for Counted { app, version, tally, .. } in counts {
             requests.entry((app.clone(), version.clone())).or_default().add(tally);
         }
         if requests.len() > MOST_RELEASES {
@@ -74,9 +74,9 @@ impl Meters {
         }
     }
 
-    fn remember(&self, counts: &[(AppName, Version, Tally)], slot: i64) {
+    fn remember(&self, counts: &[Counted], slot: i64) {
         let mut recent = self.0.recent.lock().unwrap_or_else(PoisonError::into_inner);
-        for (app, version, tally) in counts {
+        for Counted { app, version, tally, .. } in counts {
             let slots = recent.entry((app.clone(), version.clone())).or_default();
             match slots.back_mut().filter(|(last, _)| *last == slot) {
                 Some((_, sum)) => sum.add(tally),
@@ -169,7 +169,8 @@ mod tests {
         let app = AppName::parse("shop").unwrap();
         for n in 0..3 * MOST_RELEASES as i64 {
             let version = Version::parse(&format!("1.{n}")).unwrap();
-            meters.count(&[(app.clone(), version, Tally::default())], Timestamp::from_second(n * SLOT).unwrap());
+            let counted = Counted { app: app.clone(), version, generation: None, tally: Tally::default() };
+            meters.count(&[counted], Timestamp::from_second(n * SLOT).unwrap());
         }
         assert!(meters.0.requests.lock().unwrap().len() <= MOST_RELEASES + SLOTS as usize);
     }

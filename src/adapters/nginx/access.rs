@@ -16,8 +16,7 @@ use tokio::time::{Instant, sleep};
 use super::folder::Folder;
 use super::log;
 use super::process::Master;
-use crate::core::deploy::Tally;
-use crate::core::names::{AppName, Version};
+use crate::core::deploy::{Counted, Tally};
 use crate::core::render::release_of;
 
 /// nginx writes its buffer out this often; asking more often finds nothing.
@@ -26,8 +25,9 @@ const LARGEST: u64 = 64 << 20;
 /// Workers of older generations keep the renamed file open; after this nobody writes to it any more.
 const LINGER: Duration = Duration::from_secs(5);
 
-/// By the upstream's name: what release that is, is found out once per reading instead of once per line.
-type Counts = BTreeMap<String, Tally>;
+/// By the generation that answered and the upstream's name: what release that is, is found out once per reading
+/// instead of once per line.
+type Counts = BTreeMap<Option<u64>, BTreeMap<String, Tally>>;
 
 /// Reads the log on. One reader per process.
 pub struct AccessLog {
@@ -52,7 +52,7 @@ impl AccessLog {
     }
 
     /// Waits until something was counted.
-    pub async fn counted(&mut self, folder: &Folder) -> Vec<(AppName, Version, Tally)> {
+    pub async fn counted(&mut self, folder: &Folder) -> Vec<Counted> {
         loop {
             sleep(POLL).await;
             let counts = self.read();
@@ -96,9 +96,14 @@ impl AccessLog {
     }
 }
 
-fn of_releases(counts: Counts) -> Vec<(AppName, Version, Tally)> {
-    let of_release = |(upstream, tally): (String, _)| release_of(&upstream).map(|(app, version)| (app, version, tally));
-    counts.into_iter().filter_map(of_release).collect()
+fn of_releases(counts: Counts) -> Vec<Counted> {
+    let of_release = |(generation, upstream, tally): (_, String, _)| {
+        release_of(&upstream).map(|(app, version)| Counted { app, version, generation, tally })
+    };
+    let each = counts.into_iter().flat_map(|(generation, upstreams)| {
+        upstreams.into_iter().map(move |(upstream, tally)| (generation, upstream, tally))
+    });
+    each.filter_map(of_release).collect()
 }
 
 fn old_path(path: &Path) -> PathBuf {
@@ -126,9 +131,13 @@ impl Reader {
 }
 
 /// One line: upstream, status, the status of each try, seconds, preview secret, the visitor's cookies, his address,
-/// the connection's number and the request's on it; separated by tabs.
+/// the connection's number and the request's on it, the generation; separated by tabs. A template of somebody's own
+/// may leave the last one out.
 fn count(line: &str, counts: &mut Counts) {
-    let mut fields = line.trim_end().split('\t');
+    let line = line.trim_end();
+    let generation = line.rsplit_once('\t').and_then(|(_, last)| last.parse().ok());
+    let counts = counts.entry(generation).or_default();
+    let mut fields = line.split('\t');
     let mut next = || fields.next().unwrap_or_default();
     let (upstream, status, tries, seconds, preview) = (next(), next(), next(), next(), next());
     // nginx writes `-` for each of header and cookie that is not there.
@@ -162,11 +171,17 @@ mod tests {
     use super::*;
     use std::io::Write;
 
+    fn requests(counts: Counts) -> u64 {
+        counts.values().flat_map(BTreeMap::values).map(|tally| tally.requests).sum()
+    }
+
     fn counted(lines: &str) -> BTreeMap<String, (u64, u64, u64)> {
         let mut counts = Counts::new();
         lines.lines().for_each(|line| count(line, &mut counts));
         let counts = of_releases(counts).into_iter();
-        counts.map(|(a, v, t)| (format!("{a}@{v}"), (t.requests, t.failures, t.gone))).collect()
+        counts
+            .map(|c| (format!("{}@{}", c.app, c.version), (c.tally.requests, c.tally.failures, c.tally.gone)))
+            .collect()
     }
 
     #[test]
@@ -184,13 +199,26 @@ mod tests {
     }
 
     #[test]
+    fn a_line_knows_the_generation_that_answered() {
+        let mut counts = Counts::new();
+        for (generation, lines) in [("7", 3), ("12", 2)] {
+            let line = format!("app.shop.1.0\t200\t200\t0.004\t--\t--\t::1\t31.7\t{generation}\n");
+            (0..lines).for_each(|_| count(&line, &mut counts));
+        }
+        // As a template of somebody's own writes it.
+        count("app.shop.1.0\t200\t200\t0.004\t--\t--\t::1\t31.7\n", &mut counts);
+        let told: Vec<_> = of_releases(counts).into_iter().map(|c| (c.generation, c.tally.requests)).collect();
+        assert_eq!(told, [(None, 1), (Some(7), 3), (Some(12), 2)]);
+    }
+
+    #[test]
     fn one_visitor_is_one_however_often_he_fails() {
         let failing = |visitor: &str, n: u32| format!("app.shop.1.0\t500\t500\t0.001\t--\t{visitor}\t::1\tid{n}\n");
         let mut counts = Counts::new();
         (0..5).for_each(|n| count(&failing("abc-", n), &mut counts));
-        assert_eq!(counts.values().map(|t| (t.failures, t.met_by.len())).collect::<Vec<_>>(), [(5, 1)]);
+        assert_eq!(counts[&None].values().map(|t| (t.failures, t.met_by.len())).collect::<Vec<_>>(), [(5, 1)]);
         (5..7).for_each(|n| count(&failing("--", n), &mut counts));
-        assert_eq!(counts.values().map(|t| (t.failures, t.met_by.len())).collect::<Vec<_>>(), [(7, 3)]);
+        assert_eq!(counts[&None].values().map(|t| (t.failures, t.met_by.len())).collect::<Vec<_>>(), [(7, 3)]);
     }
 
     #[test]
@@ -202,7 +230,7 @@ mod tests {
         let (mut seen, mut written) = (0, 0);
         for round in 0..200 {
             write!(writer, "app.shop.1.0\t200\t200\t0.0").unwrap();
-            seen += log.read().values().map(|t| t.requests).sum::<u64>();
+            seen += requests(log.read());
             writeln!(writer, "01\t").unwrap();
             written += 1;
             let mut reopened = false;
@@ -217,10 +245,10 @@ mod tests {
                 writer = File::options().create(true).append(true).open(&path).unwrap();
             }
             if round % 7 == 0 {
-                seen += log.read().values().map(|t| t.requests).sum::<u64>();
+                seen += requests(log.read());
             }
         }
-        seen += log.read().values().map(|t| t.requests).sum::<u64>();
+        seen += requests(log.read());
         assert_eq!(seen, written);
         assert!(old_path(&path).exists(), "it was never rotated");
     }

@@ -18,8 +18,7 @@ use tokio::time::{Instant, sleep};
 
 use super::log;
 use super::process::{children, title};
-use crate::core::deploy::Tally;
-use crate::core::names::{AppName, Version};
+use crate::core::deploy::Counted;
 use crate::core::render::Rendered;
 use crate::core::world::Found;
 use crate::ports::balancer::{Balancer, BalancerError, BalancerStatus, Generation};
@@ -198,7 +197,7 @@ impl Balancer for ForeignNginx {
     async fn drained(&self, _address: SocketAddr, _limit: Duration) {}
 
     /// Somebody else's log is not ours to read.
-    async fn counted(&self) -> Vec<(AppName, Version, Tally)> {
+    async fn counted(&self) -> Vec<Counted> {
         std::future::pending().await
     }
 

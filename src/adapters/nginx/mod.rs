@@ -23,8 +23,7 @@ use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep};
 
-use crate::core::deploy::Tally;
-use crate::core::names::{AppName, Version};
+use crate::core::deploy::Counted;
 use crate::core::render::Rendered;
 use crate::core::world;
 use crate::ports::balancer::{Balancer, BalancerError, BalancerStatus, Generation};
@@ -104,7 +103,7 @@ impl Balancer for Nginx {
         }
     }
 
-    async fn counted(&self) -> Vec<(AppName, Version, Tally)> {
+    async fn counted(&self) -> Vec<Counted> {
         self.access.lock().await.counted(&self.folder).await
     }
 

@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
+use crate::core::names::{AppName, Version};
+
 /// Upper bounds of the duration buckets grow by √2 from 1 ms; the last one takes the rest (about 46 s and more).
 pub const BUCKETS: usize = 32;
 /// So many visitors are not one with a broken account.
@@ -24,6 +26,16 @@ pub struct Tally {
     pub micros: u64,
     /// How many requests took how long; empty while there were none.
     pub durations: Vec<u64>,
+}
+
+/// What the balancer saw of one release's requests since it last told.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Counted {
+    pub app: AppName,
+    pub version: Version,
+    /// The generation that answered; `None` where a line does not tell.
+    pub generation: Option<u64>,
+    pub tally: Tally,
 }
 
 impl Tally {
