@@ -25,6 +25,7 @@ mod repository;
 mod secrets;
 mod server;
 mod services;
+mod settled;
 mod webhooks;
 
 use std::future::Future;

@@ -16,7 +16,7 @@ use crate::core::names::{AppName, HostName, ImageRef, Version};
 use crate::core::problem::Problem;
 use crate::core::routes::AppRoute;
 use crate::core::split::Percent;
-use crate::core::world::{Condition, EngineState, Intent, Member, Traffic, World, by_app};
+use crate::core::world::{Condition, EngineState, Intent, Member, Standing, Traffic, Verb, World, by_app};
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Status {
@@ -51,6 +51,8 @@ pub struct AppStatus {
     pub source: Option<SourceStatus>,
     pub instances: Vec<InstanceStatus>,
     pub deployment: Option<DeploymentStatus>,
+    /// What may be asked of it now, by the rule that decides on it: `promote`, `abort` and so on.
+    pub offers: Vec<Verb>,
 }
 
 /// Instances of one release.
@@ -120,6 +122,13 @@ pub struct GateStatus {
     pub exit_code: Option<i64>,
     pub error: Option<String>,
     pub log: Vec<String>,
+}
+
+impl Generations {
+    /// Whether nginx serves this generation, or what has taken its place.
+    pub fn have_served(&self, generation: u64) -> bool {
+        self.live.is_some_and(|live| live >= generation || live == self.wanted)
+    }
 }
 
 impl DeploymentStatus {
@@ -196,6 +205,7 @@ fn app_status(world: &World, plan: &Plan, name: &AppName, members: &[Member<'_>]
     let app = world.declared_app(name);
     let instances: Vec<_> = members.iter().map(|m| instance(m)).collect();
     let ready = members.iter().filter(|m| m.is_ready()).count();
+    let is_ready = |version: &Version| members.iter().any(|m| m.version == *version && m.is_ready());
     let running = members.iter().filter(|m| m.container.is_running()).count();
     let intent = world.intents.get(name).filter(|_| app.is_some());
     let wanted = app.map_or(running, |app| usize::from(world.wanted(app)));
@@ -223,6 +233,9 @@ fn app_status(world: &World, plan: &Plan, name: &AppName, members: &[Member<'_>]
         maintenance: route.is_some_and(|r| r.maintenance),
         instances,
         deployment: world.intents.get(name).and_then(|i| i.deployment.as_deref()).map(DeploymentStatus::new),
+        offers: intent
+            .map(|intent| Standing { app: name, intent, is_ready: &is_ready }.offers(wanted))
+            .unwrap_or_default(),
     }
 }
 

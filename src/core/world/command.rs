@@ -6,6 +6,8 @@ use super::steer::{Decider, Steer, note};
 use super::{Action, Closing, Intent, World};
 use crate::core::deploy::Deployment;
 use crate::core::names::{AppName, nearest};
+use crate::core::release::Images;
+use crate::core::router_keys::Wishes;
 use crate::core::service::{Endpoint, EndpointId};
 
 #[derive(Debug, Clone, PartialEq)]
@@ -23,6 +25,12 @@ pub enum Command {
     Steer {
         app: AppName,
         steer: Steer,
+    },
+    /// The older routers' keys of several apps, written together: all of it or nothing.
+    Keys {
+        wishes: Wishes,
+        /// What the names of the images mean that it is about; `None` where nobody has asked yet.
+        images: Option<Images>,
     },
     /// Make a service known, or one more of its addresses.
     Register {
@@ -68,12 +76,21 @@ pub enum Refusal {
     State { app: AppName, reason: String },
     #[error("{app}: deployment {id} is under way ({state}); abort it, or take its place with --replace")]
     Busy { app: AppName, id: Arc<str>, state: &'static str },
+    /// What was written to the older routers' keys makes no sense as the app stands.
+    #[error("{0}")]
+    Keys(String),
     #[error("service {name}: {reason}")]
     Service { name: AppName, reason: String },
     #[error("there is no service {what}; {hint}")]
     NoService { what: String, hint: String },
     #[error("the platform is going down")]
     Closing,
+}
+
+impl Refusal {
+    pub(super) fn busy(active: &Deployment) -> Self {
+        Self::Busy { app: active.app.clone(), id: active.id.clone(), state: active.state() }
+    }
 }
 
 impl World {
@@ -110,6 +127,7 @@ impl World {
                 })
             }
             Command::Steer { app, steer } => self.steer(app, steer, who),
+            Command::Keys { wishes, images } => self.write_keys(wishes, images.as_ref(), who),
             Command::Register { name, id, endpoint, alone } => self.register(name, id, endpoint, *alone, who),
             Command::Deregister { name, id } => self.deregister(name, id.as_ref(), who),
             Command::Close { keep_apps } => {

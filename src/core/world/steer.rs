@@ -2,10 +2,11 @@
 
 use jiff::Timestamp;
 
-use super::{Action, Done, Intent, Refusal, World};
+use super::{Action, Done, Intent, Record, Refusal, Standing, Verb, World};
 use crate::core::app::{StickyMode, Strategy};
 use crate::core::deploy::{Deployment, End, Entry, Halt, Stage};
 use crate::core::names::{AppName, ImageRef, Version};
+use crate::core::release::ImageNow;
 use crate::core::split::{Percent, Split};
 
 /// Which gate a deployment has.
@@ -24,9 +25,11 @@ pub struct DeployRequest {
     pub version: Option<Version>,
     pub image: Option<ImageRef>,
     pub strategy: Option<Strategy>,
+    /// Whatever the strategy, the traffic waits at 0 % until somebody moves it.
+    pub waits: bool,
     pub gate: GateChoice,
-    /// Of the image's manifest, where its registry was asked.
-    pub digest: Option<std::sync::Arc<str>>,
+    /// What the image's name means, as was asked just before; `None` where nobody has asked yet.
+    pub image_now: Option<ImageNow>,
     /// Take the place of a deployment under way.
     pub replace: bool,
     pub reason: Option<String>,
@@ -80,24 +83,12 @@ impl World {
             Steer::Swap => self.swap(app, intent, who),
             Steer::Promote => self.promote(app, intent, who),
             Steer::Pause => {
-                let current = underway(app, &intent, "pause")?;
-                if current.halt.is_some() {
-                    return Err(refuse(app, format!("deployment {} is {} already", current.id, current.state())));
-                }
+                let current = self.steered(app, &intent, Verb::Pause)?;
                 let paused = current.at(current.stage, format!("paused by {}", who.by), who.now);
                 Ok(record(app, intent, Deployment { halt: Some(Halt::Paused), ..paused }, "pause", who))
             }
             Steer::Resume => {
-                let current = underway(app, &intent, "resume")?;
-                if current.halt.is_none() {
-                    return Err(refuse(
-                        app,
-                        format!("deployment {} is not paused, it is {}", current.id, current.state()),
-                    ));
-                }
-                if current.strategy == Strategy::Manual && current.stage.has_traffic() {
-                    return Err(refuse(app, "a manual deployment is moved on by `split` and `promote`".into()));
-                }
+                let current = self.steered(app, &intent, Verb::Resume)?;
                 Ok(record(app, intent, current.resumed(format!("resumed by {}", who.by), who.now), "resume", who))
             }
             Steer::Abort => self.abort(app, intent, who),
@@ -112,8 +103,8 @@ impl World {
                 let said = format!("{app} is held at {version}; `platformer unpin {app}` lets it go");
                 Ok(note(app, Intent { pin: Some(version), ..intent }, "pin", said, who))
             }
-            Steer::Unpin if intent.pin.is_none() => Err(refuse(app, "it is not pinned".into())),
             Steer::Unpin => {
+                self.allow(app, &intent, Verb::Unpin)?;
                 Ok(note(app, Intent { pin: None, ..intent }, "unpin", format!("{app} is held no more"), who))
             }
             Steer::Maintenance(on) => {
@@ -125,19 +116,7 @@ impl World {
     }
 
     fn promote(&self, app: &AppName, intent: Intent, who: Decider<'_>) -> Decision {
-        let current = underway(app, &intent, "promote")?;
-        if !current.stage.has_traffic() {
-            return Err(refuse(
-                app,
-                format!("{} is {}: it can be promoted once it is ready and tested", current.release, current.state()),
-            ));
-        }
-        if current.strategy == Strategy::Rolling {
-            return Err(refuse(app, "a rolling deployment promotes itself when the last instance is replaced".into()));
-        }
-        if !self.has_ready(app, &current.release) {
-            return Err(refuse(app, format!("no instance of {} is ready", current.release)));
-        }
+        let current = self.steered(app, &intent, Verb::Promote)?;
         let reason = format!("promoted by {}", who.by);
         let promoted = Deployment {
             halt: None,
@@ -149,7 +128,7 @@ impl World {
     }
 
     fn abort(&self, app: &AppName, intent: Intent, who: Decider<'_>) -> Decision {
-        let current = underway(app, &intent, "abort")?;
+        let current = self.steered(app, &intent, Verb::Abort)?;
         let end = if current.stage.has_traffic() { End::RolledBack } else { End::Cancelled };
         let aborted = current.abort(end, format!("aborted by {}", who.by), who.now);
         Ok(record(app, intent, aborted, "abort", who))
@@ -172,8 +151,18 @@ impl World {
             let split = if is_stable { None } else { Some(split.clone()) };
             return Ok(note(app, Intent { split, ..intent }, "split", said, who));
         };
-        if !current.stage.has_traffic() || current.strategy == Strategy::Rolling {
+        if current.strategy == Strategy::Rolling {
             let reason = format!("deployment {} is {} and moves the traffic itself", current.id, current.state());
+            return Err(refuse(app, reason));
+        }
+        if !current.stage.has_traffic() {
+            let reason = format!(
+                "{} is not ready for traffic yet, deployment {} is {}; split once `platformer status {app}` shows it \
+                 paused or routing",
+                current.release,
+                current.id,
+                current.state()
+            );
             return Err(refuse(app, reason));
         }
         if let Some((other, _)) =
@@ -189,20 +178,22 @@ impl World {
         Ok(record(app, intent, Deployment { share, halt: Some(Halt::Paused), ..paused }, "split", who))
     }
 
+    /// The deployment that the verb is about, where it may be asked.
+    fn steered(&self, app: &AppName, intent: &Intent, verb: Verb) -> Result<Deployment, Refusal> {
+        self.allow(app, intent, verb)?;
+        self.standing(app, intent, |standing| standing.underway(verb).cloned())
+    }
+
+    pub(super) fn allow(&self, app: &AppName, intent: &Intent, verb: Verb) -> Result<(), Refusal> {
+        self.standing(app, intent, |standing| standing.check(verb))
+    }
+
+    pub(super) fn standing<T>(&self, app: &AppName, intent: &Intent, ask: impl FnOnce(Standing<'_>) -> T) -> T {
+        ask(Standing { app, intent, is_ready: &|version| self.has_ready(app, version) })
+    }
+
     pub(super) fn has_ready(&self, app: &AppName, version: &Version) -> bool {
         self.instances().iter().any(|m| m.claim.app == *app && m.version == *version && m.is_ready())
-    }
-}
-
-/// The deployment that can still be steered.
-fn underway(app: &AppName, intent: &Intent, verb: &str) -> Result<std::sync::Arc<Deployment>, Refusal> {
-    match intent.deployment.as_ref() {
-        Some(current) if current.is_active() && current.is_candidate() => Ok(current.clone()),
-        Some(current) if current.is_active() => Err(refuse(
-            app,
-            format!("deployment {} is {} already; `platformer rollback {app}` goes back", current.id, current.state()),
-        )),
-        Some(_) | None => Err(refuse(app, format!("nothing is being deployed, so there is nothing to {verb}"))),
     }
 }
 
@@ -228,10 +219,7 @@ pub(super) fn record(
     );
     intent.follow(deployment);
     let deployment = intent.deployment.clone();
-    (
-        vec![Action::Record { app: app.clone(), intent: Box::new(intent), entries: vec![entry] }],
-        Done { said, deployment },
-    )
+    (vec![Action::Record(Record::new(app.clone(), intent, vec![entry]))], Done { said, deployment })
 }
 
 /// Records a decision that concerns no deployment.
@@ -245,8 +233,7 @@ pub(super) fn note(app: &AppName, intent: Intent, action: &str, said: String, wh
         reason: said.clone(),
         numbers: std::collections::BTreeMap::new(),
     };
-    let record = Action::Record { app: app.clone(), intent: Box::new(intent), entries: vec![entry] };
-    (vec![record], Done { said, deployment: None })
+    (vec![Action::Record(Record::new(app.clone(), intent, vec![entry]))], Done { said, deployment: None })
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::super::Context;
 use super::super::api::By;
 use super::super::error::Problem;
+use super::super::settled::settled;
 use super::super::webhooks::sync_now;
 use super::{Page, app, rows};
 use crate::core::app::{StickyMode, Strategy};
@@ -37,7 +38,7 @@ pub async fn act(
     let name = AppName::parse(&name)?;
     let view = context.snapshot.view();
     let status = app::find(&view, name.as_str())?;
-    let acts = rows::actions(status, &view);
+    let acts = rows::actions(status);
     let action = fields.get("action").map(String::as_str).unwrap_or_default();
     let title = acts.iter().find(|(known, _)| *known == action).map_or(action, |(_, label)| label);
     let title = format!("{}: {name}", if title.is_empty() { "Act" } else { title });
@@ -46,7 +47,13 @@ pub async fn act(
         Ok(Act::Sync) => sync_now(State(context.clone()), Path(name.to_string())).await.map(drop),
         Ok(Act::Ask { command, is_confirmed, plan }) if is_confirmed || fields.contains_key("confirm") => {
             drop(plan);
-            context.inbox.ask(command, &by.0).await.map(drop).map_err(Problem::from)
+            match context.inbox.ask(command, &by.0).await {
+                Ok(done) => {
+                    settled(&context, &name, &done).await;
+                    Ok(())
+                }
+                Err(error) => Err(Problem::from(error)),
+            }
         }
         Ok(Act::Ask { command, plan, .. }) => match planned(&context, &by, &command, plan).await {
             Ok(plan) => return Ok(confirm(&context, &name, title, &fields, plan).await),

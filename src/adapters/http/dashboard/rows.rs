@@ -74,47 +74,9 @@ pub fn of_deployment(word: &'static str) -> State {
 }
 
 /// What may be done with an app now, each with what it is called on a button.
-pub fn actions(app: &AppStatus, view: &View) -> Vec<(&'static str, &'static str)> {
-    let declared = view.releases.contains_key(&app.name);
-    if !declared {
-        return Vec::new();
-    }
-    let mut actions = Vec::new();
-    let underway = app.deployment.as_ref().filter(|d| d.ended_at.is_none() && app.candidate.is_some());
-    match underway {
-        Some(deployment) => {
-            let has_traffic = matches!(deployment.state, "routing" | "baking" | "paused" | "held");
-            if has_traffic && deployment.strategy != crate::core::app::Strategy::Rolling {
-                actions.push(("promote", "Promote"));
-            }
-            match deployment.state {
-                "paused" | "held" => actions.push(("resume", "Resume")),
-                _ => actions.push(("pause", "Pause")),
-            }
-            actions.push(("abort", "Abort"));
-        }
-        None => {
-            let releases = view.releases.get(&app.name);
-            if releases.is_some_and(|r| r.previous.is_some()) {
-                actions.push(("rollback", "Roll back"));
-            }
-            let stable = app.stable.as_ref();
-            if app.instances.iter().any(|i| Some(&i.release) != stable && i.state == Condition::Ready && i.managed) {
-                actions.push(("swap", "Swap"));
-            }
-        }
-    }
-    actions.push(("restart", "Restart"));
-    actions.push(match app.maintenance {
-        true => ("maintenance-off", "End maintenance"),
-        false => ("maintenance-on", "Maintenance"),
-    });
-    actions.push(if app.wanted == 0 { ("start", "Start") } else { ("stop", "Stop") });
-    actions.push(if app.pin.is_some() { ("unpin", "Unpin") } else { ("pin", "Pin") });
-    if app.source.is_some() {
-        actions.push(("sync", "Look for new versions"));
-    }
-    actions
+pub fn actions(app: &AppStatus) -> Vec<(&'static str, &'static str)> {
+    let sync = app.source.as_ref().map(|_| ("sync", "Look for new versions"));
+    app.offers.iter().map(|verb| (verb.name(), verb.label())).chain(sync).collect()
 }
 
 pub fn may(caller: &Caller, app: &AppName) -> bool {
@@ -145,7 +107,7 @@ pub fn row(app: &AppStatus, view: &View, numbers: &Numbers, caller: &Caller) -> 
     let (state, sum) = (of_app(app, view), numbers.of(&app.name));
     let (low, high) = wilson(sum.failures, sum.requests);
     let has_requests = sum.requests > 0;
-    let actions = if may(caller, &app.name) { actions(app, view) } else { Vec::new() };
+    let actions = if may(caller, &app.name) { actions(app) } else { Vec::new() };
     let actions: Vec<Value> = actions
         .into_iter()
         .map(|(name, label)| json!({ "name": name, "label": label, "strong": name == "promote" }))
