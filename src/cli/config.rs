@@ -10,6 +10,7 @@ use super::Globals;
 use super::apps::New;
 use super::client::Client;
 use super::content::segment;
+use super::deploy;
 use super::output::{self, Failure};
 use crate::core::names::nearest;
 
@@ -23,7 +24,7 @@ pub struct Config {
 enum Verb {
     /// All keys, or the value of one
     Get { app: String, key: Option<String> },
-    /// Set a key; the next release sees it
+    /// Set a key; the next release has it, what runs keeps its own config
     Set {
         app: String,
         /// KEY=VALUE; KEY alone asks for the value, or takes it from standard input, where no other process sees it
@@ -34,11 +35,43 @@ enum Verb {
         secret: bool,
         #[command(flatten)]
         new: New,
+        #[command(flatten)]
+        then: Then,
     },
-    /// Remove a key
-    Unset { app: String, key: String },
+    /// Remove a key; the next release lacks it, what runs keeps its own config
+    Unset {
+        app: String,
+        key: String,
+        #[command(flatten)]
+        then: Then,
+    },
     /// Delete an app's whole config
     Remove { app: String },
+}
+
+#[derive(Debug, Args)]
+struct Then {
+    /// Deploy the version that runs, with the new config
+    #[arg(long)]
+    deploy: bool,
+    /// With --deploy, wait for the outcome: 0 promoted, 1 failed, 3 rolled back, 4 held
+    #[arg(long, requires = "deploy")]
+    wait: bool,
+}
+
+impl Then {
+    /// Says what was done; where it is asked for, makes a release of it.
+    async fn run(self, app: &str, key: &str, done: Value, client: &Client, globals: &Globals) -> Result<(), Failure> {
+        if !self.deploy {
+            return self::done(done, globals);
+        }
+        let status = client.get(&format!("/v1/apps/{}", segment(app))).await?;
+        let Some(stable) = status["stable"].as_str() else {
+            let why = format!("the config of {app} is changed, and no version of it runs; platformer deploy {app}");
+            return Err(Failure::failed(why));
+        };
+        deploy::again(app, stable, &format!("config {key}"), self.wait, client, globals).await
+    }
 }
 
 impl Config {
@@ -48,7 +81,7 @@ impl Config {
                 let answer = client.get(&format!("/v1/config/{}", segment(&app))).await?;
                 get(&app, key.as_deref(), &answer, globals)
             }
-            Verb::Set { app, assignment, secret, new } => {
+            Verb::Set { app, assignment, secret, new, then } => {
                 let (key, value) = match assignment.split_once('=') {
                     Some((key, value)) => (key.to_owned(), value.to_owned()),
                     None => {
@@ -58,11 +91,13 @@ impl Config {
                 };
                 let asked = json!({ "value": value, "secret": secret });
                 let url = format!("/v1/config/{}/{}{}", segment(&app), segment(&key), new.query());
-                done(client.json(client.request(Method::PUT, &url).json(&asked)).await?, globals)
+                let done = client.json(client.request(Method::PUT, &url).json(&asked)).await?;
+                then.run(&app, &key, done, client, globals).await
             }
-            Verb::Unset { app, key } => {
+            Verb::Unset { app, key, then } => {
                 let url = format!("/v1/config/{}/{}", segment(&app), segment(&key));
-                done(client.json(client.request(Method::DELETE, &url)).await?, globals)
+                let done = client.json(client.request(Method::DELETE, &url)).await?;
+                then.run(&app, &key, done, client, globals).await
             }
             Verb::Remove { app } => {
                 let url = format!("/v1/config/{}", segment(&app));

@@ -86,6 +86,21 @@ impl Deploy {
     }
 }
 
+/// Deploys a version that was released before with what its config and declaration are now.
+pub async fn again(
+    app: &str,
+    version: &str,
+    reason: &str,
+    wait: bool,
+    client: &Client,
+    globals: &Globals,
+) -> Result<(), Failure> {
+    let url = format!("/v1/apps/{}/deployments", segment(app));
+    let body = json!({ "version": version, "reason": reason });
+    let begun = client.json(client.request(Method::POST, &url).json(&body)).await?;
+    follow(app, begun, Wait { wait }, client, globals).await
+}
+
 #[derive(Debug, Args)]
 pub struct Rollback {
     app: String,

@@ -71,7 +71,7 @@ pub async fn set(
     };
     let changed = config::set(&text, &key, &value).map_err(|e| unusable(&app, &e))?;
     context.library.write_config(&app, &changed).await?;
-    Ok(Json(json!({ "done": format!("{key} of {app} is set; instances that start from now on see it") })))
+    Ok(Json(json!({ "done": format!("{key} of {app} is set; {NEXT}") })))
 }
 
 pub async fn unset(
@@ -85,7 +85,7 @@ pub async fn unset(
     let changed = config::unset(&text, &key).map_err(|e| unusable(&app, &e))?;
     let changed = changed.ok_or_else(|| Problem::from(LibraryError::Missing(format!("{app} has no key {key}"))))?;
     context.library.write_config(&app, &changed).await?;
-    Ok(Json(json!({ "done": format!("{key} of {app} is unset") })))
+    Ok(Json(json!({ "done": format!("{key} of {app} is unset; {NEXT}") })))
 }
 
 /// Takes away the whole config.
@@ -111,6 +111,9 @@ async fn read(context: &Context, app: &AppName) -> Result<String, Problem> {
         other => Ok(other?),
     }
 }
+
+/// A release keeps the config that it was made with, so a restart brings nothing new.
+const NEXT: &str = "what runs keeps the config it was released with, the next release has this one (--deploy makes it)";
 
 /// SHA-256 of the file as it is.
 fn etag(text: &str) -> String {
