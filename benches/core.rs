@@ -25,7 +25,7 @@ fn main() {
     for _ in 0..2 {
         let now = Timestamp::now();
         for action in plan(&mut world, now).actions {
-            if let Action::Record { .. } = action {
+            if let Action::Record(_) = action {
                 world.begin(&action, now);
             }
         }

@@ -1,6 +1,6 @@
 //! One immutable version of an app: what its instances are made from, whatever has changed since.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -28,6 +28,19 @@ pub struct Kept {
     pub images: BTreeSet<ImageRef>,
 }
 
+/// What the name of an image means outside at one moment; by default nothing is known of it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ImageNow {
+    /// The engine's id of that image, `sha256:…`; `None` where it is not here.
+    pub id: Option<Arc<str>>,
+    /// What its registry has under the name, `sha256:…` of the manifest; `None` where it comes from none, or none
+    /// answered.
+    pub manifest: Option<Arc<str>>,
+}
+
+/// What the names of several images mean.
+pub type Images = BTreeMap<ImageRef, ImageNow>;
+
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Release {
     pub version: Version,
@@ -47,6 +60,10 @@ pub struct Release {
     /// An instance of it has been ready. The first release of an app is made anew while this is not so.
     #[serde(default)]
     pub proven: bool,
+    /// It has carried the traffic: such releases are kept, and can be gone back to. A ledger of before this was noted
+    /// says nothing.
+    #[serde(default)]
+    pub was_stable: Option<bool>,
     /// Its contents are no longer kept.
     #[serde(default)]
     pub pruned: bool,
@@ -68,6 +85,7 @@ impl Release {
             at: now,
             version,
             proven: false,
+            was_stable: Some(false),
             pruned: false,
         }
     }
@@ -80,6 +98,21 @@ impl Release {
             (r.image.clone(), sha(&r.artefact), sha(&r.config), app.command.clone(), app.env.clone())
         };
         runs(self) == runs(other) && self.app.volumes == other.app.volumes && self.app.limits == other.app.limits
+    }
+
+    /// Whether it is of the image that a name means now. What is not known to be another one is the same.
+    pub fn is_of(&self, now: &ImageNow) -> bool {
+        match ((&now.id, &self.image_digest), (&now.manifest, &self.source_digest)) {
+            ((Some(now), Some(own)), _) | (_, (Some(now), Some(own))) => now == own,
+            // It is not here under what its registry has, and the release's own image was.
+            ((None, Some(_)), (Some(_), None)) => false,
+            _ => true,
+        }
+    }
+
+    /// Whether somebody can go back to it.
+    pub fn is_kept(&self) -> bool {
+        !self.pruned && self.was_stable.unwrap_or(self.proven)
     }
 
     /// The command line of an instance; empty leaves the image's own.

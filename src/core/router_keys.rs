@@ -37,6 +37,9 @@ const SLOTS: [(Slot, &str, &str); 7] = [
     (Slot::Green, "blue-green/", "/green/id"),
 ];
 
+/// What is written of each app.
+pub type Wishes = BTreeMap<AppName, BTreeMap<Slot, String>>;
+
 /// Whether the key is one that the platform answers for, and nobody may store anything under.
 pub fn is_ours(key: &str) -> bool {
     key.starts_with("rolling/") || key.starts_with("blue-green/")
@@ -135,7 +138,9 @@ impl Keys {
         {
             return Err(format!("this colour serves {app}: write the other one, then current"));
         }
+        let mut by_colour = false;
         if let Some(id) = read(other)? {
+            by_colour = true;
             // The side that stays warm is neither deployed anew nor taken away by saying what it is.
             let is_so = self.candidate.is_none() && id == self.warm;
             candidate = if is_so { candidate } else { Some(id) };
@@ -181,7 +186,9 @@ impl Keys {
                 if blend.is_some_and(|blend| blend != Percent::NONE) {
                     return Err(format!("{version} begins at 0: write blendpercent once it is ready"));
                 }
-                let request = DeployRequest { strategy: Some(Strategy::Manual), ..deploy(version) };
+                // The side that is left stays warm where the two are colours.
+                let strategy = if by_colour { Strategy::BlueGreen } else { Strategy::Manual };
+                let request = DeployRequest { strategy: Some(strategy), waits: true, ..deploy(version) };
                 steps.push(Steer::Deploy(Box::new(request)));
             }
             Some(_) | None => steps.extend(self.blend(app, blend)?),
@@ -217,14 +224,17 @@ fn read_id(app: &AppName, text: &str, known: &BTreeSet<Version>) -> Result<Optio
         return Ok(None);
     }
     let is_part = |c: char| c.is_ascii_alphanumeric() || c == '.';
-    let names = |version: &&Version| {
-        let version = version.as_str();
+    let is_named = |version: &str| {
         text.match_indices(version).any(|(at, _)| {
-            let before = text.get(..at).and_then(|t| t.chars().next_back()).is_none_or(|c| !is_part(c));
+            let before = text.get(..at).map(|t| t.strip_suffix('v').unwrap_or(t));
+            let before = before.and_then(|t| t.chars().next_back()).is_none_or(|c| !is_part(c));
             before && text.get(at + version.len()..).and_then(|t| t.chars().next()).is_none_or(|c| !is_part(c))
         })
     };
-    let found = known.iter().filter(names).max_by_key(|version| version.as_str().len()).cloned();
+    let names = |version: &&Version| is_named(version.as_str()) || is_named(&version.plain());
+    let alone = text.strip_prefix(app.as_str()).and_then(|t| t.strip_prefix('@')).unwrap_or(text);
+    let exact = Version::parse(alone).ok().and_then(|version| known.get(&version));
+    let found = exact.or_else(|| known.iter().filter(names).max_by_key(|version| version.as_str().len())).cloned();
     let all: Vec<&str> = known.iter().map(Version::as_str).collect();
     found.map(Some).ok_or_else(|| {
         let text: String = text.chars().take(80).collect();
@@ -287,15 +297,20 @@ mod tests {
         let promoting = Keys { promoting: true, ..one.clone() };
         let warm = keys("1.0", None, Some("2.0"));
         let deploy = |text: &str, strategy| {
-            Steer::Deploy(Box::new(DeployRequest { strategy: Some(strategy), ..super::deploy(version(text)) }))
+            let waits = strategy == Strategy::Manual;
+            Steer::Deploy(Box::new(DeployRequest { strategy: Some(strategy), waits, ..super::deploy(version(text)) }))
         };
+        let green = DeployRequest { strategy: Some(Strategy::BlueGreen), waits: true, ..super::deploy(version("1.1")) };
         let half = || Steer::Split(Split::between(Some(&version("1.0")), &version("1.1"), Percent::of(1, 2)));
         for (keys, values, expected) in [
             (&none, &[(CandidateId, "shop@1.1")][..], vec![deploy("1.1", Strategy::Manual)]),
             (&none, &[(CandidateId, "apps/shop-1.1-rc1-80/containers")], vec![deploy("1.1-rc1", Strategy::Manual)]),
             (&none, &[(StableId, "2.0")], vec![deploy("2.0", Strategy::BlueGreen)]),
+            (&none, &[(StableId, "shop@v2.0")], vec![deploy("2.0", Strategy::BlueGreen)]),
+            (&none, &[(CandidateId, "apps/shop-v1.1-80")], vec![deploy("1.1", Strategy::Manual)]),
             (&none, &[(StableId, "1.0"), (CandidateId, "rolling/null"), (Blend, "0"), (Stickyness, "1")], vec![]),
             (&none, &[(Stickyness, "0")], vec![Steer::Sticky(StickyMode::Off)]),
+            (&none, &[(Blue, "shop@1.1")], vec![Steer::Deploy(Box::new(green))]),
             (&one, &[(Blend, "50")], vec![half()]),
             (&one, &[(CandidateId, "rolling/null")], vec![Abort]),
             (&one, &[(StableId, "1.1"), (CandidateId, "rolling/null"), (Blend, "0"), (Stickyness, "1")], vec![Promote]),
@@ -310,7 +325,7 @@ mod tests {
         }
         for (keys, values, why) in [
             (&none, &[(Blend, "10")][..], "no candidate"),
-            (&none, &[(CandidateId, "9.9")], "names no version of shop: there are 1.1-rc1, 1.0, 1.1"),
+            (&none, &[(CandidateId, "9.9")], "names no version of shop: there are 1.0, 1.1-rc1, 1.1"),
             (&none, &[(CandidateId, "11.0")], "names no version"),
             (&none, &[(StableId, "rolling/null")], "has a stable release"),
             (&none, &[(CandidateId, "1.1"), (Blend, "10")], "begins at 0"),

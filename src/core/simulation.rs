@@ -14,7 +14,7 @@ use jiff::Timestamp;
 
 use super::app::{Strategy, parse_file};
 use super::container::{Container, ContainerId, RunState};
-use super::deploy::{Deployment, GateResult, Stage, Tally};
+use super::deploy::{Counted, Deployment, GateResult, Stage, Tally};
 use super::names::{AppName, Version};
 use super::plan::plan;
 use super::repository::{File, Index};
@@ -162,7 +162,7 @@ impl Outside {
     /// Carries an action out, as far as trouble lets it.
     fn act(&mut self, action: Action) {
         match action {
-            Action::Record { app, intent, .. } => _ = self.ledger.insert(app, *intent),
+            Action::Record(record) => _ = self.ledger.insert(record.app, *record.intent),
             Action::KeepService { .. } => {}
             Action::Publish(_) | Action::Keep { .. } | Action::Connect(_) | Action::RemoveNetwork(_) => {}
             Action::Prepare { app, release } => {
@@ -307,7 +307,7 @@ impl Outside {
 
     /// Requests to whatever is live, counted by the balancer.
     fn ask(&mut self) {
-        let Some((_, routes)) = self.live.clone() else { return };
+        let Some((generation, routes)) = self.live.clone() else { return };
         let mut counts = Vec::new();
         for (app, route) in &routes.apps {
             for (version, share) in route.split.carriers().filter(|(v, _)| route.releases.contains_key(*v)) {
@@ -316,7 +316,12 @@ impl Outside {
                     let failed = fails(version) && self.random.one_in(3);
                     tally.count(0.01, failed.then(|| self.random.draw()));
                 }
-                counts.push((app.clone(), version.clone(), tally));
+                counts.push(Counted {
+                    app: app.clone(),
+                    version: version.clone(),
+                    generation: Some(generation),
+                    tally,
+                });
             }
         }
         self.tell(Fact::Counted(counts));

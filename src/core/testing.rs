@@ -147,6 +147,7 @@ pub fn deployment(strategy: Strategy, stage: Stage) -> Deployment {
         plan: Vec::new(),
         preview: "secret".into(),
         share: Percent::parse("5").unwrap(),
+        waits: strategy == Strategy::Manual,
         hurried: false,
         judged: Judged::default(),
         last_lines: Vec::new(),

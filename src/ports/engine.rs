@@ -12,6 +12,7 @@ use crate::core::container::{Container, ContainerId, Network, Owner, Subnet};
 use crate::core::deploy::GateResult;
 use crate::core::log::last_lines;
 use crate::core::names::ImageRef;
+use crate::core::release::ImageNow;
 use crate::core::world::{InstanceSpec, JobSpec};
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -98,8 +99,11 @@ pub trait Engine: Send + Sync {
     async fn remove_network(&self, name: &str) -> Result<(), EngineError>;
     /// Creates and starts a container on the platform's network and returns it as it is then.
     async fn start(&self, spec: &InstanceSpec) -> Result<Container, EngineError>;
-    /// The digest of an image, `sha256:…`; one that is not here is pulled.
-    async fn image(&self, image: &str) -> Result<Arc<str>, EngineError>;
+    /// The id of an image, `sha256:…`; one that is not here is pulled. Where a manifest is given it is the image of
+    /// that and of no other, whatever the name means here.
+    async fn image(&self, image: &str, manifest: Option<&str>) -> Result<Arc<str>, EngineError>;
+    /// What a name means now: here, and at the registry that the image came from.
+    async fn image_now(&self, image: &ImageRef) -> Result<ImageNow, EngineError>;
     /// Whether there is an image of this name; none is pulled.
     async fn has_image(&self, image: &str) -> Result<bool, EngineError>;
     /// How many of these layers, given by the digests of their contents from the lowest on, are here one upon the other.

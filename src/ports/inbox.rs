@@ -5,11 +5,36 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
 use super::ledger::Complain;
+use crate::core::kv::{Op, Pair};
 use crate::core::world::{Command, Done, Fact, Refusal};
+use crate::ports::kv::KvError;
 
 pub enum Message {
     Fact(Fact),
     Command { command: Command, by: String, reply: oneshot::Sender<Result<Done, CommandError>> },
+    Transaction { transaction: Transaction, by: String, reply: oneshot::Sender<Result<Kept, TransactionError>> },
+}
+
+/// Keys that are only kept, and keys that tell of the platform itself: all of it happens, or nothing.
+pub struct Transaction {
+    pub kept: Vec<Op>,
+    /// A [`Command::Keys`].
+    pub command: Command,
+    /// Only if nothing has changed since the view of this number.
+    pub index: Option<u64>,
+}
+
+/// The pairs that were kept, each with the place of its operation among those.
+pub type Kept = Vec<(usize, Pair)>;
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TransactionError {
+    #[error(transparent)]
+    Command(#[from] CommandError),
+    #[error(transparent)]
+    Kv(#[from] KvError),
+    #[error("the index has changed meanwhile")]
+    Changed,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -41,6 +66,23 @@ impl Inbox {
     pub fn complaints(&self) -> Complain {
         let inbox = self.clone();
         Arc::new(move |flaw| inbox.tell(Fact::Flawed(flaw)))
+    }
+
+    /// Gives a message to the loop once more, with what had to be asked first.
+    pub fn again(&self, message: Message) {
+        // After the loop has ended there is nobody to tell, and dropping the message says so to whoever waits.
+        let _ = self.0.send(message);
+    }
+
+    /// Has a transaction done, for the one who asked for it.
+    ///
+    /// # Errors
+    /// Why nothing of it was done.
+    pub async fn transact(&self, transaction: Transaction, by: &str) -> Result<Kept, TransactionError> {
+        let (reply, answer) = oneshot::channel();
+        let message = Message::Transaction { transaction, by: by.to_owned(), reply };
+        self.0.send(message).map_err(|_| CommandError::Closed)?;
+        answer.await.map_err(|_| CommandError::Closed)?
     }
 
     /// Has a command decided on, for the one who gave it.

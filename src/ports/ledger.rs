@@ -7,7 +7,7 @@ use crate::core::deploy::{Deployment, Entry};
 use crate::core::flaw::Flaw;
 use crate::core::names::AppName;
 use crate::core::service::Service;
-use crate::core::world::Intent;
+use crate::core::world::{Intent, Record};
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LedgerError {
@@ -24,9 +24,8 @@ pub type Complain = Arc<dyn Fn(Flaw) + Send + Sync>;
 
 pub trait Ledger: Send + Sync {
     fn recall(&self) -> Result<BTreeMap<AppName, Intent>, LedgerError>;
-    /// Keeps what was decided of an app, its deployment, and what to say of it: all or nothing, durable when it
-    /// returns.
-    fn record(&self, app: &AppName, intent: &Intent, entries: &[Entry]) -> Result<(), LedgerError>;
+    /// Keeps what was decided together, with the deployments that it concerns: all or nothing, durable when it returns.
+    fn record(&self, decisions: &[&Record]) -> Result<(), LedgerError>;
     /// Every registered service.
     fn services(&self) -> Result<BTreeMap<AppName, Service>, LedgerError>;
     /// Keeps a registered service, or forgets it; durable when it returns.

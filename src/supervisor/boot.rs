@@ -38,6 +38,7 @@ use crate::core::world::{Command, Fact, Platform, World};
 use crate::ports::balancer::Balancer;
 use crate::ports::engine::{Engine, EngineError};
 use crate::ports::inbox::Inbox;
+use crate::ports::kv::Kv;
 use crate::ports::ledger::{Ledger, LedgerError};
 use crate::ports::limits::Limits;
 use crate::ports::meters::Meters;
@@ -169,6 +170,7 @@ pub async fn up(settings: Settings, progress: &dyn Progress, stop: impl Future<O
     let snapshot = Snapshot::keeping(first_view(&world, &templates), kept, Arc::new(events));
     let remote: Arc<dyn Sources> = Arc::new(Remote::new(settings.state.join("git")).map_err(BootError::Other)?);
     let (nudges, nudged) = Nudges::new();
+    let kv: Arc<dyn Kv> = Arc::new(Keys::open(&settings.state, inbox.complaints())?);
     let context = http::Context {
         snapshot: snapshot.clone(),
         inbox: inbox.clone(),
@@ -177,7 +179,7 @@ pub async fn up(settings: Settings, progress: &dyn Progress, stop: impl Future<O
         doctor: Arc::new(Machine(Arc::new(settings.clone()))),
         balancer: balancer.clone(),
         ledger: store.clone(),
-        kv: Arc::new(Keys::open(&settings.state, inbox.complaints())?),
+        kv: kv.clone(),
         seal: seal.clone(),
         meters: meters.clone(),
         limits,
@@ -216,19 +218,8 @@ pub async fn up(settings: Settings, progress: &dyn Progress, stop: impl Future<O
         meters: meters.clone(),
         inbox: inbox.clone(),
     };
-    let mut reconciling = tokio::spawn(
-        Loop {
-            world,
-            messages,
-            hands,
-            ledger: store,
-            snapshot: snapshot.clone(),
-            clock,
-            notices: told,
-            answers: Vec::new(),
-        }
-        .run(),
-    );
+    let keeping = Loop::new(world, messages, hands, store, snapshot.clone(), clock);
+    let mut reconciling = tokio::spawn(Loop { notices: told, kv: Some(kv), ..keeping }.run());
     {
         let (snapshot, inbox) = (snapshot.clone(), inbox.clone());
         tasks.renewed("look names up", move || follow::names(names.clone(), snapshot.clone(), inbox.clone()));

@@ -1,5 +1,6 @@
 //! Runs actions on ports; each result returns as a fact.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,12 +10,12 @@ use super::blame::Search;
 use crate::core::container::{Container, ContainerId};
 use crate::core::deploy::GateResult;
 use crate::core::names::ImageRef;
-use crate::core::release::{Blob, Release};
+use crate::core::release::{Blob, Images, Release};
 use crate::core::render::{Frame, Renderer, app_at_line};
 use crate::core::world::{Action, Fact, InstanceSpec, Switch, SwitchError, Undone, Unprepared};
 use crate::ports::balancer::{Balancer, BalancerError, Generation};
 use crate::ports::engine::{Engine, EngineError};
-use crate::ports::inbox::Inbox;
+use crate::ports::inbox::{Inbox, Message};
 use crate::ports::library::{Library, LibraryError};
 use crate::ports::meters::Meters;
 use crate::ports::prober::Prober;
@@ -25,6 +26,9 @@ use crate::ports::seal::Seal;
 const LAST_LINES: usize = 50;
 /// An engine that takes longer to tell it is not waited for: the container has to go.
 const READING: Duration = Duration::from_secs(5);
+
+/// Somebody waits for the answer to a command.
+const ASKING: Duration = Duration::from_secs(8);
 
 /// The ports that actions are run on.
 #[derive(Clone)]
@@ -50,7 +54,7 @@ impl Hands {
             Action::Publish(zone) => self.resolver.publish(zone),
             Action::Probe(targets) => self.prober.probe(&targets),
             // Recorded by the loop before anything else is begun.
-            Action::Record { .. } | Action::KeepService { .. } => {}
+            Action::Record(_) | Action::KeepService { .. } => {}
             Action::Keep { kept, gone } => {
                 self.library.iter().for_each(|library| library.forget_all_but(&kept.contents));
                 self.remove_images(gone);
@@ -73,6 +77,20 @@ impl Hands {
                 });
             }
         }
+    }
+
+    /// Asks what the names of images mean, and gives the message back to the loop with that.
+    pub fn ask_images(&self, images: BTreeSet<ImageRef>, told: impl FnOnce(Images) -> Message + Send + 'static) {
+        let (engine, inbox) = (self.engine.clone(), self.inbox.clone());
+        tokio::spawn(async move {
+            let mut asked = Images::new();
+            for image in images {
+                // An engine that is away knows nothing, which the decision has to do with.
+                let now = timeout(ASKING, engine.image_now(&image)).await.ok().and_then(Result::ok);
+                asked.insert(image, now.unwrap_or_default());
+            }
+            inbox.again(told(asked));
+        });
     }
 
     /// Nothing waits for it: an image that stays costs space only.
@@ -144,7 +162,7 @@ impl Hands {
                 let result = self.engine.job(&job).await.unwrap_or_else(failed);
                 Fact::Gated { deployment, result }
             }
-            Action::Record { .. }
+            Action::Record(_)
             | Action::KeepService { .. }
             | Action::Publish(_)
             | Action::Probe(_)
@@ -167,11 +185,22 @@ impl Hands {
                 Unprepared::Never(error.to_string())
             }
         })?;
-        let image = release.image_digest.as_deref().unwrap_or(release.image.as_str());
-        self.engine.image(image).await.map_err(|error| match error {
+        let (image, manifest) = (release.image.as_str(), release.source_digest.as_deref());
+        let found = match (&release.image_digest, manifest) {
+            (None, manifest) => self.engine.image(image, manifest).await,
+            (Some(id), None) => self.engine.image(id, None).await,
+            (Some(id), Some(_)) => match self.engine.image(id, None).await {
+                Err(EngineError::NotFound(_)) => self.engine.image(image, manifest).await,
+                other => other,
+            },
+        };
+        found.map_err(|error| match error {
             EngineError::Unreachable { .. } => Unprepared::Later(error.to_string()),
             EngineError::NotFound(_) => {
-                Unprepared::Never(format!("its image {image} is gone from this machine; deploy it anew"))
+                let id = release.image_digest.as_deref().unwrap_or_default();
+                Unprepared::Never(format!(
+                    "its image {image}, {id}, is gone from this machine; build or pull {image} again and deploy that"
+                ))
             }
             EngineError::Refused(_) | EngineError::NameTaken(_) => Unprepared::Never(error.to_string()),
         })
@@ -262,7 +291,7 @@ fn failed(action: &Action) -> Fact {
         },
         Action::Connect(_)
         | Action::RemoveNetwork(_)
-        | Action::Record { .. }
+        | Action::Record(_)
         | Action::KeepService { .. }
         | Action::Publish(_)
         | Action::Probe(_)

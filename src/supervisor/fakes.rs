@@ -15,14 +15,15 @@ use super::reconcile::{Loop, first_view};
 use crate::adapters::files::Tree;
 use crate::core::app::parse_file;
 use crate::core::container::{Container, ContainerId, Owner};
-use crate::core::deploy::{Deployment, Entry, GateResult, Tally};
-use crate::core::names::{AppName, Domain, HostName, ImageRef, Version};
+use crate::core::deploy::{Counted, Deployment, Entry, GateResult};
+use crate::core::names::{AppName, Domain, HostName, ImageRef};
+use crate::core::release::ImageNow;
 use crate::core::render::{Features, Frame, Listeners, Rendered};
 use crate::core::repository::Index;
 use crate::core::service::Service;
 use crate::core::templates::Templates;
 use crate::core::testing::{container, platform};
-use crate::core::world::{Command, Fact, Found, InstanceSpec, Intent, JobSpec, Platform, ProbeTarget, World};
+use crate::core::world::{Command, Fact, Found, InstanceSpec, Intent, JobSpec, Platform, ProbeTarget, Record, World};
 use crate::core::zone::Zone;
 use crate::ports::balancer::{Balancer, BalancerError, BalancerStatus, Generation};
 use crate::ports::engine::{Engine, EngineError, EngineVersion, Hints, Listing, LogLines, LogQuery, PlatformNetwork};
@@ -84,7 +85,11 @@ impl Engine for FakeEngine {
         Ok(container(&spec.name, &labels))
     }
 
-    async fn image(&self, image: &str) -> Result<Arc<str>, EngineError> {
+    async fn image_now(&self, _: &ImageRef) -> Result<ImageNow, EngineError> {
+        Ok(ImageNow::default())
+    }
+
+    async fn image(&self, image: &str, _: Option<&str>) -> Result<Arc<str>, EngineError> {
         Ok(format!("sha256:{image}").into())
     }
 
@@ -160,7 +165,7 @@ impl Balancer for FakeBalancer {
 
     async fn drained(&self, _: SocketAddr, _: Duration) {}
 
-    async fn counted(&self) -> Vec<(AppName, Version, Tally)> {
+    async fn counted(&self) -> Vec<Counted> {
         std::future::pending().await
     }
 
@@ -211,7 +216,7 @@ impl Ledger for FakeLedger {
         Ok(BTreeMap::new())
     }
 
-    fn record(&self, _: &AppName, _: &Intent, _: &[Entry]) -> Result<(), LedgerError> {
+    fn record(&self, _: &[&Record]) -> Result<(), LedgerError> {
         match *self.full.lock().unwrap() {
             true => Err(LedgerError::Broken { path: "ledger".into(), reason: "disk full".into() }),
             false => Ok(()),
@@ -290,19 +295,7 @@ impl Rig {
             frame,
             inbox: inbox.clone(),
         };
-        tokio::spawn(
-            Loop {
-                world,
-                messages,
-                hands,
-                ledger: ledger.clone(),
-                snapshot: snapshot.clone(),
-                clock,
-                notices: crate::core::notices::Notices::default(),
-                answers: Vec::new(),
-            }
-            .run(),
-        );
+        tokio::spawn(Loop::new(world, messages, hands, ledger.clone(), snapshot.clone(), clock).run());
         inbox.tell(Fact::Adopted(None));
         inbox.tell(Fact::Listed { containers: Vec::new(), networks: Vec::new(), local: Vec::new() });
         Self { engine, balancer, ledger, inbox, snapshot }

@@ -1,8 +1,10 @@
 //! Floor 4, **supervisor moves**: boots the adapters, owns the one loop, runs its actions, stops in order.
 
+mod answers;
 mod blame;
 pub mod boot;
 mod clock;
+mod decisions;
 mod disk;
 mod doctor;
 mod execute;

@@ -9,23 +9,24 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::sync::mpsc::UnboundedReceiver;
-use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
 
+use super::answers::Answers;
 use super::clock::Clock;
 use super::execute::Hands;
-use super::lock;
 use crate::core::app::StickyMode;
 use crate::core::event::{Event, Level};
 use crate::core::names::AppName;
 use crate::core::notices::{Notice, Notices};
 use crate::core::plan::{Plan, Status, plan, services, status};
 use crate::core::problem::{Problem, ProblemKind};
+use crate::core::release::ImageNow;
 use crate::core::router_keys::Keys;
 use crate::core::source::Wanted;
 use crate::core::templates::Templates;
-use crate::core::world::{Action, Command, Condition, Decider, DeployRequest, Done, Fact, Intent, Steer, World};
-use crate::ports::inbox::{CommandError, Message};
+use crate::core::world::{Action, Command, Condition, DeployRequest, Fact, Intent, Record, Steer, World};
+use crate::ports::inbox::{Message, Transaction};
+use crate::ports::kv::Kv;
 use crate::ports::ledger::Ledger;
 use crate::ports::snapshot::{Releases, Snapshot, View};
 
@@ -48,20 +49,33 @@ pub struct Loop {
     pub clock: Clock,
     /// What people are told of problems.
     pub notices: Notices,
+    /// `None` where no keys are kept.
+    pub kv: Option<Arc<dyn Kv>>,
     /// Answers to commands of this turn.
-    pub answers: Vec<Answer>,
+    pub answers: Answers,
 }
 
-type Answer = (oneshot::Sender<Result<Done, CommandError>>, Result<Done, CommandError>);
-
 impl Loop {
+    /// One that keeps no keys, and whom nobody has told of problems yet.
+    pub fn new(
+        world: World,
+        messages: UnboundedReceiver<Message>,
+        hands: Hands,
+        ledger: Arc<dyn Ledger>,
+        snapshot: Snapshot,
+        clock: Clock,
+    ) -> Self {
+        let (notices, answers) = (Notices::default(), Answers::default());
+        Self { world, messages, hands, ledger, snapshot, clock, notices, kv: None, answers }
+    }
+
     /// Runs until the platform is closed: then nothing of ours is left running that was not to be kept.
     pub async fn run(mut self) -> String {
         let mut wake_at = self.clock.now();
         loop {
             let wait = wake_at.duration_since(self.clock.now()).try_into().unwrap_or(Duration::ZERO);
             let mut is_due = match timeout(wait, self.messages.recv()).await {
-                Ok(Some(message)) => self.take(message),
+                Ok(Some(message)) => self.take(message).await,
                 Ok(None) => return "nobody is left to tell it anything".into(),
                 Err(_) => true,
             };
@@ -72,7 +86,7 @@ impl Loop {
             }
             for _ in 0..BATCH {
                 match self.messages.try_recv() {
-                    Ok(message) => is_due |= self.take(message),
+                    Ok(message) => is_due |= self.take(message).await,
                     Err(_) => break,
                 }
             }
@@ -91,7 +105,7 @@ impl Loop {
     }
 
     /// Takes in a message. Returns whether a plan has to be made of it.
-    fn take(&mut self, message: Message) -> bool {
+    async fn take(&mut self, message: Message) -> bool {
         let now = self.clock.now();
         match message {
             Message::Fact(fact) => {
@@ -101,21 +115,31 @@ impl Loop {
                 is_news
             }
             Message::Command { command, by, reply } => {
+                let images = self.world.images_to_ask(&command);
+                if !images.is_empty() {
+                    let told = |images| Message::Command { command: command.with_images(images), by, reply };
+                    self.hands.ask_images(images, told);
+                    return false;
+                }
                 let answer = self.command(&command, &by, now);
-                self.answers.push((reply, answer));
+                self.answers.add(reply, answer);
+                true
+            }
+            Message::Transaction { transaction, by, reply } => {
+                let images = self.world.images_to_ask(&transaction.command);
+                if !images.is_empty() {
+                    let told = move |images| {
+                        let command = transaction.command.with_images(images);
+                        Message::Transaction { transaction: Transaction { command, ..transaction }, by, reply }
+                    };
+                    self.hands.ask_images(images, told);
+                    return false;
+                }
+                let answer = self.transact(transaction, &by, now).await;
+                self.answers.add(reply, answer);
                 true
             }
         }
-    }
-
-    fn command(&mut self, command: &Command, by: &str, now: Timestamp) -> Result<Done, CommandError> {
-        let secret = lock::secret().map_err(|e| CommandError::NotRecorded(format!("no random numbers: {e}")))?;
-        let (actions, done) = self.world.decide(command, Decider { by, now, secret: &secret })?;
-        for action in &actions {
-            self.record(action, now).map_err(CommandError::NotRecorded)?;
-            self.world.begin(action, now);
-        }
-        Ok(done)
     }
 
     /// One turn: plan, begin what is to be done, show what there is. What was decided is planned with at once, so
@@ -130,10 +154,8 @@ impl Loop {
             plan = crate::core::plan::plan(&mut self.world, now);
         }
         self.show(&plan, now);
-        // Whoever asked sees the decision in the status once he has his answer. He may have gone; it stands.
-        for (reply, answer) in self.answers.drain(..) {
-            let _ = reply.send(answer);
-        }
+        // Whoever asked sees the decision in the status once he has his answer.
+        self.answers.tell();
         plan
     }
 
@@ -141,7 +163,9 @@ impl Loop {
     fn begin(&mut self, plan: &mut Plan, now: Timestamp) -> bool {
         let (mut decided, mut failed) = (false, false);
         for action in std::mem::take(&mut plan.actions) {
-            if let Err(reason) = self.record(&action, now) {
+            let records: Vec<&Record> = action.record().into_iter().collect();
+            let recorded = self.record(&records, now).and_then(|()| self.keep_service(&action, now));
+            if let Err(reason) = recorded {
                 plan.problems.push(Problem::new(
                     ProblemKind::Ledger,
                     "ledger",
@@ -154,7 +178,7 @@ impl Loop {
                 continue;
             }
             tracing::debug!(?action, "action");
-            decided |= matches!(action, Action::Record { .. });
+            decided |= matches!(action, Action::Record(_));
             self.world.begin(&action, now);
             self.hands.run(action);
         }
@@ -165,9 +189,10 @@ impl Loop {
     }
 
     fn deploy_by_itself(&mut self, app: AppName, wanted: Wanted, plan: &mut Plan, now: Timestamp) -> bool {
-        let digest = Some(wanted.digest).filter(|digest| digest.starts_with("sha256:")).map(Arc::from);
+        let manifest = Some(wanted.digest).filter(|digest| digest.starts_with("sha256:")).map(Arc::from);
+        let image_now = Some(ImageNow { id: None, manifest });
         let request =
-            DeployRequest { automatic: true, version: Some(wanted.version), digest, ..DeployRequest::default() };
+            DeployRequest { automatic: true, version: Some(wanted.version), image_now, ..DeployRequest::default() };
         let command = Command::Steer { app: app.clone(), steer: Steer::Deploy(Box::new(request)) };
         match self.command(&command, "auto", now) {
             Ok(_) => true,
@@ -182,41 +207,6 @@ impl Loop {
                 ));
                 false
             }
-        }
-    }
-
-    /// Puts a decision into the ledger, and says what it was.
-    fn record(&self, action: &Action, now: Timestamp) -> Result<(), String> {
-        match action {
-            Action::Record { app, intent, entries } => {
-                self.ledger.record(app, intent, entries).map_err(|e| e.to_string())?;
-                for entry in entries {
-                    let release = entry.release.as_ref().map(|v| format!(" {v}")).unwrap_or_default();
-                    let state = entry.state.as_ref().map(|s| format!(" is {s}")).unwrap_or_default();
-                    let message = format!("{}{release}{state}: {} (by {})", entry.action, entry.reason, entry.by);
-                    let level = Level::of_decision(entry.state.as_deref());
-                    let event = Event::new(now, "decision", format!("app {app}"), message);
-                    self.snapshot.announce(event.at_level(level));
-                }
-                Ok(())
-            }
-            Action::KeepService { name, service, message } => {
-                self.ledger.keep_service(name, service.as_ref()).map_err(|e| e.to_string())?;
-                self.snapshot.announce(Event::new(now, "service", format!("service {name}"), message.clone()));
-                Ok(())
-            }
-            Action::Prepare { .. }
-            | Action::Gate { .. }
-            | Action::Keep { .. }
-            | Action::Publish(_)
-            | Action::Probe(_)
-            | Action::Switch(_)
-            | Action::Start(_)
-            | Action::Restart(_)
-            | Action::Connect(_)
-            | Action::RemoveNetwork(_)
-            | Action::Drain { .. }
-            | Action::Stop { .. } => Ok(()),
         }
     }
 

@@ -25,7 +25,7 @@ use crate::core::container::Owner;
 use crate::core::deploy::{Deployment, Entry};
 use crate::core::names::{AppName, HostName};
 use crate::core::service::Service;
-use crate::core::world::{Fact, Intent, Platform, World};
+use crate::core::world::{Fact, Intent, Platform, Record, World};
 use crate::core::zone::Zone;
 use crate::ports::engine::Engine;
 use crate::ports::inbox::Inbox;
@@ -106,19 +106,7 @@ pub async fn watch(
         inbox: inbox.clone(),
     };
     tasks.renewed("follow the engine", move || follow::engine(engine.clone(), inbox.clone()));
-    let reconciling = tokio::spawn(
-        Loop {
-            world,
-            messages,
-            hands,
-            ledger: Arc::new(Nobody),
-            snapshot: snapshot.clone(),
-            clock,
-            notices: crate::core::notices::Notices::default(),
-            answers: Vec::new(),
-        }
-        .run(),
-    );
+    let reconciling = tokio::spawn(Loop::new(world, messages, hands, Arc::new(Nobody), snapshot.clone(), clock).run());
     progress.done(
         "watch",
         &format!("Docker {}, writing to {}", version.version, out.display()),
@@ -166,7 +154,7 @@ impl Ledger for Nobody {
         Ok(BTreeMap::new())
     }
 
-    fn record(&self, _app: &AppName, _intent: &Intent, _entries: &[Entry]) -> Result<(), LedgerError> {
+    fn record(&self, _decisions: &[&Record]) -> Result<(), LedgerError> {
         Ok(())
     }
 

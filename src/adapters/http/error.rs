@@ -66,6 +66,7 @@ impl From<CommandError> for Problem {
             CommandError::Refused(Refusal::Unknown { .. }) => (StatusCode::NOT_FOUND, "unknown-app"),
             CommandError::Refused(Refusal::Undeclared { .. }) => (StatusCode::CONFLICT, "undeclared-app"),
             CommandError::Refused(Refusal::State { .. }) => (StatusCode::CONFLICT, "not-now"),
+            CommandError::Refused(Refusal::Keys(_)) => (StatusCode::CONFLICT, "makes-no-sense"),
             CommandError::Refused(Refusal::Busy { .. }) => (StatusCode::CONFLICT, "deployment-under-way"),
             CommandError::Refused(Refusal::TooMany { .. }) => (StatusCode::BAD_REQUEST, "bad-request"),
             CommandError::Refused(Refusal::Service { .. }) => (StatusCode::BAD_REQUEST, "bad-service"),

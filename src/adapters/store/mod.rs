@@ -17,7 +17,7 @@ use rusqlite::Connection;
 use crate::core::deploy::{Deployment, Entry};
 use crate::core::names::AppName;
 use crate::core::service::Service;
-use crate::core::world::Intent;
+use crate::core::world::{Intent, Record};
 use crate::ports::ledger::{Complain, Ledger, LedgerError};
 use file::Rows;
 
@@ -92,9 +92,28 @@ impl Store {
         serde_json::to_string(value).map_err(|e| self.broken(e.to_string()))
     }
 
+    fn texts<'r>(&self, record: &'r Record) -> Result<Texts<'r>, LedgerError> {
+        let deployments = record.ended.iter().chain(&record.intent.deployment);
+        Ok(Texts {
+            app: record.app.as_str(),
+            intent: self.text(&*record.intent)?,
+            deployments: deployments.map(|d| Ok((&*d.id, self.text(&**d)?))).collect::<Result<_, _>>()?,
+            entries: record.entries.iter().map(|entry| self.text(entry)).collect::<Result<_, _>>()?,
+        })
+    }
+
     fn broken(&self, reason: String) -> LedgerError {
         LedgerError::Broken { path: self.path.clone(), reason }
     }
+}
+
+/// A decision as it is written down.
+struct Texts<'r> {
+    app: &'r str,
+    intent: String,
+    /// Each with its id.
+    deployments: Vec<(&'r str, String)>,
+    entries: Vec<String>,
 }
 
 impl Ledger for Store {
@@ -103,24 +122,20 @@ impl Ledger for Store {
         self.named("intents", remedy, "SELECT app, intent FROM intents")
     }
 
-    fn record(&self, app: &AppName, intent: &Intent, entries: &[Entry]) -> Result<(), LedgerError> {
-        let intent_text = self.text(intent)?;
-        let deployment = intent.deployment.as_ref().map(|d| Ok((&d.id, self.text(&**d)?))).transpose()?;
-        let entries: Vec<String> = entries.iter().map(|entry| self.text(entry)).collect::<Result<_, _>>()?;
+    fn record(&self, decisions: &[&Record]) -> Result<(), LedgerError> {
+        let texts: Vec<Texts> = decisions.iter().map(|record| self.texts(record)).collect::<Result<_, _>>()?;
         self.with(|connection| {
             // Rolled back when it is dropped before the commit.
             let change = connection.unchecked_transaction()?;
-            change.execute(
-                "INSERT OR REPLACE INTO intents (app, intent) VALUES (?1, ?2)",
-                [app.as_str(), &intent_text],
-            )?;
-            if let Some((id, text)) = &deployment {
-                let values = [&***id, app.as_str(), text.as_str()];
-                change
-                    .execute("INSERT OR REPLACE INTO deployments (id, app, deployment) VALUES (?1, ?2, ?3)", values)?;
-            }
-            for entry in &entries {
-                change.execute("INSERT INTO history (app, entry) VALUES (?1, ?2)", [app.as_str(), entry.as_str()])?;
+            for Texts { app, intent, deployments, entries } in &texts {
+                change.execute("INSERT OR REPLACE INTO intents (app, intent) VALUES (?1, ?2)", [*app, intent])?;
+                for (id, text) in deployments {
+                    let insert = "INSERT OR REPLACE INTO deployments (id, app, deployment) VALUES (?1, ?2, ?3)";
+                    change.execute(insert, [*id, *app, text])?;
+                }
+                for entry in entries {
+                    change.execute("INSERT INTO history (app, entry) VALUES (?1, ?2)", [*app, entry])?;
+                }
             }
             change.commit()
         })
@@ -191,7 +206,8 @@ mod tests {
             reason: String::new(),
             numbers: BTreeMap::new(),
         };
-        opened(folder.path()).unwrap().record(&app, &intent, &[entry(1), entry(2)]).unwrap();
+        let record = Record::new(app.clone(), intent.clone(), vec![entry(1), entry(2)]);
+        opened(folder.path()).unwrap().record(&[&record]).unwrap();
         let store = opened(folder.path()).unwrap();
         assert_eq!(store.recall().unwrap(), BTreeMap::from([(app.clone(), intent)]));
         assert_eq!(store.history(&app, 9).unwrap(), [entry(2), entry(1)]);
@@ -209,7 +225,7 @@ mod tests {
             let started_at = crate::core::testing::at(n);
             let deployment = Deployment { id, app: app.clone(), started_at, ..first.clone() };
             let intent = Intent { deployment: Some(Arc::new(deployment)), ..Intent::new(started_at) };
-            store.record(&app, &intent, &[]).unwrap();
+            store.record(&[&Record::new(app, intent, Vec::new())]).unwrap();
         }
         let ids = |app: Option<&str>, limit| {
             let app = app.map(|app| AppName::parse(app).unwrap());
@@ -218,6 +234,17 @@ mod tests {
         };
         assert_eq!(ids(None, 9), ["blog-3", "shop-2", "blog-1"]);
         assert_eq!(ids(Some("blog"), 1), ["blog-3"]);
+        // What another one takes the place of ends with the same record, in the list too.
+        let draining = Arc::new(Deployment { id: "cart-1".into(), stage: Stage::Draining, ..first.clone() });
+        let ended = Arc::new(draining.at(Stage::Done, "cart-2 takes its place", crate::core::testing::at(9)));
+        let next = Arc::new(Deployment { id: "cart-2".into(), ..first.clone() });
+        let cart = AppName::parse("cart").unwrap();
+        for (current, ended) in [(draining, Vec::new()), (next, vec![ended])] {
+            let intent = Intent { deployment: Some(current), ..Intent::new(crate::core::testing::at(0)) };
+            store.record(&[&Record { ended, ..Record::new(cart.clone(), intent, Vec::new()) }]).unwrap();
+        }
+        let first = store.deployment("cart-1").unwrap().unwrap();
+        assert_eq!((first.stage, first.ended_at), (Stage::Done, Some(crate::core::testing::at(9))));
     }
 
     #[test]
@@ -250,7 +277,7 @@ mod tests {
         let intent = Intent { deployment: Some(Arc::new(deployment)), ..Intent::new(Timestamp::UNIX_EPOCH) };
         let store = opened(folder.path()).unwrap();
         for name in [&app, &other] {
-            store.record(name, &intent, &[]).unwrap();
+            store.record(&[&Record::new(name.clone(), intent.clone(), Vec::new())]).unwrap();
         }
         drop(store);
         let spoiled = Connection::open(folder.path().join("ledger.sqlite")).unwrap();

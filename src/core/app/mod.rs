@@ -89,6 +89,11 @@ impl App {
         in_repository.into_keys().next_back().or_else(|| self.image_version())
     }
 
+    /// Whether its versions are the tags of an image elsewhere.
+    pub fn is_of_remote_images(&self) -> bool {
+        self.source.as_ref().is_some_and(|source| source.image.is_some())
+    }
+
     /// Two instances at once might corrupt what they both write.
     pub fn has_writable_volume(&self) -> bool {
         self.volumes.iter().any(Volume::is_writable)

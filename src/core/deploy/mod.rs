@@ -15,7 +15,7 @@ pub use advance::{Crash, Observed, advance, wake_at};
 pub use evidence::{Evidence, wilson};
 pub use judge::{Judged, Verdict};
 pub use stage::{End, Halt, Stage};
-pub use tally::Tally;
+pub use tally::{Counted, Tally};
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -94,6 +94,9 @@ pub struct Deployment {
     pub preview: Arc<str>,
     /// The candidate's share of the traffic, where people or steps set it.
     pub share: Percent,
+    /// Once it is ready its traffic stays at 0 % until somebody moves it.
+    #[serde(default)]
+    pub waits: bool,
     /// Promoted by hand: what is left of steps and bake is skipped.
     #[serde(default)]
     pub hurried: bool,

@@ -11,16 +11,17 @@ use crate::core::split::Percent;
 
 /// Healthy and past the gate: the first traffic.
 pub(super) fn tested(current: &Deployment, now: Timestamp) -> Deployment {
+    // A ledger of before this was noted tells it by the strategy alone.
+    if current.waits || current.strategy == Strategy::Manual {
+        let reason = "ready at 0 %: `platformer split` and `platformer promote` move it on";
+        let routing = current.at(Stage::Routing { step: 0 }, reason, now);
+        return Deployment { halt: Some(Halt::Paused), share: Percent::NONE, ..routing };
+    }
     let (share, reason) = match current.strategy {
         Strategy::Rolling => (Percent::ALL, "instances are being replaced one after the other".to_owned()),
         Strategy::BlueGreen => (Percent::ALL, "all traffic is being switched".to_owned()),
         Strategy::Recreate => (Percent::ALL, "it is being put into service".to_owned()),
-        Strategy::Canary => first_step(current),
-        Strategy::Manual => {
-            let reason = "ready at 0 %: `platformer split` and `platformer promote` move it on";
-            let routing = current.at(Stage::Routing { step: 0 }, reason, now);
-            return Deployment { halt: Some(Halt::Paused), share: Percent::NONE, ..routing };
-        }
+        Strategy::Canary | Strategy::Manual => first_step(current),
     };
     Deployment { share, ..current.at(Stage::Routing { step: 0 }, reason, now) }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::declared::declared_again;
 use super::diff::Plan;
 use super::due::{Due, due};
 use crate::core::app::{App, Source};
@@ -16,7 +17,9 @@ use crate::core::names::{AppName, Version};
 use crate::core::release::{Kept, Release};
 use crate::core::repository::Index;
 use crate::core::split::Percent;
-use crate::core::world::{Action, Claimed, Condition, EngineState, Intent, JobSpec, Member, Unprepared, World, by_app};
+use crate::core::world::{
+    Action, Claimed, Condition, EngineState, Intent, JobSpec, Member, Record, Unprepared, Unsecured, World, by_app,
+};
 
 /// What could not be secured is tried again after this long.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -28,13 +31,20 @@ pub fn move_on(world: &World, members: &[Member<'_>], plan: &mut Plan, now: Time
     let Some(index) = world.index.as_ref().filter(|_| world.closing.is_none()) else {
         return deciding;
     };
+    for (name, intent) in world.intents.iter().filter(|(_, intent)| intent.removed) {
+        if let Some((intent, entries)) = declared_again(index, name, intent, now) {
+            plan.actions.push(Action::Record(Record::new(name.clone(), intent, entries)));
+            plan.wake_at = Some(now);
+            deciding.insert(name.clone());
+        }
+    }
     let by_app = by_app(members);
     for (name, app) in &world.declared {
         let Some(intent) = world.intents.get(name).filter(|i| !i.removed) else { continue };
         let members = by_app.get(name).copied().unwrap_or_default();
         let around = Around { world, app, intent, members, index, now };
         if let Some((intent, entries)) = around.decision() {
-            plan.actions.push(Action::Record { app: name.clone(), intent: Box::new(intent), entries });
+            plan.actions.push(Action::Record(Record::new(name.clone(), intent, entries)));
             plan.wake_at = Some(now);
             deciding.insert(name.clone());
             continue;
@@ -80,7 +90,11 @@ impl Around<'_> {
                 let version = self.first_version()?;
                 let entry = self.entry("release", &version, "the first release of the app");
                 let mut first = Intent { stable: Some(version.clone()), ..intent.clone() };
-                first.releases.entry(version).or_insert_with_key(draft);
+                let release = first.releases.entry(version.clone()).or_insert_with_key(draft);
+                release.was_stable = Some(true);
+                let manifest = self.world.wanted_version(self.app).filter(|wanted| wanted.version == version);
+                let manifest = manifest.map(|wanted| wanted.digest).filter(|_| self.app.is_of_remote_images());
+                release.source_digest = manifest.filter(|digest| digest.starts_with("sha256:")).map(Into::into);
                 Some((first, vec![entry]))
             }
             Some(stable) => {
@@ -97,7 +111,7 @@ impl Around<'_> {
                     return None;
                 }
                 let mut changed = intent.clone();
-                changed.releases.insert(stable.clone(), now);
+                changed.releases.insert(stable.clone(), Release { was_stable: Some(true), ..now });
                 // Instances of what it was before serve nobody.
                 changed.renew_before = known.map(|_| self.now).or(intent.renew_before);
                 let entry = self.entry("release", stable, "made from what the repository has now");
@@ -162,8 +176,8 @@ impl Around<'_> {
         let warm = self.intent.warm.as_ref();
         let prepared = match world.unprepared.get(&key) {
             _ if world.prepared.contains(&key) => Some(Ok(())),
-            Some((_, Unprepared::Never(reason))) => Some(Err(reason.clone())),
-            Some((_, Unprepared::Later(_))) | None => None,
+            Some(Unsecured { why: Unprepared::Never(reason), .. }) => Some(Err(reason.clone())),
+            Some(Unsecured { why: Unprepared::Later(_), .. }) | None => None,
         };
         let engine_since = match world.engine {
             EngineState::Connected { since } => Some(since),
@@ -218,7 +232,7 @@ impl Around<'_> {
             if world.preparing.contains(&key) || (world.prepared.contains(&key) && release.image_digest.is_some()) {
                 continue;
             }
-            match world.unprepared.get(&key).map(|(at, _)| *at + AGAIN) {
+            match world.unprepared.get(&key).map(|known| known.tried + AGAIN) {
                 Some(again) if again > self.now => plan.wake_by(again),
                 Some(_) | None => {
                     plan.actions.push(Action::Prepare { app: name.clone(), release: Box::new(release.clone()) })

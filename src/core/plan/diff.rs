@@ -84,6 +84,8 @@ pub fn plan(world: &mut World, now: Timestamp) -> Plan {
     plan.routes = routes.clone();
     switch(world, routes, templates, &mut plan, now);
     stop_drained(world, &mut plan);
+    // A clock that was set back, or a pause that is over later, makes nothing begin in the future.
+    plan.problems.iter_mut().for_each(|problem| problem.since = problem.since.min(now));
     plan
 }
 

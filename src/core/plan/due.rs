@@ -32,7 +32,8 @@ pub(super) fn due(world: &World, app: &App, intent: &Intent) -> Option<Due> {
     let wanted = world.wanted_version(app).or_else(own_image)?;
     let current = intent.candidate().or(intent.stable.as_ref()).map(Version::base);
     let is_other = current.map_or(is_first, |current| match pin {
-        Some(_) => wanted.version.base() != current,
+        _ if wanted.version.base() == current => is_pushed_again(intent, &wanted),
+        Some(_) => true,
         None => wanted.version.base() > current,
     });
     let is_rejected = intent.rejected.get(&wanted.version).is_some_and(|rejected| *rejected == wanted.digest);
@@ -44,6 +45,14 @@ pub(super) fn due(world: &World, app: &App, intent: &Intent) -> Option<Due> {
         |deployment: &Deployment| !deployment.is_candidate() || (pin.is_none() && goes_on(world, deployment));
     let queued = intent.active().is_some_and(|deployment| is_in_turn(deployment));
     Some(Due { wanted, queued })
+}
+
+/// Whether the registry has another image by now under the tag of what runs, or is to run. One that was pinned here by
+/// hand is compared by its manifest too; where that was never known nothing is known to have changed.
+fn is_pushed_again(intent: &Intent, wanted: &Wanted) -> bool {
+    let current = intent.candidate().or(intent.stable.as_ref()).and_then(|version| intent.releases.get(version));
+    let known = current.and_then(|release| release.source_digest.as_deref());
+    wanted.digest.starts_with("sha256:") && known.is_some_and(|known| known != wanted.digest)
 }
 
 /// Whether a deployment may still end by itself or by the hand of whoever halted it. One that is held has nothing to
@@ -61,9 +70,10 @@ mod tests {
     use super::*;
     use crate::core::app::Strategy;
     use crate::core::deploy::End;
+    use crate::core::release::Release;
     use crate::core::source::Look;
     use crate::core::testing::{at, deployment, world_with};
-    use crate::core::world::Unprepared;
+    use crate::core::world::{Unprepared, Unsecured};
 
     const APP: &str = "[source]\nimage = \"r/shop\"\nauto = \"newest\"";
 
@@ -79,9 +89,27 @@ mod tests {
         world.found.insert(app.name.clone(), Look { at: at(0), images: Some(Ok(images)), git: None });
         if unprepared {
             let why = Unprepared::Later("no such image".into());
-            world.unprepared.insert((app.name.clone(), deployment.release.clone()), (at(0), why));
+            let unsecured = Unsecured { since: at(0), tried: at(0), why };
+            world.unprepared.insert((app.name.clone(), deployment.release.clone()), unsecured);
         }
         due(&world, &app, &world.intents[&app.name]).map(|due| due.queued)
+    }
+
+    #[test]
+    fn a_tag_that_was_pushed_again_is_due_and_one_that_was_not_is_not() {
+        let (mut world, app) = world_with(APP, |app, index| {
+            let stable = Version::parse("1.0").unwrap();
+            let draft = Release::draft(app, stable.clone(), None, index, at(0));
+            let release = Release { source_digest: Some("sha256:1".into()), ..draft };
+            Intent { stable: Some(stable.clone()), releases: [(stable, release)].into(), ..Intent::new(at(0)) }
+        });
+        let mut is_due = |digest: &str| {
+            let images = [(Version::parse("1.0").unwrap(), Some(Arc::from(digest)))].into();
+            world.found.insert(app.name.clone(), Look { at: at(0), images: Some(Ok(images)), git: None });
+            due(&world, &app, &world.intents[&app.name]).map(|due| due.wanted.digest)
+        };
+        assert_eq!(is_due("sha256:1"), None);
+        assert_eq!(is_due("sha256:2").as_deref(), Some("sha256:2"));
     }
 
     #[test]

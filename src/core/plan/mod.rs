@@ -3,6 +3,7 @@
 //! In: the [`World`](crate::core::world::World) and `now`. Out: a [`Plan`]. Pure and repeatable: asked twice, it answers the same; what
 //! has been begun is in the world, so nothing is asked for twice.
 
+mod declared;
 mod deploy;
 mod diff;
 mod due;

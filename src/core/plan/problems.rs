@@ -9,7 +9,7 @@ use crate::core::claim::Claim;
 use crate::core::deploy::Halt;
 use crate::core::names::AppName;
 use crate::core::problem::{Problem, ProblemKind};
-use crate::core::world::{Claimed, Condition, EngineState, Intent, Member, Unprepared, World};
+use crate::core::world::{Claimed, Condition, EngineState, Intent, Member, Unprepared, Unsecured, World};
 
 /// A deployment that has not moved for so long is stuck.
 const STUCK: Duration = Duration::from_secs(1800);
@@ -21,7 +21,8 @@ pub fn find(world: &World, members: &[Member<'_>], problems: &mut Vec<Problem>, 
     of_balancer(world, problems);
     // What was begun for an app that is gone since is nobody's problem any more.
     let concerns = |app: &AppName| world.declared_app(app).is_some() || members.iter().any(|m| m.claim.app == *app);
-    for ((app, version), (since, why)) in world.unprepared.iter().filter(|((app, _), _)| concerns(app)) {
+    let unsecured = world.unprepared.iter().filter(|((app, _), _)| concerns(app));
+    for ((app, version), Unsecured { since, why, .. }) in unsecured {
         let (Unprepared::Later(reason) | Unprepared::Never(reason)) = why;
         let reason = format!("{app}@{version} cannot be run: {reason}");
         let remedy = "mend what it names; it is tried again";

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::{
     Action, Backoff, Claim, Claimed, EngineState, Fact, Health, Intent, Phase, Refused, Retiring, Subject, SwitchError,
-    Switching, Undone, Unprepared, World,
+    Switching, Undone, World,
 };
 use crate::core::claim::{self, Instance};
 use crate::core::container::{Container, ContainerId, RunState};
@@ -39,7 +39,7 @@ impl World {
             Fact::Disks(found) => !found.iter().eq(self.disks.iter().map(|(disk, _)| disk)),
             Fact::Counted(counts) => counts
                 .iter()
-                .any(|(app, ..)| self.intents.get(app).is_some_and(|i| i.active().is_some() || i.split.is_some())),
+                .any(|c| self.intents.get(&c.app).is_some_and(|i| i.active().is_some() || i.split.is_some())),
             Fact::Seen(container) => {
                 self.containers.get(&container.id).is_none_or(|known| *known.container != **container)
             }
@@ -97,15 +97,15 @@ impl World {
             Fact::LookedUp(found) => self.looked_up = found,
             Fact::Sourced { app, look } => _ = self.found.insert(app, look),
             Fact::Probed { subject, started_at, verdict } => self.probed(subject, started_at, verdict, now),
-            Fact::Adopted(found) => self.balancer.adopt(found),
-            Fact::Reached(generation) => self.balancer.reached(generation),
-            Fact::Settled(generation) => {
-                self.balancer.settled(generation);
-                let live = self.balancer.live.iter().flat_map(|live| &live.routes.apps);
-                for (app, route) in live.filter(|(_, route)| !route.shared) {
-                    self.traffic.entry(app.clone()).or_default().follow(&route.split);
-                }
+            Fact::Adopted(found) => {
+                self.balancer.adopt(found);
+                self.follow_traffic();
             }
+            Fact::Reached(generation) => {
+                self.balancer.reached(generation);
+                self.follow_traffic();
+            }
+            Fact::Settled(generation) => self.balancer.settled(generation),
             Fact::Unswitched { generation, error } => self.unswitched(generation, error, now),
             Fact::BalancerDied { reason } => self.balancer.died(now, reason),
             Fact::Started { name, result } => {
@@ -147,8 +147,8 @@ impl World {
             Fact::Prepared { app, version, result } => self.prepared((app, version), result, now),
             Fact::Gated { deployment, result } => _ = self.gates.insert(deployment, Some(result)),
             Fact::Counted(counts) => {
-                for (app, version, tally) in counts {
-                    self.traffic.entry(app).or_default().count(&version, &tally);
+                for counted in counts {
+                    self.traffic.entry(counted.app.clone()).or_default().count(&counted);
                 }
             }
             Fact::Flawed(flaw) => self.flaws.add(flaw, now),
@@ -161,7 +161,7 @@ impl World {
     /// Notes what is about to be done, so that the next plan does not ask for it again.
     pub fn begin(&mut self, action: &Action, now: Timestamp) {
         match action {
-            Action::Record { app, intent, .. } => self.decided(app, intent),
+            Action::Record(record) => self.decided(&record.app, &record.intent),
             Action::KeepService { name, service, .. } => {
                 match service {
                     Some(service) => _ = self.services.insert(name.clone(), service.clone()),
@@ -197,6 +197,14 @@ impl World {
                     retiring.phase = Phase::Draining;
                 }
             }
+        }
+    }
+
+    /// What is counted from now on is about the splits that are live.
+    fn follow_traffic(&mut self) {
+        let Some(live) = &self.balancer.live else { return };
+        for (app, route) in live.routes.apps.iter().filter(|(_, route)| !route.shared) {
+            self.traffic.entry(app.clone()).or_default().follow(&route.split, live.generation);
         }
     }
 
@@ -327,50 +335,6 @@ impl World {
                 let failures = self.balancer.retry.as_ref().map_or(0, |(_, failures, _)| *failures);
                 self.balancer.retry = Some((now + pause(failures), failures + 1, reason));
             }
-        }
-    }
-
-    /// Takes over a decision that the ledger has.
-    fn decided(&mut self, app: &AppName, intent: &Intent) {
-        let before = self.intents.insert(app.clone(), intent.clone());
-        let id = |intent: &Intent| intent.deployment.as_ref().map(|d| d.id.clone());
-        if before.as_ref().and_then(id) != id(intent)
-            && let Some(deployment) = &intent.deployment
-        {
-            let release = (app.clone(), deployment.release.clone());
-            // What happened to earlier instances of this release is not held against this attempt.
-            self.backoff.remove(&release);
-            self.prepared.remove(&release);
-            self.unprepared.remove(&release);
-        }
-        let contents =
-            |intent: &Intent, version| intent.releases.get(version).map(|r| (r.artefact.clone(), r.config.clone()));
-        for version in intent.releases.keys() {
-            if before.as_ref().and_then(|b| contents(b, version)) != contents(intent, version) {
-                self.prepared.remove(&(app.clone(), version.clone()));
-                self.unprepared.remove(&(app.clone(), version.clone()));
-            }
-        }
-        let looked = |i: &Intent| i.deployment.as_ref().and_then(|d| d.judged.looked_at);
-        if before.as_ref().and_then(looked) != looked(intent) || before.as_ref().and_then(id) != id(intent) {
-            self.traffic.entry(app.clone()).or_default().looked();
-        }
-        let running: Vec<_> = self.intents.values().filter_map(Intent::active).map(|d| d.id.clone()).collect();
-        self.gates.retain(|id, _| running.contains(id));
-        self.last_lines.retain(|id, _| running.contains(id));
-    }
-
-    fn prepared(&mut self, release: (AppName, Version), result: Result<Arc<str>, Unprepared>, now: Timestamp) {
-        self.preparing.remove(&release);
-        match result {
-            Ok(digest) => {
-                self.unprepared.remove(&release);
-                if let Some(known) = self.intents.get_mut(&release.0).and_then(|i| i.releases.get_mut(&release.1)) {
-                    known.image_digest = Some(digest);
-                }
-                self.prepared.insert(release);
-            }
-            Err(why) => _ = self.unprepared.insert(release, (now, why)),
         }
     }
 

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use super::steer::{Decider, Decision, DeployRequest, GateChoice, record, refuse};
-use super::{Action, Done, Intent, Refusal, World};
+use super::{Action, Done, Intent, Refusal, Verb, World};
 use crate::core::app::{App, Gate, Period, Source, Strategy};
 use crate::core::deploy::{Deployment, End, Entry, Judged, Kind, Stage};
-use crate::core::names::{AppName, Version};
+use crate::core::names::{AppName, ImageRef, Version};
 use crate::core::release::Release;
 use crate::core::repository::Index;
+use crate::core::source::Look;
 use crate::core::split::Percent;
 
 /// Canaries are watched this long with all traffic on them, unless the app says otherwise.
@@ -26,21 +27,17 @@ impl World {
             .declared_app(app)
             .ok_or_else(|| refuse(app, format!("it was removed; `platformer start {app}` brings it back")))?;
         let index = self.index.as_ref().ok_or_else(|| refuse(app, "the repository is not indexed yet".into()))?;
-        let version = match &asked.version {
-            Some(version) => version.clone(),
-            None => self.newest(declared, asked, index).ok_or_else(|| {
-                refuse(app, format!("it has no version; platformer repository push {app} VERSION FILE"))
-            })?,
-        };
+        let version = self
+            .version(declared, &intent, asked, index)
+            .ok_or_else(|| refuse(app, format!("it has no version; platformer repository push {app} VERSION FILE")))?;
         let held = declared.source.as_ref().and_then(|source| source.pin.as_ref());
         if let Some(pin) = held.filter(|pin| !asked.automatic && **pin != version.base()) {
             return Err(refuse(app, format!("apps/{app}.toml holds it at {pin}; change source.pin there")));
         }
         let release = self.release(declared, &intent, version, asked, index, who)?;
-        let release = Release { source_digest: asked.digest.clone().or(release.source_digest), ..release };
         if let Some(active) = intent.underway() {
             if !(asked.replace || asked.automatic) {
-                return Err(busy(active));
+                return Err(Refusal::busy(active));
             }
             if asked.automatic && active.release == release.version {
                 return Err(refuse(app, format!("{} is being deployed", release.version)));
@@ -66,8 +63,8 @@ impl World {
                 Some(Gate { image: image.clone(), ..declared.gate.clone().unwrap_or_else(|| Gate::of(image.clone())) })
             }
         };
-        let deployment =
-            Deployment { gate, ..self.begin_deployment(declared, &mut intent, &release, Kind::Deploy, strategy, who) };
+        let begun = self.begin_deployment(declared, &mut intent, &release, Kind::Deploy, strategy, who);
+        let deployment = Deployment { gate, waits: asked.waits || strategy == Strategy::Manual, ..begun };
         if asked.dry_run {
             let deployment = with_plan(deployment, self.wanted(declared));
             return Ok((Vec::new(), Done { said: deployment.plan.join("\n"), deployment: Some(Arc::new(deployment)) }));
@@ -92,21 +89,12 @@ impl World {
         who: Decider<'_>,
     ) -> Decision {
         let declared = self.declared_app(app).ok_or_else(|| refuse(app, "it was removed".into()))?;
-        if let Some(active) = intent.underway() {
-            return Err(busy(active));
-        }
-        let version = to.cloned().or_else(|| intent.previous.clone());
-        let version = version.ok_or_else(|| refuse(app, "there is no earlier release to go back to".into()))?;
-        if intent.stable.as_ref() == Some(&version) {
-            return Err(refuse(app, format!("{version} is stable already")));
-        }
-        let release = intent.releases.get(&version).filter(|r| !r.pruned && r.proven).cloned();
-        let release = release.ok_or_else(|| {
-            refuse(app, format!("{version} is not kept; `platformer releases {app}` lists those that are, `platformer deploy {app}@{version}` deploys it anew"))
-        })?;
+        let version = self.standing(app, &intent, |standing| standing.back_to(to).cloned())?;
+        let kept = intent.releases.get(&version).cloned();
+        let release = kept.ok_or_else(|| refuse(app, format!("{version} is not kept")))?;
         let deployment =
             self.begin_deployment(declared, &mut intent, &release, Kind::Rollback, Strategy::BlueGreen, who);
-        intent.pin = Some(version);
+        intent.pin = Some(release.version);
         Ok(self.launch(
             declared,
             intent,
@@ -118,14 +106,9 @@ impl World {
 
     pub(super) fn swap(&self, app: &AppName, mut intent: Intent, who: Decider<'_>) -> Decision {
         let declared = self.declared_app(app).ok_or_else(|| refuse(app, "it was removed".into()))?;
-        if let Some(active) = intent.underway() {
-            return Err(busy(active));
-        }
-        let other = intent.warm.clone().filter(|v| self.has_ready(app, v));
-        let release = other.and_then(|v| intent.releases.get(&v).cloned());
-        let release = release.ok_or_else(|| {
-            refuse(app, "no other release runs beside stable; a blue-green deployment leaves one".into())
-        })?;
+        self.allow(app, &intent, Verb::Swap)?;
+        let other = intent.warm.as_ref().and_then(|v| intent.releases.get(v)).cloned();
+        let release = other.ok_or_else(|| refuse(app, "no other release runs beside stable".into()))?;
         let deployment = self.begin_deployment(declared, &mut intent, &release, Kind::Swap, Strategy::BlueGreen, who);
         Ok(self.launch(
             declared,
@@ -147,7 +130,12 @@ impl World {
         who: Decider<'_>,
     ) -> Result<Release, Refusal> {
         let name = &app.name;
-        let draft = Release::draft(app, version.clone(), asked.image.clone(), index, who.now);
+        let now = asked.image_now.clone().unwrap_or_default();
+        let draft = Release {
+            image_digest: now.id.clone(),
+            source_digest: now.manifest.clone(),
+            ..draft(app, intent, &version, asked, index, who.now)
+        };
         let kept = intent.releases.get(&version).filter(|r| !r.pruned);
         let known = draft.artefact.is_some()
             || kept.is_some()
@@ -164,7 +152,8 @@ impl World {
         }
         let wrong =
             |path: &str| index.troubles.iter().find(|t| t.path == path || t.path.starts_with(&format!("{path}/")));
-        let artefacts = format!("artefacts/{name}/{}", version.base());
+        let artefacts = draft.artefact.as_ref().and_then(|blob| blob.path.rsplit_once('/'));
+        let artefacts = artefacts.map_or_else(|| format!("artefacts/{name}/{}", version.base()), |(f, _)| f.to_owned());
         for path in [artefacts.as_str(), &format!("config/{name}/{name}.config"), &format!("apps/{name}.toml")] {
             if let Some(trouble) = wrong(path) {
                 return Err(refuse(name, format!("{}: {}; {}", trouble.path, trouble.reason, trouble.remedy)));
@@ -179,11 +168,11 @@ impl World {
             ));
         }
         let draft = Release { artefact: kept.artefact.clone(), ..draft };
-        if kept.runs_like(&draft) {
-            return Ok(Release { image_digest: None, ..kept.clone() });
+        let is_same = |release: &Release| release.runs_like(&draft) && release.is_of(&now);
+        if is_same(kept) {
+            return Ok(kept.clone());
         }
-        let same =
-            intent.releases.values().find(|r| r.version.base() == version.base() && !r.pruned && r.runs_like(&draft));
+        let same = intent.releases.values().find(|r| r.version.base() == version.base() && !r.pruned && is_same(r));
         if let Some(same) = same {
             return Ok(same.clone());
         }
@@ -191,6 +180,24 @@ impl World {
         let next = (2..).find(|n| !taken(n)).unwrap_or(2);
         let version = version.revised(next).map_err(|e| refuse(name, e.to_string()))?;
         Ok(Release { version, ..draft })
+    }
+
+    /// The image that a release made of the request would be of, by its name.
+    pub(super) fn image_of(&self, app: &AppName, asked: &DeployRequest) -> Option<ImageRef> {
+        let (declared, index) = (self.declared_app(app)?, self.index.as_ref()?);
+        let moment = jiff::Timestamp::UNIX_EPOCH;
+        let intent = self.intents.get(app).cloned().unwrap_or_else(|| Intent::new(moment));
+        let version = self.version(declared, &intent, asked, index)?;
+        Some(draft(declared, &intent, &version, asked, index, moment).image)
+    }
+
+    /// The version that a deployment is about, in the spelling of the place that it comes from.
+    fn version(&self, app: &App, intent: &Intent, asked: &DeployRequest, index: &Index) -> Option<Version> {
+        let Some(version) = &asked.version else { return self.newest(app, asked, index) };
+        let images = self.found.get(&app.name).and_then(Look::images);
+        let tag = images.and_then(|images| images.get_key_value(version)).map(|(tag, _)| tag.clone());
+        let folder = || index.versions(&app.name).into_keys().find(|folder| folder == version);
+        Some(tag.or_else(folder).unwrap_or_else(|| intent.spelled(version).clone()))
     }
 
     /// The newest version that a deployment could be about.
@@ -249,6 +256,7 @@ impl World {
             plan: Vec::new(),
             preview: who.secret.into(),
             share: Percent::NONE,
+            waits: false,
             hurried: false,
             judged: Judged::default(),
             last_lines: Vec::new(),
@@ -268,7 +276,7 @@ impl World {
         if let Some(old) = intent.active().cloned() {
             let end = if old.is_candidate() { End::Superseded.stage() } else { ending(old.stage) };
             let old = old.at(end, format!("{} takes its place", deployment.id), who.now);
-            ended.push(Entry::of(&old, "deployment", who.by, who.now));
+            ended.push(Arc::new(old));
         }
         if deployment.kind != Kind::Swap && intent.warm.as_ref() != Some(&deployment.release) {
             intent.warm = None;
@@ -276,15 +284,28 @@ impl World {
         intent.split = None;
         let deployment = with_plan(deployment, self.wanted(app));
         let (mut actions, done) = record(&app.name, intent, deployment, action, who);
-        if let Some(Action::Record { entries, .. }) = actions.first_mut() {
-            entries.splice(0..0, ended);
+        if let Some(Action::Record(record)) = actions.first_mut() {
+            record.entries.splice(0..0, ended.iter().map(|old| Entry::of(old, "deployment", who.by, who.now)));
+            record.ended = ended;
         }
         (actions, done)
     }
 }
 
-fn busy(active: &Deployment) -> Refusal {
-    Refusal::Busy { app: active.app.clone(), id: active.id.clone(), state: active.state() }
+/// The release that the request would be. A version that was made of an image which somebody named stays one of that
+/// image until another is named.
+fn draft(
+    app: &Arc<App>,
+    intent: &Intent,
+    version: &Version,
+    asked: &DeployRequest,
+    index: &Index,
+    now: jiff::Timestamp,
+) -> Release {
+    let kept = intent.releases.get(version).filter(|r| !r.pruned);
+    let by_itself = |kept: &Release| Release::draft(&kept.app, version.clone(), None, index, now).image;
+    let named = kept.filter(|kept| kept.image != by_itself(kept)).map(|kept| kept.image.clone());
+    Release::draft(app, version.clone(), asked.image.clone().or(named), index, now)
 }
 
 /// How a deployment ends that is past promotion, or on its way back, when the next one begins.
@@ -319,9 +340,10 @@ fn with_plan(deployment: Deployment, wanted: u16) -> Deployment {
         ));
     }
     plan.push(match deployment.strategy {
+        Strategy::Manual => "stay at 0 % until `split` or `promote`".to_owned(),
+        _ if deployment.waits => "stay at 0 % until `promote`".to_owned(),
         Strategy::Rolling => "replace the instances one after the other".to_owned(),
         Strategy::BlueGreen | Strategy::Recreate => "switch all traffic at once".to_owned(),
-        Strategy::Manual => "stay at 0 % until `split` or `promote`".to_owned(),
         Strategy::Canary => {
             let steps: Vec<String> = deployment.canary.steps.iter().map(|s| format!("{s} %")).collect();
             format!(

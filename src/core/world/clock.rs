@@ -21,7 +21,7 @@ impl World {
         *since = now;
         let pauses = self.backoff.values_mut().map(|backoff| &mut backoff.until);
         let health = self.health.values_mut().chain(self.endpoint_health.values_mut()).map(|health| &mut health.since);
-        let unprepared = self.unprepared.values_mut().map(|(at, _)| at);
+        let unprepared = self.unprepared.values_mut().flat_map(|known| [&mut known.since, &mut known.tried]);
         let disks = self.disks.iter_mut().map(|(_, since)| since);
         pauses
             .chain(health)
@@ -46,7 +46,7 @@ mod tests {
     use crate::core::names::{AppName, Version};
     use crate::core::templates::Templates;
     use crate::core::testing::{at, deployment, platform};
-    use crate::core::world::{Backoff, Fact, Intent, Unprepared};
+    use crate::core::world::{Backoff, Fact, Intent, Unprepared, Unsecured};
 
     #[test]
     fn a_year_forwards_and_back_leaves_every_wait_as_it_was() {
@@ -55,7 +55,9 @@ mod tests {
         let mut world = World::new(platform(), Arc::new(Templates::built_in()), at(0));
         let key = (app.clone(), version.clone());
         world.backoff.insert(key.clone(), Backoff { failures: 3, until: at(30), reason: String::new() });
-        world.unprepared.insert(key.clone(), (at(5), Unprepared::Later(String::new())));
+        world
+            .unprepared
+            .insert(key.clone(), Unsecured { since: at(5), tried: at(5), why: Unprepared::Later(String::new()) });
         world.departed.insert(app.clone(), at(7));
         world.balancer.retry = Some((at(9), 1, String::new()));
         let active = deployment(Strategy::Rolling, Stage::Starting);
@@ -64,7 +66,7 @@ mod tests {
         let moments = |world: &World| {
             let deployment = world.intents[&app].deployment.as_ref().unwrap().since;
             let retry = world.balancer.retry.as_ref().unwrap().0;
-            [world.backoff[&key].until, world.unprepared[&key].0, world.departed[&app], retry, deployment]
+            [world.backoff[&key].until, world.unprepared[&key].tried, world.departed[&app], retry, deployment]
         };
         let before = [at(30), at(5), at(7), at(9), since];
         assert_eq!(moments(&world), before);

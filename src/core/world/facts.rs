@@ -10,7 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::{Intent, ProbeTarget, Subject};
 use crate::core::app::{Limits, Volume};
 use crate::core::container::{Container, ContainerId, Network, Subnet};
-use crate::core::deploy::{Entry, GateResult, Tally};
+use crate::core::deploy::{Counted, Deployment, Entry, GateResult};
 use crate::core::disk::Disk;
 use crate::core::flaw::Flaw;
 use crate::core::names::{AppName, HostName, ImageRef, Version};
@@ -108,7 +108,7 @@ pub enum Fact {
         result: GateResult,
     },
     /// What the balancer saw of each release's requests since it last told.
-    Counted(Vec<(AppName, Version, Tally)>),
+    Counted(Vec<Counted>),
     /// Something of the platform's own state cannot be used.
     Flawed(Flaw),
     /// How much room is left where things are kept.
@@ -182,15 +182,28 @@ pub struct Switch {
     pub is_new_text: bool,
 }
 
+/// A decision about one app, as the ledger keeps it.
+#[derive(Debug, Clone)]
+pub struct Record {
+    pub app: AppName,
+    pub intent: Box<Intent>,
+    /// Deployments that ended with it, besides the intent's own.
+    pub ended: Vec<Arc<Deployment>>,
+    /// What to say of it.
+    pub entries: Vec<Entry>,
+}
+
+impl Record {
+    pub fn new(app: AppName, intent: Intent, entries: Vec<Entry>) -> Self {
+        Self { app, intent: Box::new(intent), ended: Vec::new(), entries }
+    }
+}
+
 /// Something to do. Carrying one out yields facts.
 #[derive(Debug, Clone)]
 pub enum Action {
-    /// Remember a decision, and what to say of it, before it is acted on.
-    Record {
-        app: AppName,
-        intent: Box<Intent>,
-        entries: Vec<Entry>,
-    },
+    /// Remember a decision before it is acted on.
+    Record(Record),
     /// Remember a registered service, or that it is one no more, before it is routed.
     KeepService {
         name: AppName,
@@ -235,6 +248,16 @@ pub enum Action {
         /// The deployment that keeps its last lines: nobody can read them afterwards.
         log_for: Option<Arc<str>>,
     },
+}
+
+impl Action {
+    /// The decision that it records, if it does.
+    pub fn record(&self) -> Option<&Record> {
+        match self {
+            Self::Record(record) => Some(record),
+            _ => None,
+        }
+    }
 }
 
 /// A container that is run to its end.

@@ -56,6 +56,9 @@ pub struct Intent {
     /// Taken away although its file may still be there; `apply` or `start` brings it back.
     #[serde(default)]
     pub removed: bool,
+    /// Its file went after it was removed: one that appears is a declaration again.
+    #[serde(default)]
+    pub file_gone: bool,
     /// Instances made before this are to be replaced.
     pub renew_before: Option<Timestamp>,
     /// Who came first keeps a host that two apps claim.
@@ -80,9 +83,15 @@ impl Intent {
             replicas: None,
             stopped: false,
             removed: false,
+            file_gone: false,
             renew_before: None,
             first_seen,
         }
+    }
+
+    /// The version as its release spells it, where there is one.
+    pub fn spelled<'v>(&'v self, version: &'v Version) -> &'v Version {
+        self.releases.get_key_value(version).map_or(version, |(known, _)| known)
     }
 
     /// The deployment that is under way.
@@ -93,6 +102,12 @@ impl Intent {
     /// The deployment that has not promoted its release yet, nor given it up.
     pub fn underway(&self) -> Option<&Arc<Deployment>> {
         self.active().filter(|d| d.is_candidate())
+    }
+
+    /// Whether the contents of a release have to be at hand: its instances run, or are to run.
+    pub fn secures(&self, version: &Version) -> bool {
+        let deployed = self.active().map(|d| &d.release);
+        [self.stable.as_ref(), self.warm.as_ref(), deployed].into_iter().flatten().any(|wanted| wanted == version)
     }
 
     /// The release that is to replace stable.
@@ -122,6 +137,7 @@ impl Intent {
                 self.previous = self.stable.clone().filter(|v| *v != deployment.release).or(self.previous.take());
                 self.warm = self.previous.clone().filter(|_| deployment.keep_old);
                 self.stable = Some(deployment.release.clone());
+                self.releases.get_mut(&deployment.release).into_iter().for_each(|r| r.was_stable = Some(true));
                 self.blue_is_current = !self.blue_is_current;
                 self.split = None;
                 self.rejected.remove(&deployment.release);
@@ -154,7 +170,7 @@ impl Intent {
     }
 
     /// Forgets the contents of releases that nothing names: stable, previous, what is deployed, pinned or has a share
-    /// stay always, of the others the `retain` that were made last.
+    /// stay always, of the others that were stable once the `retain` that were made last.
     pub fn prune(&mut self, retain: usize) {
         let shares: Vec<Version> = self.split.iter().flat_map(Split::iter).map(|(v, _)| v.clone()).collect();
         let named: BTreeSet<Version> = [&self.stable, &self.previous, &self.warm]
@@ -168,7 +184,8 @@ impl Intent {
         let is_named = |version: &Version| named.contains(version) || is_pinned(version);
         let mut others: Vec<_> = self.releases.values().filter(|r| !r.pruned && !is_named(&r.version)).collect();
         others.sort_by_key(|r| std::cmp::Reverse(r.at));
-        let gone: Vec<Version> = others.iter().skip(retain).map(|r| r.version.clone()).collect();
+        let (kept, failed): (Vec<&Release>, Vec<&Release>) = others.into_iter().partition(|r| r.is_kept());
+        let gone: Vec<Version> = kept.iter().skip(retain).chain(&failed).map(|r| r.version.clone()).collect();
         for version in gone {
             if let Some(release) = self.releases.get_mut(&version) {
                 release.pruned = true;
@@ -192,13 +209,15 @@ mod tests {
         let mut intent = Intent::new(at(0));
         for n in 1..=9 {
             let version = version(&format!("{n}.0"));
+            // 6.0 and 7.0 never carried the traffic, and must not push good ones out.
+            let was_stable = Some(!(6..=7).contains(&n));
             let release = Release::draft(&app, version.clone(), None, &Index::default(), at(n));
-            intent.releases.insert(version, release);
+            intent.releases.insert(version, Release { was_stable, ..release });
         }
         (intent.stable, intent.previous) = (Some(version("9.0")), Some(version("1.0")));
         intent.pin = Some(version("2.0"));
         intent.prune(3);
         let kept: Vec<String> = intent.releases.values().filter(|r| !r.pruned).map(|r| r.version.to_string()).collect();
-        assert_eq!(kept, ["1.0", "2.0", "6.0", "7.0", "8.0", "9.0"]);
+        assert_eq!(kept, ["1.0", "2.0", "4.0", "5.0", "8.0", "9.0"]);
     }
 }

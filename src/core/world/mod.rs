@@ -8,19 +8,22 @@ mod balancer;
 mod begin;
 mod clock;
 mod command;
+mod decided;
 mod facts;
 mod health;
 mod intent;
+mod keys;
 mod members;
 mod refusals;
 mod retire;
 mod services;
 mod steer;
 mod traffic;
+mod verbs;
 
 pub use balancer::{Balancer, Refused, Switching};
 pub use command::{Command, Done, Refusal};
-pub use facts::{Action, Culprit, Fact, Found, InstanceSpec, JobSpec, Switch, SwitchError, Undone, Unprepared};
+pub use facts::{Action, Culprit, Fact, Found, InstanceSpec, JobSpec, Record, Switch, SwitchError, Undone, Unprepared};
 pub use health::{Condition, Health, ProbeKind, ProbeTarget, Subject};
 pub use intent::Intent;
 pub use members::{Claimed, Member, by_app};
@@ -29,6 +32,7 @@ pub use retire::{Phase, Retiring};
 pub use services::Reached;
 pub use steer::{Decider, DeployRequest, GateChoice, Steer};
 pub use traffic::Traffic;
+pub use verbs::{Standing, Verb};
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, SocketAddr};
@@ -114,6 +118,16 @@ pub struct Backoff {
     pub reason: String,
 }
 
+/// Contents of a release that could not be secured.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Unsecured {
+    /// The first attempt that failed.
+    pub since: Timestamp,
+    /// The last one.
+    pub tried: Timestamp,
+    pub why: Unprepared,
+}
+
 #[derive(Debug, Clone)]
 pub struct World {
     pub platform: Platform,
@@ -144,10 +158,10 @@ pub struct World {
     pub leaving: BTreeSet<Arc<str>>,
     /// Removed by us: what the engine told of them before may still be on its way.
     removed: BTreeSet<ContainerId>,
-    /// Releases whose contents are being secured, are, and could not be: since when, and why.
+    /// Releases whose contents are being secured, are, and could not be.
     pub preparing: BTreeSet<(AppName, Version)>,
     pub prepared: BTreeSet<(AppName, Version)>,
-    pub unprepared: BTreeMap<(AppName, Version), (Timestamp, Unprepared)>,
+    pub unprepared: BTreeMap<(AppName, Version), Unsecured>,
     /// Deployments whose gate runs, and how gates ended that the ledger does not know yet.
     pub gates: BTreeMap<Arc<str>, Option<GateResult>>,
     /// What instances of deployments that did not promote wrote last.

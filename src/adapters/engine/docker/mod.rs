@@ -23,6 +23,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use crate::core::container::{Container, ContainerId, Owner};
 use crate::core::deploy::GateResult;
 use crate::core::names::ImageRef;
+use crate::core::release::ImageNow;
 use crate::core::world::{InstanceSpec, JobSpec};
 use crate::ports::engine::{Engine, EngineError, EngineVersion, Hints, Listing, LogLines, LogQuery, PlatformNetwork};
 
@@ -146,17 +147,12 @@ impl Engine for DockerEngine {
         run::start(self, &client, spec).await
     }
 
-    async fn image(&self, image: &str) -> Result<Arc<str>, EngineError> {
-        let client = self.client().await?;
-        let inspect = || async { client.inspect_image(image).await.map_err(|e| self.error(e)) };
-        let found = match inspect().await {
-            Err(EngineError::NotFound(_)) if !image.starts_with("sha256:") => {
-                run::pull(self, &client, image).await?;
-                inspect().await?
-            }
-            other => other?,
-        };
-        found.id.map(Arc::from).ok_or_else(|| EngineError::Refused(format!("image {image} has no digest")))
+    async fn image(&self, image: &str, manifest: Option<&str>) -> Result<Arc<str>, EngineError> {
+        images::image(self, &self.client().await?, image, manifest).await
+    }
+
+    async fn image_now(&self, image: &ImageRef) -> Result<ImageNow, EngineError> {
+        images::now(self, &self.client().await?, image).await
     }
 
     async fn has_image(&self, image: &str) -> Result<bool, EngineError> {

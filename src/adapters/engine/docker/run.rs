@@ -74,7 +74,7 @@ pub async fn stop(
 }
 
 /// What `docker login` left for the image's registry: without it the daemon is anybody there.
-async fn credentials(image: &str) -> Option<DockerCredentials> {
+pub async fn credentials(image: &str) -> Option<DockerCredentials> {
     let login = login_of(ImageRef::parse(image).ok()?.repository());
     let server = login.clone();
     let found = tokio::task::spawn_blocking(move || get_credential(&login)).await.ok()?.ok()?;

@@ -13,6 +13,7 @@ use utoipa::ToSchema;
 use super::super::error::Problem;
 use super::super::keyring::Caller;
 use super::super::known::{Known, unknown_app};
+use super::super::settled::settled;
 use super::once::once;
 use super::slice::{Slice, TOTAL};
 use super::{By, Context, Sent};
@@ -78,14 +79,15 @@ async fn begin(context: &Context, by: &By, app: &str, asked: Deploy) -> Result<(
     // What was put into the repository just now counts.
     context.library.refresh().await?;
     let image = match (asked.image, &asked.version) {
-        (None, Some(version)) => pushed(context, &AppName::parse(app)?, version).await,
+        (None, Some(version)) => pushed(context, &AppName::parse(app)?, &version.base()).await,
         (image, _) => image,
     };
     let request = DeployRequest {
-        digest: None,
+        image_now: None,
         version: asked.version,
         image,
         strategy: asked.strategy,
+        waits: false,
         gate: match asked.gate {
             Some(GateField::Image(image)) => GateChoice::Image(image),
             Some(GateField::Wanted(false)) => GateChoice::None,
@@ -125,8 +127,10 @@ async fn pushed(context: &Context, app: &AppName, version: &Version) -> Option<I
 }
 
 async fn steer(context: &Context, by: &By, app: &str, steer: Steer) -> Result<Done, Problem> {
-    let command = Command::Steer { app: AppName::parse(app)?, steer };
-    Ok(context.inbox.ask(command, &by.0).await?)
+    let app = AppName::parse(app)?;
+    let done = context.inbox.ask(Command::Steer { app: app.clone(), steer }, &by.0).await?;
+    settled(context, &app, &done).await;
+    Ok(done)
 }
 
 /// The deployment, with its preview's secret for who may steer; else what was decided.

@@ -1,6 +1,5 @@
 //! All keys as clients see them: those that were written, and those that tell of the platform itself.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use axum::http::StatusCode;
@@ -10,9 +9,10 @@ use super::super::error::Problem;
 use super::super::keyring::Caller;
 use crate::core::access::Right;
 use crate::core::kv::{Op, Pair};
-use crate::core::names::{AppName, Version};
-use crate::core::router_keys::{self, Slot};
-use crate::core::world::{Command, Steer};
+use crate::core::names::AppName;
+use crate::core::router_keys::{self, Wishes};
+use crate::core::world::Command;
+use crate::ports::inbox::{Kept, Transaction, TransactionError};
 use crate::ports::kv::KvError;
 use crate::ports::snapshot::View;
 
@@ -52,70 +52,56 @@ fn ours(view: &View, only: Option<AppName>) -> impl Iterator<Item = Pair> {
     })
 }
 
-/// What a batch asks of the platform itself, apart from what is only kept.
-pub struct Wishes {
-    kept: Vec<Op>,
-    steps: Vec<(AppName, Steer)>,
+/// Does a batch: what is only kept and what it asks of the platform itself, all of it or nothing.
+/// Returns the pairs that are kept, each with the place of its operation among those.
+pub async fn commit(context: &Context, caller: &Caller, ops: Vec<Op>) -> Result<Kept, KvOrProblem> {
+    let (ours, kept): (Vec<Op>, Vec<Op>) = ops.into_iter().partition(|op| router_keys::is_ours(op.key()));
+    if kept.iter().any(Op::changes) {
+        caller.may(Right::Admin, None)?;
+    }
+    let (wishes, index) = read(caller, &ours)?;
+    if wishes.is_empty() && index.is_none() {
+        return match kept.is_empty() {
+            true => Ok(Vec::new()),
+            false => Ok(context.kv.write(kept).await?.pairs),
+        };
+    }
+    // What was put into the repository just now counts.
+    context.library.refresh().await.map_err(Problem::from)?;
+    let transaction = Transaction { kept, command: Command::Keys { wishes, images: None }, index };
+    Ok(context.inbox.transact(transaction, &caller.name).await?)
 }
 
-impl Wishes {
-    /// Sorts a batch out and checks all of it, before any of it is done.
-    pub async fn read(context: &Context, caller: &Caller, ops: Vec<Op>) -> Result<Self, Problem> {
-        let (ours, kept): (Vec<Op>, Vec<Op>) = ops.into_iter().partition(|op| router_keys::is_ours(op.key()));
-        if kept.iter().any(Op::changes) {
-            caller.may(Right::Admin, None)?;
-        }
-        let mut wanted: BTreeMap<AppName, BTreeMap<Slot, String>> = BTreeMap::new();
-        for op in &ours {
-            let (key, value) = match op {
-                Op::Set { key, value, .. } => (key, value),
-                Op::Get(_) | Op::GetTree(_) => continue,
-                Op::Cas { key, value, index, .. } if *index == context.snapshot.view().number => (key, value),
-                Op::Cas { .. } => return Err(refused("the index has changed meanwhile".into())),
-                Op::Delete(_)
-                | Op::DeleteTree(_)
-                | Op::DeleteCas { .. }
-                | Op::CheckIndex { .. }
-                | Op::CheckNotExists(_) => {
-                    return Err(refused(format!("{} tells of the platform itself: it can be read and set", op.key())));
+/// What is written to the platform's own keys, and the index that it is to stand at.
+fn read(caller: &Caller, ours: &[Op]) -> Result<(Wishes, Option<u64>), Problem> {
+    let (mut wishes, mut expected) = (Wishes::new(), None);
+    for op in ours {
+        let (key, value) = match op {
+            Op::Set { key, value, .. } => (key, value),
+            Op::Get(_) | Op::GetTree(_) => continue,
+            Op::Cas { key, value, index, .. } => {
+                if expected.replace(*index).is_some_and(|other| other != *index) {
+                    return Err(refused("the index has changed meanwhile".into()));
                 }
-            };
-            let text =
-                String::from_utf8(value.to_vec()).map_err(|_| refused(format!("{key}: the value is no text")))?;
-            if router_keys::placeholders().iter().any(|(placeholder, _)| **placeholder == **key) {
-                continue;
+                (key, value)
             }
-            let (app, slot) = router_keys::parse(key).ok_or_else(|| refused(format!("{key}: there is no such key")))?;
-            caller.may(Right::Deploy, Some(&app))?;
-            wanted.entry(app).or_default().insert(slot, text);
-        }
-        if !wanted.is_empty() {
-            // What was put into the repository just now counts.
-            context.library.refresh().await?;
-        }
-        let view = context.snapshot.view();
-        let mut steps = Vec::new();
-        for (app, values) in wanted {
-            let known = view.releases.get(&app).ok_or_else(|| refused(format!("there is no app {app}")))?;
-            let wished = known.keys.write(&app, &values, &versions(&view, &app)).map_err(refused)?;
-            steps.extend(wished.into_iter().map(|step| (app.clone(), step)));
-        }
-        Ok(Self { kept, steps })
-    }
-
-    /// Does what was asked. What is kept is kept first: it happens as a whole.
-    /// Returns the pairs that are kept, each with the place of its operation among those.
-    pub async fn grant(self, context: &Context, caller: &Caller) -> Result<Vec<(usize, Pair)>, KvOrProblem> {
-        let pairs = match self.kept.is_empty() {
-            true => Vec::new(),
-            false => context.kv.write(self.kept).await?.pairs,
+            Op::Delete(_)
+            | Op::DeleteTree(_)
+            | Op::DeleteCas { .. }
+            | Op::CheckIndex { .. }
+            | Op::CheckNotExists(_) => {
+                return Err(refused(format!("{} tells of the platform itself: it can be read and set", op.key())));
+            }
         };
-        for (app, steer) in self.steps {
-            let asked = context.inbox.ask(Command::Steer { app, steer }, &caller.name).await;
-            asked.map_err(|error| KvOrProblem::Problem(error.into()))?;
+        let text = String::from_utf8(value.to_vec()).map_err(|_| refused(format!("{key}: the value is no text")))?;
+        if router_keys::placeholders().iter().any(|(placeholder, _)| **placeholder == **key) {
+            continue;
         }
-        Ok(pairs)
+        let (app, slot) = router_keys::parse(key).ok_or_else(|| refused(format!("{key}: there is no such key")))?;
+        caller.may(Right::Deploy, Some(&app))?;
+        wishes.entry(app).or_default().insert(slot, text);
     }
+    Ok((wishes, expected))
 }
 
 /// Refused by the store, or by the platform.
@@ -127,6 +113,22 @@ pub enum KvOrProblem {
 impl From<KvError> for KvOrProblem {
     fn from(error: KvError) -> Self {
         Self::Kv(error)
+    }
+}
+
+impl From<Problem> for KvOrProblem {
+    fn from(problem: Problem) -> Self {
+        Self::Problem(problem)
+    }
+}
+
+impl From<TransactionError> for KvOrProblem {
+    fn from(error: TransactionError) -> Self {
+        match error {
+            TransactionError::Kv(error) => Self::Kv(error),
+            TransactionError::Command(error) => Self::Problem(error.into()),
+            TransactionError::Changed => Self::Problem(refused(error.to_string())),
+        }
     }
 }
 
@@ -143,12 +145,6 @@ impl From<KvOrProblem> for Problem {
             }
         }
     }
-}
-
-fn versions(view: &View, app: &AppName) -> BTreeSet<Version> {
-    let kept = view.releases.get(app).into_iter().flat_map(|r| r.all.values().filter(|r| !r.pruned));
-    let listed = view.index.iter().flat_map(|index| index.versions(app).into_keys());
-    kept.map(|release| release.version.clone()).chain(listed).collect()
 }
 
 fn refused(reason: String) -> Problem {

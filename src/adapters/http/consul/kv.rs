@@ -11,7 +11,7 @@ use super::super::Context;
 use super::super::access::Peer;
 use super::super::error::Problem;
 use super::super::keyring::Caller;
-use super::keys::{self, KvOrProblem, Wishes};
+use super::keys::{self, KvOrProblem};
 use super::wait::wait;
 use crate::core::kv::{LARGEST_VALUE, Op, Pair};
 use crate::ports::kv::KvError;
@@ -150,7 +150,7 @@ pub async fn delete(
 
 /// Answers `true`, or `false` where only the index had changed.
 async fn change(context: &Context, caller: &Caller, op: Op) -> Result<Response, Problem> {
-    match Wishes::read(context, caller, vec![op]).await?.grant(context, caller).await {
+    match keys::commit(context, caller, vec![op]).await {
         Ok(_) => Ok(Json(true).into_response()),
         Err(KvOrProblem::Kv(KvError::Failed(_))) => Ok(Json(false).into_response()),
         Err(error) => Err(error.into()),

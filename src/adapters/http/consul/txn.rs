@@ -15,7 +15,7 @@ use super::super::Context;
 use super::super::api::read_json;
 use super::super::error::Problem;
 use super::super::keyring::Caller;
-use super::keys::{self, KvOrProblem, Wishes};
+use super::keys::{self, KvOrProblem};
 use crate::core::kv::{LARGEST_BATCH, LARGEST_VALUE, Op, Pair};
 use crate::core::router_keys;
 use crate::ports::kv::KvError;
@@ -49,12 +49,11 @@ pub async fn commit(
         return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", detail));
     }
     let ops: Vec<Op> = operations.into_iter().map(read).collect::<Result<_, _>>()?;
-    let wishes = Wishes::read(&context, &caller, ops.clone()).await?;
     // What is kept is counted apart from what tells of the platform itself.
     let (ours, places): (Vec<usize>, Vec<usize>) =
         (0..ops.len()).partition(|n| ops.get(*n).is_some_and(|op| router_keys::is_ours(op.key())));
     let place = |n: usize| places.get(n).copied().unwrap_or(n);
-    let kept = match wishes.grant(&context, &caller).await {
+    let kept = match keys::commit(&context, &caller, ops.clone()).await {
         Ok(pairs) => pairs,
         Err(KvOrProblem::Kv(KvError::Failed(failed))) => {
             let errors: Vec<Value> = failed.iter().map(|f| json!({ "OpIndex": place(f.op), "What": f.what })).collect();

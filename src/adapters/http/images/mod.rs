@@ -241,9 +241,9 @@ async fn rebuilt(context: &Context, upload: &Upload, own: &ImageRef) -> Result<F
 async fn name(context: &Context, loaded: &ImageRef, wanted: &ImageRef) -> Result<Arc<str>, Problem> {
     static ONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
     let _one = ONE.lock().await;
-    let digest = context.engine.image(loaded.as_str()).await?;
+    let digest = context.engine.image(loaded.as_str(), None).await?;
     if context.engine.has_image(wanted.as_str()).await? {
-        let there = context.engine.image(wanted.as_str()).await?;
+        let there = context.engine.image(wanted.as_str(), None).await?;
         if there != digest {
             let detail = format!(
                 "{wanted} is there with another image: {there}, and what was sent is {digest}; a version never changes, push it as a new one"

@@ -1,0 +1,68 @@
+//! What becomes known of releases: decisions that the ledger has, and contents that are secured.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::{Intent, Unprepared, Unsecured, World};
+use crate::core::names::{AppName, Version};
+
+impl World {
+    /// Takes over a decision that the ledger has.
+    pub(super) fn decided(&mut self, app: &AppName, intent: &Intent) {
+        let before = self.intents.insert(app.clone(), intent.clone());
+        let id = |intent: &Intent| intent.deployment.as_ref().map(|d| d.id.clone());
+        if before.as_ref().and_then(id) != id(intent)
+            && let Some(deployment) = &intent.deployment
+        {
+            let release = (app.clone(), deployment.release.clone());
+            // What happened to earlier instances of this release is not held against this attempt.
+            self.backoff.remove(&release);
+            self.prepared.remove(&release);
+            self.unprepared.remove(&release);
+        }
+        // What nobody wants any more has failed for good: it is told by the deployment that it ended.
+        let wanted = |version: &Version| intent.secures(version);
+        self.unprepared.retain(|(name, version), _| name != app || wanted(version));
+        let contents =
+            |intent: &Intent, version| intent.releases.get(version).map(|r| (r.artefact.clone(), r.config.clone()));
+        for version in intent.releases.keys() {
+            if before.as_ref().and_then(|b| contents(b, version)) != contents(intent, version) {
+                self.prepared.remove(&(app.clone(), version.clone()));
+                self.unprepared.remove(&(app.clone(), version.clone()));
+            }
+        }
+        let looked = |i: &Intent| i.deployment.as_ref().and_then(|d| d.judged.looked_at);
+        if before.as_ref().and_then(looked) != looked(intent) || before.as_ref().and_then(id) != id(intent) {
+            self.traffic.entry(app.clone()).or_default().looked();
+        }
+        let running: Vec<_> = self.intents.values().filter_map(Intent::active).map(|d| d.id.clone()).collect();
+        self.gates.retain(|id, _| running.contains(id));
+        self.last_lines.retain(|id, _| running.contains(id));
+    }
+
+    pub(super) fn prepared(
+        &mut self,
+        release: (AppName, Version),
+        result: Result<Arc<str>, Unprepared>,
+        now: Timestamp,
+    ) {
+        self.preparing.remove(&release);
+        match result {
+            Ok(digest) => {
+                self.unprepared.remove(&release);
+                if let Some(known) = self.intents.get_mut(&release.0).and_then(|i| i.releases.get_mut(&release.1)) {
+                    known.image_digest = Some(digest);
+                }
+                self.prepared.insert(release);
+            }
+            Err(why) => {
+                let is_wanted = self.intents.get(&release.0).is_some_and(|intent| intent.secures(&release.1));
+                let since = self.unprepared.get(&release).map_or(now, |known| known.since);
+                if is_wanted {
+                    self.unprepared.insert(release, Unsecured { since, tried: now, why });
+                }
+            }
+        }
+    }
+}
