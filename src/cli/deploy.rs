@@ -80,7 +80,7 @@ impl Deploy {
         let url = format!("/v1/apps/{}/deployments", segment(&app));
         let begun = client.json(client.request(Method::POST, &url).json(&body)).await?;
         if self.dry_run {
-            return dry(&begun, client, globals).await;
+            return dry(&begun, globals);
         }
         follow(&app, begun, self.wait, client, globals).await
     }
@@ -119,18 +119,18 @@ impl Rollback {
     }
 }
 
-async fn dry(planned: &Value, client: &Client, globals: &Globals) -> Result<(), Failure> {
+fn dry(planned: &Value, globals: &Globals) -> Result<(), Failure> {
     if globals.json {
         return output::json(planned);
     }
     plan(planned)?;
-    let diff = client.send(client.request(Method::GET, "/v1/render?diff=true")).await?.text().await;
-    let diff = diff.map_err(|e| Failure::failed(e.to_string()))?;
-    output::line(if diff.is_empty() {
-        "nginx serves what is wanted now; each step above changes it by one generation"
-    } else {
-        &diff
-    })
+    output::line("nginx's text would change with each of these generations (192.0.2.… stands for instances to come):")?;
+    for step in planned["steps"].as_array().into_iter().flatten() {
+        let text = |key: &str| step[key].as_str().unwrap_or_default();
+        let diff = if text("diff").is_empty() { "  nothing\n" } else { text("diff") };
+        output::line(&format!("# {}\n{}", text("says"), diff.trim_end()))?;
+    }
+    Ok(())
 }
 
 fn plan(deployment: &Value) -> Result<(), Failure> {

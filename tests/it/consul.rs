@@ -200,6 +200,37 @@ async fn the_catalogue_tells_what_runs_and_how_it_is() {
 }
 
 #[tokio::test]
+async fn a_transaction_is_taken_as_a_whole_and_the_way_back_of_a_colour_stays_warm() {
+    if !docker_or_skip() {
+        return;
+    }
+    let platform = Platform::with_demo().await;
+    platform.add_version("hello", "1.1.0");
+    platform.until_listed("artefacts/hello/1.1.0/hello.tgz").await;
+    let consul = Consul::new(&platform);
+    let set = |key: &str, base64: &str| json!({ "KV": { "Verb": "set", "Key": key, "Value": base64 } });
+    let refused = consul
+        .txn(json!([
+            set("plain/note", "MA=="),
+            set("rolling/hello/stickyness", "MA=="),
+            set("rolling/hello/blendpercent", "MTA="),
+        ]))
+        .await;
+    assert!(refused.status == 409 && refused.body.contains("no candidate"), "{refused:?}");
+    assert_eq!(consul.raw("rolling/hello/stickyness").await, "1");
+    assert_eq!(consul.call("GET", "/v1/kv/plain/note", "").await.status, 404);
+    // There and back by the keys of the blue-green router alone.
+    assert_eq!(consul.put("blue-green/hello/blue/id", "hello@1.1.0").await.status, 200);
+    platform.until("ready at 0 %", |s| app_of(s, "hello").is_some_and(|a| a["deployment"]["state"] == "paused")).await;
+    for (colour, stable) in [("blue", "hello@1.1.0"), ("green", "hello@1.0.0"), ("blue", "hello@1.1.0")] {
+        let answer = consul.put("blue-green/hello/current", colour).await;
+        assert_eq!(answer.status, 200, "{colour}: {answer:?}");
+        consul.until("rolling/hello/stable/id", stable).await;
+        platform.until("over", |s| app_of(s, "hello").is_some_and(|a| a["deployment"]["state"] == "done")).await;
+    }
+}
+
+#[tokio::test]
 async fn the_rolling_routers_keys_tell_the_state_and_steer_it() {
     if !docker_or_skip() {
         return;

@@ -454,3 +454,66 @@ async fn an_instance_started_by_hand_holds_no_deployment_up() {
     until_state(&platform, "done").await;
     platform.until_ready("hello", 2).await;
 }
+
+/// An image made on this machine, whose only page is as given.
+fn build(platform: &Platform, image: &str, page: &str) {
+    let root = platform.path("image");
+    for folder in ["www", "bin"] {
+        std::fs::create_dir_all(root.join(folder)).unwrap();
+    }
+    std::fs::copy("/bin/busybox", root.join("bin/busybox")).expect("busybox-static; scripts/test installs it");
+    std::fs::write(root.join("www/index.html"), page).unwrap();
+    let layer = platform.path("layer.tar");
+    let tar = std::process::Command::new("tar").arg("-C").arg(&root).arg("-cf").arg(&layer).arg(".").status();
+    assert!(tar.unwrap().success());
+    let entry = r#"ENTRYPOINT ["/bin/busybox","httpd","-f","-p","8080","-h","/www"]"#;
+    docker(&["import", "-c", entry, "-c", "EXPOSE 8080", &layer.display().to_string(), image]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_image_that_is_built_again_is_another_release_and_the_old_one_stays_itself() {
+    if !docker_or_skip() {
+        return;
+    }
+    let mut platform = Platform::new();
+    let image = format!("{}/ret:latest", platform.id);
+    build(&platform, &image, "first");
+    let first = docker(&["inspect", "-f", "{{.Id}}", &image]);
+    platform.put("apps/hello.toml", unmonitored(&format!("image = \"{image}\"\nreplicas = 1\n")));
+    platform.up();
+    platform.until_ready("hello", 1).await;
+    let page = || async { platform.get("hello.localhost", "/").await.body };
+    assert_eq!(page().await, "first");
+    assert_eq!(platform.run(&["deploy", "hello"]).0, 5, "nothing has changed");
+    build(&platform, &image, "second");
+    platform.ok(&["deploy", "hello", "--wait"]);
+    assert_eq!(page().await, "second");
+    platform.ok(&["rollback", "hello", "--wait"]);
+    assert_eq!(page().await, "first");
+    platform.ok(&["deploy", "hello", "--wait"]);
+    assert_eq!(page().await, "second");
+    until_state(&platform, "done").await;
+    docker(&["rmi", "-f", first.trim()]);
+    let (code, said) = platform.run(&["rollback", "hello", "--wait"]);
+    assert!(code == 1 && said.contains("is gone from this machine"), "{said}");
+    assert_eq!(page().await, "second");
+    // Its end is the end of what was wrong with it.
+    until_state(&platform, "failed").await;
+    let status = platform.status().await.unwrap();
+    assert!(!status["problems"].to_string().contains("is gone"), "{status}");
+    drop(platform);
+    docker(&["rmi", "-f", &image]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_config_that_is_set_with_deploy_is_what_runs() {
+    if !docker_or_skip() {
+        return;
+    }
+    let platform = with_versions("replicas = 1").await;
+    let said = platform.ok(&["config", "set", "hello", "GREETING=kept"]);
+    assert!(said.contains("what runs keeps the config it was released with"), "{said}");
+    platform.ok(&["config", "set", "hello", "GREETING=now", "--deploy", "--wait"]);
+    let answer = platform.get("hello.localhost", "/").await.json();
+    assert_eq!((&answer["version"], &answer["content"]), (&"1.0.0-r2".into(), &"now".into()), "{answer}");
+}

@@ -45,16 +45,16 @@ impl Registry {
 
     /// Pushes an image whose only page is its own version.
     fn push(&self, version: &str) {
-        self.push_as(&self.folder, version);
+        self.push_as(&self.folder, version, version);
     }
 
-    /// The same as who logged in with this configuration of Docker's.
-    fn push_as(&self, login: &Path, version: &str) {
+    /// An image with this page as who logged in with this configuration of Docker's.
+    fn push_as(&self, login: &Path, version: &str, page: &str) {
         let root = self.folder.join("root");
         std::fs::create_dir_all(root.join("www")).unwrap();
         std::fs::create_dir_all(root.join("bin")).unwrap();
         std::fs::copy("/bin/busybox", root.join("bin/busybox")).expect("busybox-static; scripts/test installs it");
-        std::fs::write(root.join("www/index.html"), version).unwrap();
+        std::fs::write(root.join("www/index.html"), page).unwrap();
         let layer = self.folder.join("layer.tar");
         assert!(Command::new("tar").arg("-C").arg(&root).arg("-cf").arg(&layer).arg(".").status().unwrap().success());
         let tagged = format!("{}:{version}", self.image());
@@ -178,6 +178,34 @@ async fn tags_that_arrive_are_deployed_and_a_pin_outlives_the_next_look() {
     platform.ok(&["unpin", "shop"]);
     until_stable(&platform, "0.0.11").await;
     assert_eq!(platform.run(&["unpin", "shop"]).0, 5);
+}
+
+#[tokio::test]
+async fn a_tag_that_is_pushed_again_is_followed_and_what_it_was_can_be_gone_back_to() {
+    if !docker_or_skip() {
+        return;
+    }
+    let mut platform = Platform::new();
+    let registry = Registry::start(&platform, None).await;
+    registry.push("v1.1.0");
+    declare(&platform, &format!("image = \"{}\"", registry.image()));
+    platform.up();
+    until_stable(&platform, "v1.1.0").await;
+    registry.push_as(&registry.folder, "v1.1.0", "the same tag");
+    call(&platform, "POST", "/v1/apps/shop/sync", "").await;
+    until_stable(&platform, "v1.1.0-r2").await;
+    assert_eq!(platform.get("shop.localhost", "/").await.body, "the same tag");
+    let (code, said) = platform.run(&["deploy", "shop"]);
+    assert!(code == 5 && said.contains("nothing has changed"), "{said}");
+    platform.ok(&["rollback", "shop", "--wait"]);
+    until_stable(&platform, "v1.1.0").await;
+    assert_eq!(platform.get("shop.localhost", "/").await.body, "v1.1.0", "its own image, not its tag's");
+    // By hand the registry is asked too, whatever the spelling.
+    registry.push_as(&registry.folder, "v1.1.0", "once more");
+    let (code, said) = platform.run(&["deploy", "shop@1.1.0", "--wait"]);
+    assert_eq!(code, 0, "{said}");
+    until_stable(&platform, "v1.1.0-r3").await;
+    assert_eq!(platform.get("shop.localhost", "/").await.body, "once more");
 }
 
 #[tokio::test]
@@ -320,7 +348,7 @@ async fn a_private_registry_is_asked_as_docker_login_left_it() {
     // As `docker login` writes it: base64 of `ci:hunter2`.
     let auths = json!({ "auths": { format!("127.0.0.1:{}", registry.port): { "auth": "Y2k6aHVudGVyMg==" } } });
     std::fs::write(login.join("config.json"), auths.to_string()).unwrap();
-    registry.push_as(&login, "1.0.0");
+    registry.push_as(&login, "1.0.0", "1.0.0");
     call(&platform, "POST", "/v1/apps/shop/sync", "").await;
     until_stable(&platform, "1.0.0").await;
     assert!(!platform.log().contains("hunter2"));

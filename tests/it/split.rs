@@ -36,6 +36,19 @@ async fn set(platform: &Platform, candidate: &str) {
     platform.until("the split is live", |s| s["generation"]["live"] == s["generation"]["wanted"]).await;
 }
 
+#[tokio::test]
+async fn an_abort_is_answered_once_nobody_gets_the_candidate() {
+    if !docker_or_skip() {
+        return;
+    }
+    let platform = with_candidate("").await;
+    set(&platform, "50").await;
+    platform.ok(&["abort", "hello"]);
+    for _ in 0..50 {
+        assert_eq!(version(&ask(&platform, "").await), "1.0.0");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn shares_are_exact_over_fresh_visitors_and_measured() {
     if !docker_or_skip() {

@@ -3,6 +3,7 @@
 //! In: the [`World`](crate::core::world::World) and `now`. Out: a [`Plan`]. Pure and repeatable: asked twice, it answers the same; what
 //! has been begun is in the world, so nothing is asked for twice.
 
+mod ahead;
 mod declared;
 mod deploy;
 mod diff;
@@ -17,6 +18,7 @@ mod summary;
 mod why;
 mod zone;
 
+pub use ahead::ahead;
 pub use diff::{Plan, plan};
 pub use services::{EndpointStatus, ServiceStatus, services};
 pub use status::{

@@ -320,7 +320,7 @@ fn ending(stage: Stage) -> Stage {
 /// Says beforehand what a deployment does.
 fn with_plan(deployment: Deployment, wanted: u16) -> Deployment {
     let (app, release) = (&deployment.app, &deployment.release);
-    let mut plan = Vec::new();
+    let mut plan = vec![format!("deploy {app}@{release} by strategy {}", deployment.strategy)];
     if deployment.stop_first {
         let why = if deployment.strategy == Strategy::Recreate {
             "as its strategy says"

@@ -15,6 +15,7 @@ use super::super::keyring::Caller;
 use super::super::known::{Known, unknown_app};
 use super::super::settled::settled;
 use super::once::once;
+use super::platform::steps_ahead;
 use super::slice::{Slice, TOTAL};
 use super::{By, Context, Sent};
 use crate::core::access::Right;
@@ -99,7 +100,10 @@ async fn begin(context: &Context, by: &By, app: &str, asked: Deploy) -> Result<(
         dry_run,
     };
     let done = steer(context, by, app, Steer::Deploy(Box::new(request))).await?;
-    let Json(value) = answer(&done);
+    let Json(mut value) = answer(&done);
+    if let Some(deployment) = done.deployment.as_ref().filter(|_| dry_run) {
+        value["steps"] = steps_ahead(context, deployment)?;
+    }
     Ok((if dry_run { StatusCode::OK } else { StatusCode::CREATED }, value))
 }
 

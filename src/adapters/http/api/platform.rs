@@ -13,8 +13,11 @@ use utoipa::ToSchema;
 
 use super::super::error::Problem;
 use super::{By, Context};
-use crate::core::plan::{Status, SupervisorStatus};
-use crate::core::render::Renderer;
+use crate::core::deploy::Deployment;
+use crate::core::names::Port;
+use crate::core::plan::{Status, SupervisorStatus, ahead};
+use crate::core::render::{RenderError, Renderer};
+use crate::core::routes::Routes;
 use crate::core::world::Command;
 use crate::core::zone::{THIS_MACHINE, Target, Zone};
 use crate::ports::balancer::BalancerStatus;
@@ -74,6 +77,29 @@ pub fn rendered(context: &Context, diff: bool) -> Result<String, Problem> {
         None => String::new(),
     };
     Ok(TextDiff::from_lines(&live, &wanted).unified_diff().header("live", "wanted").to_string())
+}
+
+/// How nginx's text would change with each generation that a deployment leads through.
+pub fn steps_ahead(context: &Context, deployment: &Deployment) -> Result<Value, Problem> {
+    let view = context.snapshot.view();
+    let Some(route) = view.routes.apps.get(&deployment.app) else { return Ok(json!([])) };
+    let declared = view.index.as_ref().and_then(|index| index.apps.get(&deployment.app));
+    let port = declared.map_or(Port::APP, |app| app.port).get();
+    let wanted = view.status.apps.iter().find(|app| app.name == deployment.app).map_or(1, |app| app.wanted);
+    let renderer = Renderer::new(&view.templates);
+    let unrendered = |e: RenderError| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "template", e.to_string());
+    let renderer = renderer.map_err(unrendered)?;
+    let text = |routes: &Routes| renderer.render(0, &context.frame, routes).map(|r| r.http).map_err(unrendered);
+    let (mut routes, mut steps) = ((*view.routes).clone(), Vec::new());
+    let mut before = text(&routes)?;
+    for (says, route) in ahead(route, deployment, u16::try_from(wanted).unwrap_or(u16::MAX), port) {
+        routes.apps.insert(deployment.app.clone(), Arc::new(route));
+        let after = text(&routes)?;
+        let diff = TextDiff::from_lines(&before, &after).unified_diff().context_radius(1).to_string();
+        steps.push(json!({ "says": says, "diff": diff }));
+        before = after;
+    }
+    Ok(json!(steps))
 }
 
 #[derive(Serialize)]
