@@ -32,7 +32,8 @@ pub(super) fn due(world: &World, app: &App, intent: &Intent) -> Option<Due> {
     let wanted = world.wanted_version(app).or_else(own_image)?;
     let current = intent.candidate().or(intent.stable.as_ref()).map(Version::base);
     let is_other = current.map_or(is_first, |current| match pin {
-        _ if wanted.version.base() == current => is_pushed_again(intent, &wanted),
+        // Whoever went back to it, or holds it, means what it was.
+        _ if wanted.version.base() == current => pin.is_none() && is_pushed_again(intent, &wanted),
         Some(_) => true,
         None => wanted.version.base() > current,
     });
@@ -103,13 +104,15 @@ mod tests {
             let release = Release { source_digest: Some("sha256:1".into()), ..draft };
             Intent { stable: Some(stable.clone()), releases: [(stable, release)].into(), ..Intent::new(at(0)) }
         });
-        let mut is_due = |digest: &str| {
+        let is_due = |world: &mut World, digest: &str| {
             let images = [(Version::parse("1.0").unwrap(), Some(Arc::from(digest)))].into();
             world.found.insert(app.name.clone(), Look { at: at(0), images: Some(Ok(images)), git: None });
-            due(&world, &app, &world.intents[&app.name]).map(|due| due.wanted.digest)
+            due(world, &app, &world.intents[&app.name]).map(|due| due.wanted.digest)
         };
-        assert_eq!(is_due("sha256:1"), None);
-        assert_eq!(is_due("sha256:2").as_deref(), Some("sha256:2"));
+        assert_eq!(is_due(&mut world, "sha256:1"), None);
+        assert_eq!(is_due(&mut world, "sha256:2").as_deref(), Some("sha256:2"));
+        world.intents.get_mut(&app.name).unwrap().pin = Version::parse("1.0").ok();
+        assert!(due(&world, &app, &world.intents[&app.name]).is_none(), "a rollback pins what it was");
     }
 
     #[test]
