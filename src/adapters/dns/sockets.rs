@@ -1,12 +1,13 @@
-//! Binding: per address one TCP listener and several UDP sockets that share the port.
+//! Binding: per address one TCP listener, and UDP sockets that share the port.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::{TcpListener, UdpSocket};
+use tokio::net::TcpListener;
 
-/// The kernel spreads questions over one socket for each core, by hash of the asker; so many at most.
+/// The kernel spreads questions over sockets by hash of the asker: one for every other core, so many at most. Who
+/// asks needs cores as well; on two cores, a second socket made it a sixth slower.
 const UDP_SOCKETS: usize = 8;
 /// Bytes of queries the kernel keeps while we are busy.
 const RECEIVE_BUFFER: usize = 4 << 20;
@@ -45,13 +46,15 @@ fn bind_one(asked: SocketAddr, sockets: &mut Sockets) -> io::Result<()> {
     let address = listener.local_addr()?;
     socket(address, Type::DGRAM)?.bind(&address.into())?;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    for _ in 0..cores.min(UDP_SOCKETS) {
+    for _ in 0..(cores / 2).clamp(1, UDP_SOCKETS) {
         let udp = socket(address, Type::DGRAM)?;
         udp.set_reuse_port(true)?;
         // Less than asked for is no reason to fail.
         let _ = udp.set_recv_buffer_size(RECEIVE_BUFFER);
         udp.bind(&address.into())?;
-        sockets.udp.push(UdpSocket::from_std(udp.into())?);
+        // A thread waits on it.
+        udp.set_nonblocking(false)?;
+        sockets.udp.push(udp.into());
     }
     sockets.tcp.push(listener);
     sockets.addresses.push(address);

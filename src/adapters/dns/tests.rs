@@ -475,3 +475,20 @@ async fn questions_that_wait_for_others_are_limited_and_given_back() {
     assert_eq!(code(server, b"one.more.example").await, NO_ERROR);
     assert_eq!(names.look_up(&"service.example".parse().unwrap()).await, Ok(ip("1.1.1.1")));
 }
+
+#[tokio::test]
+async fn a_server_that_is_dropped_gives_its_address_back() {
+    let names = Names::new(Meters::default(), Limits::default());
+    let sockets = bind(&["127.0.0.1:0".parse().unwrap()]).unwrap();
+    let address = sockets.addresses[0];
+    let serving = tokio::spawn(serve(sockets, names.clone()));
+    assert_eq!(code(address, b"outside.example").await, REFUSED);
+    serving.abort();
+    timeout(DEADLINE, async {
+        while bind(&[address]).is_err() {
+            sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await
+    .expect("its threads hold the address");
+}

@@ -1,16 +1,20 @@
 //! Questions over UDP, many at each waking: one call of the kernel takes them in, one sends the answers.
+//!
+//! On a thread of its own for each socket, which waits in the kernel: nine tenths of the time goes to the kernel's
+//! network as it is, and a runtime's waiting would come on top; nor do the runtime's tasks wait behind a flood.
 
 use std::io::{self, ErrorKind, IoSlice, IoSliceMut};
-use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6, UdpSocket};
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::Duration;
 
-use nix::sys::socket::{MsgFlags, MultiHeaders, SockaddrStorage, recvmmsg, sendmmsg};
-use tokio::io::Interest;
-use tokio::net::UdpSocket;
-use tokio::task::{JoinSet, yield_now};
-use tokio::time::sleep;
+use nix::sys::socket::{MsgFlags, MultiHeaders, Shutdown, SockaddrStorage, recvmmsg, sendmmsg, shutdown};
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
 
 use super::Names;
 use super::desk::Done;
@@ -20,29 +24,56 @@ use super::wire::Transport;
 const BATCH: usize = 32;
 /// No question is longer; what is, is cut, and so malformed.
 const LONGEST: usize = 1536;
+/// How often it looks for more before it sleeps, a few microseconds in all: under load nobody has to wake it then.
+/// Each time, others may have the core.
+const LOOKS: usize = 10;
 /// After an error that is not about one datagram.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// Answers for as long as the socket can be waited for; the result is why it cannot.
+/// Answers until the future is dropped; the result is why it cannot be for longer.
 pub async fn serve(socket: UdpSocket, names: Names) -> io::Error {
-    let socket = Arc::new(socket);
+    let line = Line(Arc::new((socket, AtomicBool::new(false))));
+    let (over, is_over) = oneshot::channel::<()>();
+    let (served, runtime) = (line.0.clone(), Handle::current());
+    let run = move || {
+        // Dropped at the end of the thread, however it ends.
+        let _over = over;
+        answer_all(&served, &names, &runtime);
+    };
+    if let Err(error) = thread::Builder::new().name("dns".into()).spawn(run) {
+        return error;
+    }
+    // Nothing is ever sent.
+    let _ = is_over.await;
+    io::Error::other("its thread ended")
+}
+
+/// A socket, and whether it is to be served no more; dropped, it wakes its thread for the last time.
+struct Line(Arc<(UdpSocket, AtomicBool)>);
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        self.0.1.store(true, Ordering::SeqCst);
+        // Without a peer this is an error, and yet wakes who waits.
+        let _ = shutdown(self.0.0.as_raw_fd(), Shutdown::Both);
+    }
+}
+
+fn answer_all(line: &Arc<(UdpSocket, AtomicBool)>, names: &Names, runtime: &Handle) {
     let (mut batch, mut text) = (Batch::new(), String::new());
     let mut elsewhere = JoinSet::new();
     loop {
         while elsewhere.try_join_next().is_some() {}
-        if let Err(error) = socket.readable().await {
-            return error;
+        let received = batch.wait(line.0.as_raw_fd());
+        if line.1.load(Ordering::SeqCst) {
+            return;
         }
-        match socket.try_io(Interest::READABLE, || batch.receive(socket.as_raw_fd())) {
-            Ok(()) => {}
-            Err(error) if error.kind() == ErrorKind::WouldBlock => continue,
-            Err(error) => {
-                tracing::debug!(%error, "no DNS question is received");
-                sleep(PAUSE).await;
-                continue;
-            }
+        if let Err(error) = received {
+            tracing::debug!(%error, "no DNS question is received");
+            thread::park_timeout(PAUSE);
+            continue;
         }
-        let Batch { buffers, received, to_send, spare } = &mut batch;
+        let Batch { headers: _, buffers, received, to_send, spare } = &mut batch;
         for ((from, length), buffer) in received.iter().zip(buffers) {
             let Some(asker) = address(from) else { continue };
             let message = &buffer[..*length];
@@ -51,24 +82,22 @@ pub async fn serve(socket: UdpSocket, names: Names) -> io::Error {
                 Done::Answered => to_send.push((*from, response)),
                 Done::Nothing => spare.push(response),
                 Done::Elsewhere => {
-                    let (names, socket, message) = (names.clone(), socket.clone(), message.to_vec());
-                    elsewhere.spawn(async move {
+                    let (names, line, message, from) = (names.clone(), line.clone(), message.to_vec(), *from);
+                    let answering = async move {
                         names.answer_from_elsewhere(&message, asker, Transport::Udp, &mut response).await;
-                        if let Err(error) = socket.send_to(&response, asker).await {
-                            tracing::debug!(%error, %asker, "a DNS response is not sent");
-                        }
-                    });
+                        send_all(line.0.as_raw_fd(), &[(from, response)]);
+                    };
+                    elsewhere.spawn_on(answering, runtime);
                 }
             }
         }
-        batch.send(&socket).await;
-        // Others have their turn also while questions come without end.
-        yield_now().await;
+        batch.send(line.0.as_raw_fd());
     }
 }
 
 /// What was taken in at once, and what goes out for it.
 struct Batch {
+    headers: MultiHeaders<SockaddrStorage>,
     buffers: Vec<[u8; LONGEST]>,
     /// From whom, and how many octets of the buffer of the same number.
     received: Vec<(SockaddrStorage, usize)>,
@@ -80,37 +109,54 @@ struct Batch {
 impl Batch {
     fn new() -> Self {
         let (received, to_send) = (Vec::with_capacity(BATCH), Vec::with_capacity(BATCH));
-        Self { buffers: vec![[0; LONGEST]; BATCH], received, to_send, spare: Vec::new() }
+        Self {
+            headers: MultiHeaders::preallocate(BATCH, None),
+            buffers: vec![[0; LONGEST]; BATCH],
+            received,
+            to_send,
+            spare: Vec::new(),
+        }
     }
 
-    fn receive(&mut self, socket: RawFd) -> io::Result<()> {
+    /// Waits for a question, and takes in what there is beside it.
+    fn wait(&mut self, socket: RawFd) -> io::Result<()> {
+        for _ in 0..LOOKS {
+            match self.receive(socket, MsgFlags::MSG_DONTWAIT) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => thread::yield_now(),
+                done => return done,
+            }
+        }
+        self.receive(socket, MsgFlags::MSG_WAITFORONE)
+    }
+
+    fn receive(&mut self, socket: RawFd, flags: MsgFlags) -> io::Result<()> {
         self.received.clear();
-        let mut headers = MultiHeaders::<SockaddrStorage>::preallocate(BATCH, None);
         let mut slices: Vec<_> = self.buffers.iter_mut().map(|buffer| [IoSliceMut::new(buffer)]).collect();
-        let found = recvmmsg(socket, &mut headers, slices.iter_mut(), MsgFlags::MSG_DONTWAIT, None)?;
+        let found = recvmmsg(socket, &mut self.headers, slices.iter_mut(), flags, None)?;
         self.received.extend(found.filter_map(|message| Some((message.address?, message.bytes))));
         Ok(())
     }
 
-    async fn send(&mut self, socket: &UdpSocket) {
-        let mut sent = 0;
-        while sent < self.to_send.len() {
-            match socket.try_io(Interest::WRITABLE, || send(socket.as_raw_fd(), &self.to_send[sent..])) {
-                Ok(count) => sent += count.max(1),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    if socket.writable().await.is_err() {
-                        break;
-                    }
-                }
-                // It is about the first of them.
-                Err(error) => {
-                    tracing::debug!(%error, "a DNS response is not sent");
-                    sent += 1;
-                }
-            }
-        }
+    fn send(&mut self, socket: RawFd) {
+        send_all(socket, &self.to_send);
         self.spare.extend(self.to_send.drain(..).map(|(_, response)| response));
         self.spare.truncate(BATCH);
+    }
+}
+
+/// Sends what can be sent now. What cannot is lost, as on any network, and asked for again: who waited here for one
+/// asker would keep all others waiting.
+fn send_all(socket: RawFd, messages: &[(SockaddrStorage, Vec<u8>)]) {
+    let mut sent = 0;
+    while sent < messages.len() {
+        match send(socket, &messages[sent..]) {
+            Ok(count) => sent += count.max(1),
+            // It is about the first of them.
+            Err(error) => {
+                tracing::debug!(%error, "a DNS response is not sent");
+                sent += 1;
+            }
+        }
     }
 }
 
