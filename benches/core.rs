@@ -103,6 +103,8 @@ fn container(app: &str, number: u32, now: Timestamp) -> Container {
         name: format!("{app}-1.0-{number}").into(),
         image: "app:1.0".into(),
         labels: labels.into_iter().map(|(k, v)| (k.to_owned(), v.to_owned())).collect(),
+        of_image: Vec::new(),
+        ours: true,
         state: RunState::Running,
         health: None,
         attachments: vec![Attachment {
@@ -111,9 +113,11 @@ fn container(app: &str, number: u32, now: Timestamp) -> Container {
             aliases: Vec::new(),
         }],
         host_network: false,
+        joined: None,
         exposed: vec![8080],
         created_at: now,
         started_at: Some(now),
+        trouble: None,
     }
 }
 

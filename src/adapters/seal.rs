@@ -18,10 +18,11 @@ pub struct KeptSeal {
     key: LessSafeKey,
     sign: hmac::Key,
     hooks: hmac::Key,
+    marks: hmac::Key,
 }
 
 impl KeptSeal {
-    /// `secret` is the text that the state folder keeps; three keys are made from it.
+    /// `secret` is the text that the state folder keeps; four keys are made from it.
     ///
     /// # Errors
     /// ring takes no such key.
@@ -30,7 +31,8 @@ impl KeptSeal {
         let key = UnboundKey::new(&CHACHA20_POLY1305, derived("seal").as_ref()).map_err(|e| e.to_string())?;
         let sign = hmac::Key::new(hmac::HMAC_SHA256, derived("boot").as_ref());
         let hooks = hmac::Key::new(hmac::HMAC_SHA256, derived("webhook").as_ref());
-        Ok(Self { key: LessSafeKey::new(key), sign, hooks })
+        let marks = hmac::Key::new(hmac::HMAC_SHA256, derived("mark").as_ref());
+        Ok(Self { key: LessSafeKey::new(key), sign, hooks, marks })
     }
 
     fn signature(&self, release: &str) -> String {
@@ -74,6 +76,19 @@ impl Seal for KeptSeal {
         format!("{BOOT}{release}.{}", self.signature(&release))
     }
 
+    fn mark(&self, text: &str) -> Result<String, String> {
+        let mut nonce = [0; NONCE_LEN];
+        SystemRandom::new().fill(&mut nonce).map_err(|_| "there are no random numbers".to_owned())?;
+        let nonce = hex(&nonce);
+        let signature = hex(hmac::sign(&self.marks, format!("{nonce} {text}").as_bytes()).as_ref());
+        Ok(format!("{nonce}.{signature}"))
+    }
+
+    fn is_marked(&self, text: &str, mark: &str) -> bool {
+        let parts = mark.split_once('.').filter(|(nonce, _)| nonce.len() == 2 * NONCE_LEN);
+        parts.is_some_and(|(nonce, sign)| is_signature(&self.marks, format!("{nonce} {text}").as_bytes(), sign))
+    }
+
     fn webhook_secret(&self, app: &AppName) -> String {
         hex(hmac::sign(&self.hooks, app.as_str().as_bytes()).as_ref())
     }
@@ -114,6 +129,18 @@ mod tests {
             prop_assert_eq!(seal.open(&app, &EnvName::parse("OTHER").unwrap(), &sealed), None);
             prop_assert_eq!(KeptSeal::new("another").unwrap().open(&app, &key, &sealed), None);
             prop_assert_eq!(seal.open(&app, &key, &sealed.replace("==", "")[..sealed.len() / 2]), None);
+        }
+    }
+
+    #[test]
+    fn a_mark_holds_for_its_text_and_cannot_be_made_up() {
+        let seal = KeptSeal::new("a secret").unwrap();
+        let mark = seal.mark("shop 1.0").unwrap();
+        assert_ne!(mark, seal.mark("shop 1.0").unwrap(), "each time another one");
+        assert!(seal.is_marked("shop 1.0", &mark) && !seal.is_marked("shop 1.1", &mark));
+        assert!(!KeptSeal::new("another").unwrap().is_marked("shop 1.0", &mark));
+        for forged in ["", ".", "x.y", &mark[1..], &mark[..mark.len() - 2]] {
+            assert!(!seal.is_marked("shop 1.0", forged), "{forged}");
         }
     }
 

@@ -1,7 +1,8 @@
 //! What a container asks for: which app it belongs to, at which version, port, hosts and paths.
 //!
 //! In: a [`Container`] with unchecked labels. Out: a [`Claim`]. Labels request, they do not command: a wrong
-//! one is a problem of that container alone, named with its label, and the container gets no route.
+//! one is a problem of that container alone, named with its label, and the container gets no route. What we
+//! started ourselves is known by app and version, which our proof covers; nothing else on it is read.
 
 use super::container::{Container, Owner, label};
 use super::names::{AppName, HostName, PathPrefix, Port, Version, nearest};
@@ -37,35 +38,56 @@ pub struct Instance {
     pub managed: bool,
 }
 
-/// Reads a container's wish. `declared` tells whether an app of that name is declared: then a container
+/// Reads a container's wish. `is_ours` tells that this platform started it. `declared` tells whether an app of that name is declared: then a container
 /// named exactly so is that app, and `web-2` can be an app of its own.
-pub fn read(container: &Container, owner: &Owner, declared: impl Fn(&str) -> bool) -> Claim {
+pub fn read(container: &Container, is_ours: bool, owner: &Owner, declared: impl Fn(&str) -> bool) -> Claim {
+    if is_ours {
+        return own(container);
+    }
     match container.label(label::OWNER) {
         Some(other) if other != &*owner.0 => return Claim::Foreign,
         _ => {}
     }
-    match read_wish(container, owner, declared) {
+    match read_wish(container, declared) {
         Ok(Some(instance)) => Claim::Instance(instance),
         Ok(None) => Claim::None,
         Err((reason, remedy)) => Claim::Refused { reason, remedy },
     }
 }
 
+/// What we wrote when we started it. A gate names no app: it is no instance.
+fn own(container: &Container) -> Claim {
+    let app = container.label(label::APP).and_then(|app| AppName::parse(app).ok());
+    let version = container.label(label::VERSION).and_then(|version| Version::parse(version).ok());
+    match (app, version) {
+        (Some(app), Some(version)) => Claim::Instance(Instance {
+            app,
+            version: Some(version),
+            port: None,
+            hosts: Vec::new(),
+            paths: Vec::new(),
+            managed: true,
+        }),
+        (None, _) | (_, None) => Claim::None,
+    }
+}
+
+/// So many unknown labels of one container are told.
+const UNKNOWN: usize = 8;
+
 /// Labels below `platformer.` that mean nothing, each with the one that was probably meant.
 pub fn unknown_labels(container: &Container) -> Vec<(String, Option<&'static str>)> {
     let ours = container.labels.iter().filter(|(k, _)| k.starts_with(label::PREFIX));
     ours.filter(|(k, _)| !label::ALL.contains(&k.as_str()))
-        .map(|(k, _)| (k.chars().take(80).collect(), nearest(k, label::ALL)))
+        .take(UNKNOWN)
+        .map(|(k, _)| k.chars().take(80).collect::<String>())
+        .map(|k| (k.clone(), nearest(&k, label::ALL)))
         .collect()
 }
 
 type Refusal = (String, String);
 
-fn read_wish(
-    container: &Container,
-    owner: &Owner,
-    declared: impl Fn(&str) -> bool,
-) -> Result<Option<Instance>, Refusal> {
+fn read_wish(container: &Container, declared: impl Fn(&str) -> bool) -> Result<Option<Instance>, Refusal> {
     let named = match container.label(label::APP) {
         Some(app) => Some((parse(label::APP, app, AppName::parse)?, None)),
         None if container.label(label::ROUTE) == Some("true") => {
@@ -94,7 +116,7 @@ fn read_wish(
         port: container.label(label::PORT).map(|text| parse(label::PORT, text, Port::parse)).transpose()?,
         hosts: list(container, label::HOST, MOST_HOSTS, HostName::parse)?,
         paths: list(container, label::PATH, MOST_PATHS, PathPrefix::parse)?,
-        managed: container.is_owned_by(owner),
+        managed: false,
     }))
 }
 
@@ -114,7 +136,7 @@ fn list<T>(
     match container.label(name) {
         None => Ok(Vec::new()),
         Some(text) if text.len() > 8192 => Err((
-            format!("label {name} has {} characters, 8192 are allowed", text.len()),
+            format!("label {name} has more than the 8192 characters that are allowed"),
             format!("shorten the label {name}"),
         )),
         Some(text) if text.split(',').count() > most => Err((
@@ -168,7 +190,7 @@ mod tests {
     }
 
     fn claim(name: &str, labels: &[(&str, &str)]) -> Claim {
-        read(&container(name, labels), &owner(), |app| app == "web-2")
+        read(&container(name, labels), false, &owner(), |app| app == "web-2")
     }
 
     fn instance(name: &str, labels: &[(&str, &str)]) -> (String, Option<String>) {
@@ -248,6 +270,37 @@ mod tests {
                 other => panic!("{name}={} gave {other:?}", &value[..value.len().min(20)]),
             }
         }
+    }
+
+    #[test]
+    fn what_we_started_is_known_by_app_and_version_whatever_else_is_written_on_it() {
+        let own = [(label::APP, "shop"), (label::VERSION, "1.0"), (label::OWNER, "me")];
+        let bad = [(label::PORT, "http"), (label::HOST, "a b"), (label::PATH, "x"), (label::ROUTE, "?")];
+        for name in ["shop-1.0-1", "renamed", "0123456789ab_shop-1.0-1"] {
+            let labels: Vec<_> = own.into_iter().chain(bad).collect();
+            match read(&container(name, &labels), true, &owner(), |_| false) {
+                Claim::Instance(Instance { app, version, port: None, managed: true, .. }) => {
+                    assert_eq!((app.as_str(), version.as_ref().map(Version::as_str)), ("shop", Some("1.0")));
+                }
+                other => panic!("{name} gave {other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn who_knows_our_owner_label_is_not_ours_by_that() {
+        match claim("shop-1.0-9", &[(label::APP, "shop"), (label::VERSION, "1.0"), (label::OWNER, "me")]) {
+            Claim::Instance(instance) => assert!(!instance.managed),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_name_that_compose_made_up_is_no_app() {
+        let route = [(label::ROUTE, "true")];
+        assert_eq!(claim("0a1b2c3d4e5f_shop_web_1", &route), Claim::None);
+        assert_eq!(instance("0a1b2c3d4e5f_shop_web_1", &[(label::APP, "shop")]), ("shop".into(), None));
+        assert_eq!(instance("decade_shop_1", &route), ("decade-shop".into(), None));
     }
 
     #[test]

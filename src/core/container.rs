@@ -19,7 +19,12 @@ pub mod label {
     pub const ROUTE: &str = "platformer.route";
     pub const OWNER: &str = "platformer.owner";
     pub const DEPLOYMENT: &str = "platformer.deployment";
-    pub const ALL: [&str; 8] = [APP, VERSION, PORT, HOST, PATH, ROUTE, OWNER, DEPLOYMENT];
+    /// What only we can write: it proves the labels in [`PROVEN`], and differs with every start.
+    pub const PROOF: &str = "platformer.proof";
+    pub const ALL: [&str; 9] = [APP, VERSION, PORT, HOST, PATH, ROUTE, OWNER, DEPLOYMENT, PROOF];
+    pub const PROVEN: [&str; 4] = [APP, VERSION, OWNER, DEPLOYMENT];
+    /// What an image may say of its containers; who it is, and whose, only the one who starts it says.
+    pub const OF_IMAGES: [&str; 2] = [ROUTE, PORT];
     pub const PREFIX: &str = "platformer.";
 }
 
@@ -85,18 +90,26 @@ pub struct Container {
     pub name: Arc<str>,
     /// The image reference it was made from.
     pub image: Arc<str>,
-    /// Its own labels and its image's, as the engine merges them.
+    /// Its own labels, and of its image's only those that an image may give.
     pub labels: BTreeMap<String, String>,
+    /// Labels of ours that are its image's and do not count.
+    pub of_image: Vec<Arc<str>>,
+    /// Carries our proof: this platform made it, whatever else is written on it.
+    pub ours: bool,
     pub state: RunState,
     pub health: Option<DockerHealth>,
     pub attachments: Vec<Attachment>,
     /// Shares the host's network namespace: it is reached over loopback.
     pub host_network: bool,
+    /// Shares the network namespace of this container: it is reached at that one's addresses.
+    pub joined: Option<ContainerId>,
     /// TCP ports that its image exposes.
     pub exposed: Vec<u16>,
     pub created_at: Timestamp,
     /// Changes with every start: what was learnt about an earlier run does not count for this one.
     pub started_at: Option<Timestamp>,
+    /// Why the engine could not describe it in full: then what is here is from the engine's list.
+    pub trouble: Option<String>,
 }
 
 impl Container {
@@ -106,10 +119,6 @@ impl Container {
 
     pub fn label(&self, name: &str) -> Option<&str> {
         self.labels.get(name).map(String::as_str)
-    }
-
-    pub fn is_owned_by(&self, owner: &Owner) -> bool {
-        self.label(label::OWNER) == Some(&owner.0)
     }
 
     /// Where the balancer reaches it: on `network` if it is there, else on its first network by name.

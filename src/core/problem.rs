@@ -80,6 +80,12 @@ pub enum ProblemKind {
     ClaimRefused,
     /// A label of ours that means nothing.
     UnknownLabel,
+    /// A label of ours that only an image says.
+    LabelOfImage,
+    /// A container names us as its owner and is none of ours.
+    NotOurs,
+    /// The engine does not describe a container.
+    Undescribed,
     /// An instance has no address.
     Unreachable,
     /// An instance, or an endpoint of a service, fails its probe.
@@ -133,6 +139,9 @@ impl ProblemKind {
             | Self::NotDeployed
             | Self::ClaimRefused
             | Self::UnknownLabel
+            | Self::LabelOfImage
+            | Self::NotOurs
+            | Self::Undescribed
             | Self::Unreachable
             | Self::Unhealthy
             | Self::NotReady

@@ -163,7 +163,7 @@ impl Outside {
     fn act(&mut self, action: Action) {
         match action {
             Action::Record(record) => _ = self.ledger.insert(record.app, *record.intent),
-            Action::KeepService { .. } => {}
+            Action::KeepService { .. } | Action::Inherit(_) => {}
             Action::Publish(_) | Action::Keep { .. } | Action::Connect(_) | Action::RemoveNetwork(_) => {}
             Action::Prepare { app, release } => {
                 let result = match self.random.draw() % 12 {

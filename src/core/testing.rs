@@ -26,6 +26,9 @@ pub fn container(name: &str, labels: &[(&str, &str)]) -> Container {
         name: name.into(),
         image: "demo:1.0.0".into(),
         labels: labels.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
+        of_image: Vec::new(),
+        // What our engine makes for us it marks as ours.
+        ours: labels.contains(&("platformer.owner", "me")),
         state: RunState::Running,
         health: None,
         attachments: vec![Attachment {
@@ -34,9 +37,11 @@ pub fn container(name: &str, labels: &[(&str, &str)]) -> Container {
             aliases: Vec::new(),
         }],
         host_network: false,
+        joined: None,
         exposed: vec![8080],
         created_at: Timestamp::UNIX_EPOCH,
         started_at: Some(Timestamp::UNIX_EPOCH),
+        trouble: None,
     }
 }
 

@@ -1,8 +1,9 @@
 //! What remembers decisions over restarts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use crate::core::container::ContainerId;
 use crate::core::deploy::{Deployment, Entry};
 use crate::core::flaw::Flaw;
 use crate::core::names::AppName;
@@ -30,6 +31,10 @@ pub trait Ledger: Send + Sync {
     fn services(&self) -> Result<BTreeMap<AppName, Service>, LedgerError>;
     /// Keeps a registered service, or forgets it; durable when it returns.
     fn keep_service(&self, name: &AppName, service: Option<&Service>) -> Result<(), LedgerError>;
+    /// The containers that a version without proofs started; `None` where that was never kept.
+    fn inherited(&self) -> Result<Option<BTreeSet<ContainerId>>, LedgerError>;
+    /// Keeps which those are; durable when it returns.
+    fn inherit(&self, containers: &BTreeSet<ContainerId>) -> Result<(), LedgerError>;
     /// The latest `limit` entries of an app, newest first.
     fn history(&self, app: &AppName, limit: usize) -> Result<Vec<Entry>, LedgerError>;
     /// The latest `limit` deployments of an app or of all, newest first.

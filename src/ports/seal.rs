@@ -12,6 +12,13 @@ pub trait Seal: Send + Sync {
     fn open(&self, app: &AppName, key: &EnvName, sealed: &str) -> Option<String>;
     /// What an instance of a release shows to be given its secrets.
     fn boot_token(&self, app: &AppName, version: &Version) -> String;
+    /// What this platform alone can write about a text; each time another.
+    ///
+    /// # Errors
+    /// There are no random numbers.
+    fn mark(&self, text: &str) -> Result<String, String>;
+    /// Whether this platform wrote the mark about this text.
+    fn is_marked(&self, text: &str, mark: &str) -> bool;
     /// What webhooks for an app prove themselves with.
     fn webhook_secret(&self, app: &AppName) -> String;
     /// Whether these bytes were signed with that secret: HMAC-SHA-256, in hex.

@@ -92,7 +92,8 @@ pub async fn up(settings: Settings, progress: &dyn Progress, stop: impl Future<O
     let (inbox, messages) = Inbox::new();
     let store = Arc::new(Store::open(&settings.state, inbox.complaints())?);
     let found = nginx::find(&settings.nginx.binary).map_err(BootError::Other)?;
-    let engine: Arc<dyn Engine> = Arc::new(DockerEngine::new(&settings.docker.host, &settings.docker.network));
+    let engine: Arc<dyn Engine> =
+        Arc::new(DockerEngine::new(&settings.docker.host, &settings.docker.network, Some(seal.clone())));
     let network = network(&settings, &*engine, progress).await?;
     let gateway = network.gateway;
     let mut tasks = Tasks::default();
@@ -117,6 +118,7 @@ pub async fn up(settings: Settings, progress: &dyn Progress, stop: impl Future<O
         .map_err(|e| BootError::Other(format!("repository {}: {e}", folder.display())))?;
     inbox.tell(Fact::Recalled(store.recall()?));
     inbox.tell(Fact::Registered(store.services()?));
+    inbox.tell(Fact::Inherited(store.inherited()?));
     {
         let scanned = tree.clone();
         tokio::task::spawn_blocking(move || scanned.rescan(true)).await.map_err(|e| BootError::Other(e.to_string()))?;

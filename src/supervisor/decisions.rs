@@ -51,7 +51,7 @@ impl Loop {
         let records: Vec<&Record> = actions.iter().filter_map(Action::record).collect();
         self.record(&records, now).map_err(CommandError::NotRecorded)?;
         for action in actions {
-            self.keep_service(action, now).map_err(CommandError::NotRecorded)?;
+            self.keep(action, now).map_err(CommandError::NotRecorded)?;
             self.world.begin(action, now);
         }
         Ok(())
@@ -73,10 +73,16 @@ impl Loop {
         Ok(())
     }
 
-    pub(super) fn keep_service(&self, action: &Action, now: Timestamp) -> Result<(), String> {
-        let Action::KeepService { name, service, message } = action else { return Ok(()) };
-        self.ledger.keep_service(name, service.as_ref()).map_err(|e| e.to_string())?;
-        self.snapshot.announce(Event::new(now, "service", format!("service {name}"), message.clone()));
-        Ok(())
+    /// Keeps what the ledger has to have before it is acted on and is no decision about an app.
+    pub(super) fn keep(&self, action: &Action, now: Timestamp) -> Result<(), String> {
+        match action {
+            Action::KeepService { name, service, message } => {
+                self.ledger.keep_service(name, service.as_ref()).map_err(|e| e.to_string())?;
+                self.snapshot.announce(Event::new(now, "service", format!("service {name}"), message.clone()));
+                Ok(())
+            }
+            Action::Inherit(ids) => self.ledger.inherit(ids).map_err(|e| e.to_string()),
+            _ => Ok(()),
+        }
     }
 }

@@ -92,7 +92,7 @@ async fn examine(settings: &Settings) -> Vec<Check> {
 }
 
 async fn docker(settings: &Settings) -> Check {
-    let engine = DockerEngine::new(&settings.docker.host, &settings.docker.network);
+    let engine = DockerEngine::new(&settings.docker.host, &settings.docker.network, None);
     match timeout(PATIENCE, engine.version()).await {
         Ok(Ok(version)) => {
             ok("Docker", format!("version {}, API {} at {}", version.version, version.api, settings.docker.host))
@@ -173,7 +173,7 @@ async fn resolution_inside(settings: &Settings, running: bool) -> Check {
         let remedy = start_command(&settings.state);
         return warning(name, "the platform is not running, so it was not asked", remedy);
     }
-    let engine = DockerEngine::new(&settings.docker.host, &settings.docker.network);
+    let engine = DockerEngine::new(&settings.docker.host, &settings.docker.network, None);
     let host = format!("repository.{}", settings.domain);
     let job = JobSpec {
         name: format!("platformer-doctor-{}", std::process::id()),

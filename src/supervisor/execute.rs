@@ -54,7 +54,7 @@ impl Hands {
             Action::Publish(zone) => self.resolver.publish(zone),
             Action::Probe(targets) => self.prober.probe(&targets),
             // Recorded by the loop before anything else is begun.
-            Action::Record(_) | Action::KeepService { .. } => {}
+            Action::Record(_) | Action::KeepService { .. } | Action::Inherit(_) => {}
             Action::Keep { kept, gone } => {
                 self.library.iter().for_each(|library| library.forget_all_but(&kept.contents));
                 self.remove_images(gone);
@@ -120,6 +120,10 @@ impl Hands {
             }
             Action::Restart(id) => {
                 let result = self.engine.restart(&id).await.map_err(undone);
+                // Told first, so that a start again is not taken for one that nothing came of.
+                if let (Ok(()), Ok(container)) = (&result, self.engine.inspect(&id).await) {
+                    self.inbox.tell(Fact::Seen(Box::new(container)));
+                }
                 Fact::Restarted { id, result }
             }
             Action::Connect(id) => match self.join(&id).await {
@@ -164,6 +168,7 @@ impl Hands {
             }
             Action::Record(_)
             | Action::KeepService { .. }
+            | Action::Inherit(_)
             | Action::Publish(_)
             | Action::Probe(_)
             | Action::Keep { .. } => Fact::Tick,
@@ -293,6 +298,7 @@ fn failed(action: &Action) -> Fact {
         | Action::RemoveNetwork(_)
         | Action::Record(_)
         | Action::KeepService { .. }
+        | Action::Inherit(_)
         | Action::Publish(_)
         | Action::Probe(_)
         | Action::Keep { .. } => Fact::Tick,

@@ -1,6 +1,6 @@
 //! Fakes for all ports, and the whole loop run with them: what no real Docker or nginx can be made to do on demand.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -228,6 +228,14 @@ impl Ledger for FakeLedger {
     }
 
     fn keep_service(&self, _: &AppName, _: Option<&Service>) -> Result<(), LedgerError> {
+        Ok(())
+    }
+
+    fn inherited(&self) -> Result<Option<BTreeSet<ContainerId>>, LedgerError> {
+        Ok(None)
+    }
+
+    fn inherit(&self, _: &BTreeSet<ContainerId>) -> Result<(), LedgerError> {
         Ok(())
     }
 

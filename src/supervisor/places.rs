@@ -150,7 +150,8 @@ pub fn load_templates(folder: Option<&Path>) -> Result<Templates, String> {
     }
 }
 
-/// The same for the same state folder, so that instances are known again even if the folder was emptied.
+/// The same for the same state folder, also if that was emptied: by it the platforms of one machine tell each other's
+/// containers and networks. It is no secret and proves nothing.
 pub fn owner(settings: &Settings) -> Owner {
     let short: String = sha256(settings.state.as_os_str().as_encoded_bytes()).chars().take(8).collect();
     Owner(format!("{}-{short}", settings.domain).into())

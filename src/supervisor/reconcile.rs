@@ -164,7 +164,7 @@ impl Loop {
         let (mut decided, mut failed) = (false, false);
         for action in std::mem::take(&mut plan.actions) {
             let records: Vec<&Record> = action.record().into_iter().collect();
-            let recorded = self.record(&records, now).and_then(|()| self.keep_service(&action, now));
+            let recorded = self.record(&records, now).and_then(|()| self.keep(&action, now));
             if let Err(reason) = recorded {
                 plan.problems.push(Problem::new(
                     ProblemKind::Ledger,
@@ -178,7 +178,7 @@ impl Loop {
                 continue;
             }
             tracing::debug!(?action, "action");
-            decided |= matches!(action, Action::Record(_));
+            decided |= matches!(action, Action::Record(_) | Action::Inherit(_));
             self.world.begin(&action, now);
             self.hands.run(action);
         }
@@ -278,7 +278,7 @@ impl Loop {
 
     fn is_closed(&self) -> bool {
         let Some(closing) = self.world.closing else { return false };
-        let ours = || self.world.instances().iter().any(|m| m.claim.managed);
+        let ours = || self.world.ours().next().is_some() || self.world.gates_there().next().is_some();
         closing.keep_apps || self.world.is_engine_unknown() || (self.world.starting.is_empty() && !ours())
     }
 }

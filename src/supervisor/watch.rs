@@ -2,7 +2,7 @@
 //!
 //! No DNS, no repository over HTTP, no network is made, no container is started or stopped.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -21,7 +21,7 @@ use crate::adapters::engine::docker::DockerEngine;
 use crate::adapters::files::Tree;
 use crate::adapters::nginx::{self, ForeignNginx, Notify};
 use crate::adapters::probe::Probes;
-use crate::core::container::Owner;
+use crate::core::container::{ContainerId, Owner};
 use crate::core::deploy::{Deployment, Entry};
 use crate::core::names::{AppName, HostName};
 use crate::core::service::Service;
@@ -53,7 +53,7 @@ pub async fn watch(
     stop: impl Future<Output = ()>,
 ) -> Result<(), BootError> {
     let other = |e: String| BootError::Other(e);
-    let engine: Arc<dyn Engine> = Arc::new(DockerEngine::new(&settings.docker.host, &settings.docker.network));
+    let engine: Arc<dyn Engine> = Arc::new(DockerEngine::new(&settings.docker.host, &settings.docker.network, None));
     let version = engine.version().await?;
     // Without an nginx beside us the oldest one is rendered for.
     let features = nginx::find(&settings.nginx.binary).map(|found| found.features()).unwrap_or_default();
@@ -163,6 +163,14 @@ impl Ledger for Nobody {
     }
 
     fn keep_service(&self, _name: &AppName, _service: Option<&Service>) -> Result<(), LedgerError> {
+        Ok(())
+    }
+
+    fn inherited(&self) -> Result<Option<BTreeSet<ContainerId>>, LedgerError> {
+        Ok(None)
+    }
+
+    fn inherit(&self, _: &BTreeSet<ContainerId>) -> Result<(), LedgerError> {
         Ok(())
     }
 

@@ -21,6 +21,7 @@ mod harness;
 mod limits;
 mod networks;
 mod notify;
+mod ownership;
 mod people;
 mod platform;
 mod proxying;

@@ -8,12 +8,13 @@ mod tokens;
 pub use events::Events;
 pub use kv::Keys;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use rusqlite::Connection;
 
+use crate::core::container::ContainerId;
 use crate::core::deploy::{Deployment, Entry};
 use crate::core::names::AppName;
 use crate::core::service::Service;
@@ -22,7 +23,7 @@ use crate::ports::ledger::{Complain, Ledger, LedgerError};
 use file::Rows;
 
 /// Raised with every change of the tables; an older file is migrated, a newer one refused.
-const SCHEMA: i64 = 4;
+const SCHEMA: i64 = 5;
 
 /// Every table; those of an older schema are there already.
 const TABLES: &str = "
@@ -31,6 +32,7 @@ const TABLES: &str = "
     CREATE TABLE IF NOT EXISTS history (id INTEGER PRIMARY KEY AUTOINCREMENT, app TEXT NOT NULL, entry TEXT NOT NULL) STRICT;
     CREATE INDEX IF NOT EXISTS history_of_app ON history (app, id);
     CREATE TABLE IF NOT EXISTS services (name TEXT PRIMARY KEY, service TEXT NOT NULL) STRICT;
+    CREATE TABLE IF NOT EXISTS inherited (id TEXT PRIMARY KEY, containers TEXT NOT NULL) STRICT;
     CREATE TABLE IF NOT EXISTS tokens (id TEXT PRIMARY KEY, session_of TEXT, token TEXT NOT NULL) STRICT;
     CREATE TABLE IF NOT EXISTS answers (key TEXT PRIMARY KEY, at INTEGER NOT NULL, request TEXT NOT NULL, status INTEGER NOT NULL, body TEXT NOT NULL) STRICT;
 ";
@@ -157,6 +159,19 @@ impl Ledger for Store {
         Ok(())
     }
 
+    fn inherited(&self) -> Result<Option<BTreeSet<ContainerId>>, LedgerError> {
+        let remedy = "it is asked anew which containers are the platform's";
+        let rows = self.read("inherited", remedy, "SELECT id, containers FROM inherited", [])?;
+        Ok(rows.into_iter().next().map(|(_, containers)| containers))
+    }
+
+    fn inherit(&self, containers: &BTreeSet<ContainerId>) -> Result<(), LedgerError> {
+        let text = self.text(containers)?;
+        let insert = "INSERT OR REPLACE INTO inherited (id, containers) VALUES ('1', ?1)";
+        self.with(|connection| connection.execute(insert, [text]))?;
+        Ok(())
+    }
+
     fn history(&self, app: &AppName, limit: usize) -> Result<Vec<Entry>, LedgerError> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let query = "SELECT id, entry FROM history WHERE app = ?1 ORDER BY id DESC LIMIT ?2";
@@ -213,6 +228,17 @@ mod tests {
         assert_eq!(store.history(&app, 9).unwrap(), [entry(2), entry(1)]);
         assert_eq!(store.history(&app, 1).unwrap(), [entry(2)]);
         assert!(store.deployment("shop-1").unwrap().is_none());
+    }
+
+    #[test]
+    fn what_was_inherited_is_kept_once_it_was_asked() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = opened(folder.path()).unwrap();
+        assert_eq!(store.inherited().unwrap(), None);
+        for ids in [BTreeSet::new(), BTreeSet::from([ContainerId("a".into())])] {
+            store.inherit(&ids).unwrap();
+            assert_eq!(opened(folder.path()).unwrap().inherited().unwrap(), Some(ids));
+        }
     }
 
     #[test]

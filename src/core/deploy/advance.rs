@@ -120,7 +120,10 @@ fn failed(current: &Deployment, seen: &Observed, now: Timestamp) -> Option<Deplo
         return None;
     }
     if let Some(crash) = seen.crash.as_ref().filter(|crash| crash.count >= CRASHES) {
-        return Some(current.give_up(format!("its instances died {} times: {}", crash.count, crash.reason), now));
+        return Some(
+            current
+                .give_up(format!("its instances died or did not start {} times: {}", crash.count, crash.reason), now),
+        );
     }
     if let Some(reason) = &seen.refused {
         return Some(current.give_up(format!("the balancer refuses its routes: {reason}"), now));

@@ -10,7 +10,6 @@ use super::declared::declared_again;
 use super::diff::Plan;
 use super::due::{Due, due};
 use crate::core::app::{App, Source};
-use crate::core::claim::Claim;
 use crate::core::container::label;
 use crate::core::deploy::{Crash, Deployment, Entry, Observed, Stage, advance, wake_at};
 use crate::core::names::{AppName, Version};
@@ -18,7 +17,7 @@ use crate::core::release::{Kept, Release};
 use crate::core::repository::Index;
 use crate::core::split::Percent;
 use crate::core::world::{
-    Action, Claimed, Condition, EngineState, Intent, JobSpec, Member, Record, Unprepared, Unsecured, World, by_app,
+    Action, Condition, EngineState, Intent, JobSpec, Member, Record, Unprepared, Unsecured, World, by_app,
 };
 
 /// What could not be secured is tried again after this long.
@@ -300,18 +299,17 @@ fn end_stray_gates(world: &World, plan: &mut Plan) {
     if world.is_engine_unknown() {
         return;
     }
+    let is_closing = world.closing.is_some_and(|closing| !closing.keep_apps);
     let testing: BTreeSet<&str> = world
         .intents
         .values()
         .filter_map(Intent::active)
-        .filter(|d| d.stage == Stage::Testing)
+        .filter(|d| d.stage == Stage::Testing && !is_closing)
         .map(|d| &*d.id)
         .collect();
-    let claims_nothing = |known: &&Claimed| known.claim == Claim::None;
-    for container in world.containers.values().filter(claims_nothing).map(|known| &known.container) {
-        let is_gate = container.is_owned_by(&world.platform.owner);
-        let deployment = container.label(label::DEPLOYMENT).filter(|_| is_gate);
-        if deployment.is_some_and(|id| !testing.contains(id)) && !world.busy.contains(&container.id) {
+    for container in world.gates_there() {
+        let deployment = container.label(label::DEPLOYMENT).unwrap_or_default();
+        if !testing.contains(deployment) && !world.busy.contains(&container.id) {
             plan.actions.push(Action::Stop { id: container.id.clone(), grace: Duration::ZERO, log_for: None });
         }
     }

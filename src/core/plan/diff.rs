@@ -10,9 +10,9 @@ use super::deploy::move_on;
 use super::fleet::fleet;
 use super::problems;
 use super::{networks, routes, zone};
-use crate::core::container::{ContainerId, label};
+use crate::core::container::{Container, ContainerId, label};
 use crate::core::deploy::{End, Stage};
-use crate::core::names::{AppName, HostName};
+use crate::core::names::{AppName, HostName, Version};
 use crate::core::problem::Problem;
 use crate::core::routes::Routes;
 use crate::core::source::Wanted;
@@ -55,6 +55,12 @@ pub fn plan(world: &mut World, now: Timestamp) -> Plan {
         }
         return plan;
     }
+    if world.inherited.is_none() {
+        // Before it is recorded whose they are, nothing is started in their place.
+        plan.actions.push(Action::Inherit(inherited(world)));
+        return plan;
+    }
+    world.forget_moot();
     world.departed.retain(|_, at| now.duration_since(*at).unsigned_abs() < DEPARTED);
     plan.wake_at = world.departed.values().map(|at| *at + DEPARTED).min();
     let before = world.instances();
@@ -87,6 +93,24 @@ pub fn plan(world: &mut World, now: Timestamp) -> Plan {
     // A clock that was set back, or a pause that is over later, makes nothing begin in the future.
     plan.problems.iter_mut().for_each(|problem| problem.since = problem.since.min(now));
     plan
+}
+
+/// The containers that a version without proofs started: it is asked once, at the first boot after it. Only those
+/// of releases and deployments that are on record count.
+fn inherited(world: &World) -> BTreeSet<ContainerId> {
+    let is_known = |container: &Container| {
+        let intent = container.label(label::APP).and_then(|app| world.intents.get(&AppName::parse(app).ok()?));
+        let version = container.label(label::VERSION).and_then(|version| Version::parse(version).ok());
+        let is_gate = |intent: &Intent| {
+            let id = intent.deployment.as_ref().map(|deployment| &*deployment.id);
+            id.is_some() && id == container.label(label::DEPLOYMENT)
+        };
+        let is_instance = |(intent, version): (&Intent, Version)| intent.releases.contains_key(&version);
+        intent.zip(version).is_some_and(is_instance) || world.intents.values().any(is_gate)
+    };
+    let containers = world.containers.values().map(|known| &known.container);
+    let ours = containers.filter(|c| c.label(label::OWNER) == Some(&*world.platform.owner.0) && is_known(c));
+    ours.map(|container| container.id.clone()).collect()
 }
 
 /// Plans the instances of every declared app, and returns those to be taken out of service.

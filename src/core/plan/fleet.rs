@@ -6,11 +6,11 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::core::app::{App, Strategy};
-use crate::core::container::{ContainerId, RunState, label};
+use crate::core::container::{ContainerId, label};
 use crate::core::deploy::{Deployment, Stage};
 use crate::core::names::Version;
 use crate::core::release::{Release, path_of};
-use crate::core::world::{Action, InstanceSpec, Intent, Member, World};
+use crate::core::world::{Action, InstanceSpec, Intent, Member, World, is_dead};
 
 /// What the fleet of one app lacks or has too much of.
 #[derive(Debug, Default)]
@@ -137,7 +137,10 @@ impl Fleet<'_> {
 
         let release = (app.name.clone(), self.version.clone());
         let paused_until = world.backoff.get(&release).map(|b| b.until).filter(|until| *until > self.now);
-        let starting = world.starting.values().filter(|starting| **starting == release).count();
+        // One that is being started may be seen before its start is told.
+        let is_starting = |m: &Member<'_>| world.starting.contains_key(&*m.container.name);
+        let is_seen = |name: &str| all.iter().any(|m| &*m.container.name == name);
+        let starting = world.starting.iter().filter(|(name, of)| **of == release && !is_seen(name)).count();
         let leaving = all.iter().any(|m| m.claim.managed && world.retiring.contains_key(&m.container.id));
         let missing = if self.must_stop_first() && (leaving || !serving_old.is_empty()) {
             wish.retire.extend(serving_old.iter().map(|m| m.container.id.clone()));
@@ -147,7 +150,8 @@ impl Fleet<'_> {
             let most = (wanted + surge).saturating_sub(current.len() + starting + serving_old.len());
             wanted.saturating_sub(current.len() + starting).min(most)
         };
-        let dead: Vec<_> = current.iter().filter(|m| is_dead(m) && !world.busy.contains(&m.container.id)).collect();
+        let is_free = |m: &Member<'_>| !is_starting(m) && !world.busy.contains(&m.container.id);
+        let dead: Vec<_> = current.iter().filter(|m| is_dead(m.container) && is_free(m)).collect();
         match paused_until {
             Some(_) if missing + dead.len() == 0 => {}
             Some(until) => wish.wake_at = [wish.wake_at, Some(until)].into_iter().flatten().min(),
@@ -216,8 +220,4 @@ impl Fleet<'_> {
             grace: self.app.deploy.grace.get(),
         }
     }
-}
-
-fn is_dead(member: &Member<'_>) -> bool {
-    matches!(member.container.state, RunState::Exited { .. } | RunState::Created)
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::core::claim::Claim;
+use crate::core::container::{Container, label};
 use crate::core::deploy::Halt;
 use crate::core::names::AppName;
 use crate::core::problem::{Problem, ProblemKind};
@@ -48,6 +49,7 @@ pub fn find(world: &World, members: &[Member<'_>], problems: &mut Vec<Problem>, 
             let kind = ProblemKind::ClaimRefused;
             problems.push(Problem::new(kind, subject(), reason.clone(), remedy.clone(), container.created_at));
         }
+        of_labels(world, container, problems);
         for (unknown, near) in unknown_labels {
             let remedy = near.map_or("remove it".to_owned(), |near| format!("did you mean {near}?"));
             let reason = format!("label {unknown} means nothing");
@@ -69,6 +71,30 @@ pub fn find(world: &World, members: &[Member<'_>], problems: &mut Vec<Problem>, 
             let remedy = format!("platformer logs {app}");
             problems.push(Problem::of_app(ProblemKind::Dying, app, reason, remedy, backoff.until));
         }
+    }
+}
+
+/// What is written on a container and is not believed, and what the engine does not tell of it.
+fn of_labels(world: &World, container: &Container, problems: &mut Vec<Problem>) {
+    let (name, since) = (&container.name, container.created_at);
+    let mut push = |kind, reason: String, remedy: String| {
+        problems.push(Problem::new(kind, format!("container {name}"), reason, remedy, since));
+    };
+    if let Some(trouble) = &container.trouble {
+        let reason = format!("Docker does not describe it: {trouble}");
+        push(ProblemKind::Undescribed, reason, format!("docker inspect {name} shows the same; docker rm -f {name}"));
+    }
+    if world.is_ours(container) {
+        return;
+    }
+    if container.label(label::OWNER).is_some() {
+        let reason = format!("its label {} names this platform, which did not start it", label::OWNER);
+        push(ProblemKind::NotOurs, reason, format!("start it without that label, or docker rm -f {name}"));
+    }
+    if !container.of_image.is_empty() {
+        let reason = format!("{} comes from its image, where it does not count", container.of_image.join(", "));
+        let remedy = "take it out of the image, and say it with docker run --label";
+        push(ProblemKind::LabelOfImage, reason, remedy.into());
     }
 }
 
@@ -108,7 +134,7 @@ fn of_sources(world: &World, problems: &mut Vec<Problem>) {
 
 /// Deployments that do nothing for long, though nobody paused them.
 fn of_stuck(world: &World, problems: &mut Vec<Problem>, now: Timestamp) {
-    for (app, intent) in &world.intents {
+    for (app, intent) in world.intents.iter().filter(|(app, _)| world.declared_app(app).is_some()) {
         let moving = intent.active().filter(|d| d.halt.is_none());
         if let Some(stuck) = moving.filter(|d| now.duration_since(d.since).unsigned_abs() > STUCK) {
             let reason =

@@ -52,8 +52,11 @@ pub fn zone(world: &World, members: &[Member<'_>], containers: Containers, grant
         };
         zone.names.insert(name.clone(), target);
     }
-    for known in running(world) {
-        zone.add_pointers(&known.container);
+    // The one that holds a shared network comes last: its addresses are called after it.
+    for is_holder in [false, true] {
+        running(world)
+            .filter(|known| known.container.joined.is_none() == is_holder)
+            .for_each(|known| zone.add_pointers(&known.container));
     }
     zone.reverse.insert(platform.gateway, Pointer::Below("loadbalancer".into()));
     for (name, address) in &platform.dns.extra {

@@ -1,26 +1,18 @@
 //! How each fact changes the world.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
 
 use jiff::Timestamp;
 
 use super::{
-    Action, Backoff, Claim, Claimed, EngineState, Fact, Health, Intent, Phase, Refused, Retiring, Subject, SwitchError,
-    Switching, Undone, World,
+    Action, Claimed, EngineState, Fact, Health, Intent, Phase, Refused, Retiring, Subject, SwitchError, Switching,
+    World,
 };
-use crate::core::claim::{self, Instance};
 use crate::core::container::{Container, ContainerId, RunState};
 use crate::core::disk;
-use crate::core::names::{AppName, Version};
+use crate::core::names::AppName;
 use crate::core::repository::Index;
-
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
-/// Pause before an engine that did not answer is asked for the same again.
-const AWAY: Duration = Duration::from_secs(1);
-/// An instance that lived this long did not crash at start: the next death begins with a short pause again.
-const HEALTHY_LIFE: Duration = Duration::from_secs(10);
 
 impl World {
     /// Whether the fact says anything that the plan could depend on and that is not known already: most probes
@@ -52,6 +44,7 @@ impl World {
             Fact::Listed { containers, networks, local } => {
                 if !matches!(self.engine, EngineState::Connected { .. }) {
                     self.engine = EngineState::Connected { since: now };
+                    self.back(now);
                 }
                 self.listed = true;
                 self.taken_names.clear();
@@ -62,7 +55,7 @@ impl World {
                     self.networks = networks;
                     self.claim_anew();
                 }
-                let listed: std::collections::BTreeSet<_> = containers.iter().map(|c| c.id.clone()).collect();
+                let listed: BTreeSet<_> = containers.iter().map(|c| c.id.clone()).collect();
                 self.removed.retain(|id| listed.contains(id));
                 let gone: Vec<_> = self.containers.keys().filter(|id| !listed.contains(*id)).cloned().collect();
                 for id in gone {
@@ -71,11 +64,16 @@ impl World {
                 for container in containers {
                     self.see(container, now);
                 }
+                self.join_anew();
             }
-            Fact::Seen(container) => self.see(*container, now),
+            Fact::Seen(container) => {
+                self.see(*container, now);
+                self.join_anew();
+            }
             Fact::Gone(id) => {
                 self.removed.remove(&id);
                 self.forget(&id, now);
+                self.join_anew();
             }
             Fact::Died { id, code, at } => {
                 let known = self.containers.get(&id).map(|known| &known.container);
@@ -94,6 +92,10 @@ impl World {
             Fact::TemplatesLoaded(templates) => self.templates = templates,
             Fact::Recalled(intents) => self.intents = intents,
             Fact::Registered(services) => self.services = services,
+            Fact::Inherited(ids) => {
+                self.inherited = ids;
+                self.claim_anew();
+            }
             Fact::LookedUp(found) => self.looked_up = found,
             Fact::Sourced { app, look } => _ = self.found.insert(app, look),
             Fact::Probed { subject, started_at, verdict } => self.probed(subject, started_at, verdict, now),
@@ -108,24 +110,9 @@ impl World {
             Fact::Settled(generation) => self.balancer.settled(generation),
             Fact::Unswitched { generation, error } => self.unswitched(generation, error, now),
             Fact::BalancerDied { reason } => self.balancer.died(now, reason),
-            Fact::Started { name, result } => {
-                let release = self.starting.remove(&name);
-                match (release, result) {
-                    (_, Ok(container)) => self.see(*container, now),
-                    (Some(release), Err(why)) => self.undone(release, why, now),
-                    (None, Err(_)) => {}
-                }
-            }
-            Fact::NameTaken(name) => {
-                self.starting.remove(&name);
-                self.taken_names.insert(name);
-            }
-            Fact::Restarted { id, result } => {
-                self.busy.remove(&id);
-                if let (Err(why), Some(release)) = (result, self.release_of(&id)) {
-                    self.undone(release, why, now);
-                }
-            }
+            Fact::Started { name, result } => self.started(&name, result, now),
+            Fact::NameTaken(name) => self.name_taken(name, now),
+            Fact::Restarted { id, result } => self.restarted(&id, result, now),
             Fact::Drained(id) => {
                 self.busy.remove(&id);
                 if let Some(retiring) = self.retiring.get_mut(&id) {
@@ -145,6 +132,8 @@ impl World {
                 }
             }
             Fact::Prepared { app, version, result } => self.prepared((app, version), result, now),
+            // Ended because we go down: it is run anew when we are back.
+            Fact::Gated { deployment, .. } if self.closing.is_some() => _ = self.gates.remove(&deployment),
             Fact::Gated { deployment, result } => _ = self.gates.insert(deployment, Some(result)),
             Fact::Counted(counts) => {
                 for counted in counts {
@@ -170,6 +159,10 @@ impl World {
                 let services = &self.services;
                 self.endpoint_health
                     .retain(|(name, id), _| services.get(name).is_some_and(|s| s.endpoints.contains_key(id)));
+            }
+            Action::Inherit(ids) => {
+                self.inherited = Some(ids.clone());
+                self.claim_anew();
             }
             Action::Prepare { app, release } => {
                 self.preparing.insert((app.clone(), release.version.clone()));
@@ -214,72 +207,22 @@ impl World {
         self.retiring.entry(id.clone()).or_insert(Retiring { phase: Phase::Unrouting, address });
     }
 
-    fn see(&mut self, container: Container, now: Timestamp) {
-        if self.removed.contains(&container.id) {
-            return;
-        }
-        let before = self.containers.get(&container.id);
-        let was_running = before.is_some_and(|known| known.container.is_running());
-        let claim = self.claim_of(&container);
-        if let (true, Some(reason)) = (was_running, container.state.ending())
-            && let Claim::Instance(instance) = &claim
-            && instance.managed
-            && !self.retiring.contains_key(&container.id)
-        {
-            // Negative where the clock was set back meanwhile.
-            let lived = container.started_at.map(|at| now.duration_since(at)).unwrap_or_default();
-            let release = released(instance);
-            if Duration::try_from(lived).is_ok_and(|lived| lived > HEALTHY_LIFE) {
-                self.backoff.remove(&release);
-            }
-            self.back_off(release, format!("{}: {reason}", container.name), now);
-        }
-        if let Claim::Instance(instance) = &claim {
-            self.departed.remove(&instance.app);
-        }
-        let (id, left) = (container.id.clone(), self.app_of(&container.id));
-        let unknown_labels = claim::unknown_labels(&container);
-        self.containers.insert(id.clone(), Claimed { container: Arc::new(container), claim, unknown_labels });
-        // A container that was renamed has left its app as one that died has.
-        if left != self.app_of(&id) {
-            self.depart(left, now);
-        }
-    }
-
-    fn forget(&mut self, id: &ContainerId, now: Timestamp) {
-        let app = self.app_of(id);
-        self.containers.remove(id);
-        self.health.remove(id);
-        self.retiring.remove(id);
-        self.busy.remove(id);
-        self.depart(app, now);
-    }
-
-    /// Notes that the last container of an undeclared app has gone, if it has.
-    fn depart(&mut self, app: Option<AppName>, now: Timestamp) {
-        if let Some(app) = app.filter(|app| !self.declared.contains_key(app)) {
-            let mut others = self.containers.values().filter_map(Claimed::instance);
-            if !others.any(|(_, instance)| instance.app == app) {
-                self.departed.insert(app, now);
-            }
-        }
-    }
-
-    fn app_of(&self, id: &ContainerId) -> Option<AppName> {
-        self.release_of(id).map(|(app, _)| app)
-    }
-
-    fn release_of(&self, id: &ContainerId) -> Option<(AppName, Version)> {
-        self.containers.get(id)?.instance().map(|(_, instance)| released(instance))
-    }
-
     fn indexed(&mut self, index: Arc<Index>, now: Timestamp) {
-        let known = self.declared.len();
+        let known: Vec<AppName> = self.declared.keys().cloned().collect();
         for (name, app) in &index.apps {
             self.declared.insert(name.clone(), app.clone());
             self.intents.entry(name.clone()).or_insert_with(|| Intent::new(now));
         }
-        if self.declared.len() != known {
+        let is_broken = |name: &AppName| index.troubles.iter().any(|t| t.path == format!("apps/{name}.toml"));
+        // What never ran has nothing to go on with once its file is gone.
+        let runs: BTreeSet<AppName> = self.ours().map(|(_, instance)| instance.app.clone()).collect();
+        let (intents, starting) = (&self.intents, &self.starting);
+        self.declared.retain(|name, _| {
+            let is_starting = starting.values().any(|(app, _)| app == name);
+            let ran = intents.get(name).is_some_and(|intent| intent.stable.is_some()) || runs.contains(name);
+            index.apps.contains_key(name) || is_broken(name) || is_starting || ran
+        });
+        if !self.declared.keys().eq(&known) {
             self.claim_anew();
         }
         self.index = Some(index);
@@ -333,34 +276,8 @@ impl World {
             SwitchError::Apps(culprits) => self.balancer.refusals.refuse(&switch.routes, culprits, now),
             SwitchError::Template { reason } | SwitchError::Trouble { reason } => {
                 let failures = self.balancer.retry.as_ref().map_or(0, |(_, failures, _)| *failures);
-                self.balancer.retry = Some((now + pause(failures), failures + 1, reason));
+                self.balancer.retry = Some((now + super::starts::pause(failures), failures + 1, reason));
             }
         }
     }
-
-    /// An engine that is away is tried again soon, and held against no release.
-    fn undone(&mut self, release: (AppName, Version), why: Undone, now: Timestamp) {
-        match why {
-            Undone::Refused(reason) => self.back_off(release, reason, now),
-            Undone::Away(reason) => {
-                let failures = self.backoff.get(&release).map_or(0, |b| b.failures);
-                self.backoff.insert(release, Backoff { failures, until: now + AWAY, reason });
-            }
-        }
-    }
-
-    fn back_off(&mut self, release: (AppName, Version), reason: String, now: Timestamp) {
-        let failures = self.backoff.get(&release).map_or(0, |b| b.failures);
-        self.backoff.insert(release, Backoff { failures: failures + 1, until: now + pause(failures), reason });
-    }
-}
-
-/// 0.1 s, 0.3 s, 0.9 s … up to a minute.
-fn pause(failures: u32) -> Duration {
-    FIRST_PAUSE.saturating_mul(3u32.saturating_pow(failures)).min(LONGEST_PAUSE)
-}
-
-/// The release that an instance says it is of.
-fn released(instance: &Instance) -> (AppName, Version) {
-    (instance.app.clone(), instance.version.clone().unwrap_or_else(Version::latest))
 }

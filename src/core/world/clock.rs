@@ -54,7 +54,7 @@ mod tests {
         let (app, version) = (AppName::parse("shop").unwrap(), Version::parse("1.0").unwrap());
         let mut world = World::new(platform(), Arc::new(Templates::built_in()), at(0));
         let key = (app.clone(), version.clone());
-        world.backoff.insert(key.clone(), Backoff { failures: 3, until: at(30), reason: String::new() });
+        world.backoff.insert(key.clone(), Backoff { failures: 3, away: 0, until: at(30), reason: String::new() });
         world
             .unprepared
             .insert(key.clone(), Unsecured { since: at(5), tried: at(5), why: Unprepared::Later(String::new()) });

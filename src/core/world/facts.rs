@@ -1,6 +1,6 @@
 //! What the core is told, and what it answers with.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -47,6 +47,8 @@ pub enum Fact {
     Recalled(BTreeMap<AppName, Intent>),
     /// What the ledger kept of registered services.
     Registered(BTreeMap<AppName, Service>),
+    /// Containers that a version without proofs started; `None` where the ledger was never told which.
+    Inherited(Option<BTreeSet<ContainerId>>),
     /// What was found at an app's source.
     Sourced {
         app: AppName,
@@ -211,6 +213,8 @@ pub enum Action {
         /// What to say of it.
         message: String,
     },
+    /// Remember which containers a version without proofs started; from then on none is taken for ours by labels.
+    Inherit(BTreeSet<ContainerId>),
     /// Secure what a release is made of: image, artefact, config.
     Prepare {
         app: AppName,

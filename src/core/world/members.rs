@@ -116,11 +116,29 @@ impl World {
         // Where it was started it is reached, though it may have joined the network of today since.
         let is_on = |network: &&Network| container.attachments.iter().any(|a| a.network == network.name);
         let network = self.older_networks().find(is_on).map_or(&self.platform.network, |older| &older.name);
-        let ip = container.address_on(network).ok_or_else(|| Unreachable {
-            reason: "it is on no network".into(),
-            remedy: format!("docker network connect {} {}", self.platform.network, container.name),
-        })?;
-        Ok(SocketAddr::new(ip, port.get()))
+        let ip = container.address_on(network).ok_or_else(|| self.on_no_network(container))?;
+        let address = SocketAddr::new(ip, port.get());
+        match self.is_ours_address(address) {
+            true => Err(Unreachable {
+                reason: format!("port {port} of this machine is the platform's own"),
+                remedy: SAY_PORT.into(),
+            }),
+            false => Ok(address),
+        }
+    }
+
+    fn on_no_network(&self, container: &Container) -> Unreachable {
+        let Some(other) = &container.joined else {
+            return Unreachable {
+                reason: "it is on no network".into(),
+                remedy: format!("docker network connect {} {}", self.platform.network, container.name),
+            };
+        };
+        let name = self.containers.get(other).map_or_else(|| &*other.0, |known| &*known.container.name);
+        Unreachable {
+            reason: format!("it shares the network of {name}, which is on none"),
+            remedy: format!("docker start {name}, then docker restart {}", container.name),
+        }
     }
 
     /// The release a container belongs to. One that does not say joins the stable release; where there is

@@ -16,7 +16,9 @@ mod keys;
 mod members;
 mod refusals;
 mod retire;
+mod see;
 mod services;
+mod starts;
 mod steer;
 mod traffic;
 mod verbs;
@@ -30,6 +32,7 @@ pub use members::{Claimed, Member, by_app};
 pub use refusals::{Refusals, RefusedApp};
 pub use retire::{Phase, Retiring};
 pub use services::Reached;
+pub use starts::{Backoff, is_dead};
 pub use steer::{Decider, DeployRequest, GateChoice, Steer};
 pub use traffic::Traffic;
 pub use verbs::{Standing, Verb};
@@ -110,14 +113,6 @@ pub enum EngineState {
     },
 }
 
-/// Pause before a dead instance is started again, doubling with each death.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Backoff {
-    pub failures: u32,
-    pub until: Timestamp,
-    pub reason: String,
-}
-
 /// Contents of a release that could not be secured.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Unsecured {
@@ -156,6 +151,8 @@ pub struct World {
     /// Containers that were told to join the platform's network, and networks told to go; asked anew with each listing.
     pub joining: BTreeSet<ContainerId>,
     pub leaving: BTreeSet<Arc<str>>,
+    /// Containers that a version without proofs started, by their ids; `None` where it was never asked which.
+    pub inherited: Option<BTreeSet<ContainerId>>,
     /// Removed by us: what the engine told of them before may still be on its way.
     removed: BTreeSet<ContainerId>,
     /// Releases whose contents are being secured, are, and could not be.
@@ -213,6 +210,7 @@ impl World {
             busy: BTreeSet::new(),
             joining: BTreeSet::new(),
             leaving: BTreeSet::new(),
+            inherited: Some(BTreeSet::new()),
             removed: BTreeSet::new(),
             preparing: BTreeSet::new(),
             prepared: BTreeSet::new(),
@@ -240,12 +238,18 @@ impl World {
 
     /// What a container asks for. It depends on the container, on the networks, and on which apps are declared.
     fn claim_of(&self, container: &Container) -> Claim {
-        if self.is_on_anothers_network(container) {
+        let is_ours = self.is_ours(container);
+        if !is_ours && self.is_on_anothers_network(container) {
             return Claim::Foreign;
         }
-        claim::read(container, &self.platform.owner, |name| {
+        claim::read(container, is_ours, &self.platform.owner, |name| {
             AppName::parse(name).is_ok_and(|name| self.declared.contains_key(&name))
         })
+    }
+
+    /// Whether this platform started the container, which it may therefore stop.
+    pub fn is_ours(&self, container: &Container) -> bool {
+        container.ours || self.inherited.as_ref().is_some_and(|ids| ids.contains(&container.id))
     }
 
     /// Reads all claims again, since something has changed that they depend on.

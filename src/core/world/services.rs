@@ -74,7 +74,7 @@ impl World {
             },
         };
         let address = SocketAddr::new(ip, url.port.get());
-        match self.is_ours(address) {
+        match self.is_ours_address(address) {
             true => Err(format!("{address} is the platform itself")),
             false if endpoint.inside => Ok(address),
             false => match inside(ip, |ip| self.is_local(ip)) {
@@ -84,7 +84,8 @@ impl World {
         }
     }
 
-    fn is_ours(&self, address: SocketAddr) -> bool {
+    /// Whether we listen there ourselves.
+    pub(super) fn is_ours_address(&self, address: SocketAddr) -> bool {
         is_ours(address, &self.platform.listeners, |ip| self.is_local(ip))
     }
 
@@ -169,7 +170,7 @@ impl World {
 
     /// Whether a URL is one of our own listeners, as far as its name can be told without asking anybody else.
     fn leads_back(&self, url: &ServiceUrl) -> bool {
-        self.told_of(url).into_iter().any(|ip| self.is_ours(SocketAddr::new(ip, url.port.get())))
+        self.told_of(url).into_iter().any(|ip| self.is_ours_address(SocketAddr::new(ip, url.port.get())))
     }
 
     /// Whether a URL leads to this machine or its link, as far as that can be told now, and what is there.

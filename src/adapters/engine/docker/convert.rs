@@ -1,22 +1,33 @@
 //! Docker's answers → the core's plain values.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 
-use bollard::models::{ContainerInspectResponse, ContainerState, EndpointSettings, HealthStatusEnum};
+use bollard::models::{
+    ContainerInspectResponse, ContainerState, ContainerSummary, ContainerSummaryStateEnum, EndpointSettings,
+    HealthStatusEnum,
+};
 use jiff::Timestamp;
+
+use super::labels::{self, ImageLabels};
 
 use crate::core::container::{
     Attachment, Container, ContainerId, DockerHealth, Network, Owner, RunState, Subnet, label,
 };
+use crate::ports::seal::Seal;
 
 /// `None` where Docker leaves out id or name, which it never does for a container that exists.
-pub fn container(answer: ContainerInspectResponse) -> Option<Container> {
+pub fn container(
+    answer: ContainerInspectResponse,
+    image: Option<&ImageLabels>,
+    seal: Option<&Arc<dyn Seal>>,
+) -> Option<Container> {
     let config = answer.config.unwrap_or_default();
     let state = answer.state.unwrap_or_default();
     let networks = answer.network_settings.and_then(|s| s.networks).unwrap_or_default();
-    let host_network = answer.host_config.and_then(|h| h.network_mode).as_deref() == Some("host");
-    let mut attachments: Vec<_> = networks.into_iter().map(|(name, endpoint)| attachment(name, &endpoint)).collect();
-    attachments.sort_by(|a, b| a.network.cmp(&b.network));
+    let mode = answer.host_config.and_then(|h| h.network_mode);
+    let read = labels::read(labels::ours(config.labels.unwrap_or_default()), image, seal);
     let mut exposed: Vec<u16> = config
         .exposed_ports
         .unwrap_or_default()
@@ -28,15 +39,68 @@ pub fn container(answer: ContainerInspectResponse) -> Option<Container> {
         id: ContainerId(answer.id?.into()),
         name: answer.name?.trim_start_matches('/').into(),
         image: config.image.unwrap_or_default().into(),
-        labels: config.labels.unwrap_or_default().into_iter().collect(),
+        labels: read.labels,
+        of_image: read.of_image,
+        ours: read.ours,
         health: health(&state),
         started_at: time(state.started_at.as_deref()),
         state: run_state(&state),
-        attachments,
-        host_network,
+        attachments: attachments(networks),
+        host_network: mode.as_deref() == Some("host"),
+        joined: joined(mode.as_deref()),
         exposed,
         created_at: time(answer.created.as_deref()).unwrap_or(Timestamp::UNIX_EPOCH),
+        trouble: None,
     })
+}
+
+/// A container as Docker's list has it, where it cannot be described in full: without its start and its health.
+/// `None` where the list leaves out id or name.
+pub fn listed(
+    listed: ContainerSummary,
+    image: Option<&ImageLabels>,
+    seal: Option<&Arc<dyn Seal>>,
+    trouble: &str,
+) -> Option<Container> {
+    let created_at = listed.created.and_then(|at| Timestamp::from_second(at).ok()).unwrap_or(Timestamp::UNIX_EPOCH);
+    let mode = listed.host_config.and_then(|h| h.network_mode);
+    let read = labels::read(labels::ours(listed.labels.unwrap_or_default()), image, seal);
+    let mut exposed: Vec<u16> = listed.ports.iter().flatten().map(|port| port.private_port).collect();
+    exposed.sort_unstable();
+    exposed.dedup();
+    Some(Container {
+        id: ContainerId(listed.id?.into()),
+        name: listed.names?.first()?.trim_start_matches('/').into(),
+        image: listed.image.unwrap_or_default().into(),
+        labels: read.labels,
+        of_image: read.of_image,
+        ours: read.ours,
+        health: None,
+        started_at: None,
+        state: match listed.state {
+            Some(ContainerSummaryStateEnum::RUNNING) => RunState::Running,
+            Some(ContainerSummaryStateEnum::PAUSED) => RunState::Paused,
+            Some(ContainerSummaryStateEnum::CREATED) => RunState::Created,
+            _ => RunState::Exited { code: -1, oom: false, at: None },
+        },
+        attachments: attachments(listed.network_settings.and_then(|s| s.networks).unwrap_or_default()),
+        host_network: mode.as_deref() == Some("host"),
+        joined: joined(mode.as_deref()),
+        exposed,
+        created_at,
+        trouble: Some(trouble.to_owned()),
+    })
+}
+
+fn attachments(networks: HashMap<String, EndpointSettings>) -> Vec<Attachment> {
+    let mut attachments: Vec<_> = networks.into_iter().map(|(name, endpoint)| attachment(name, &endpoint)).collect();
+    attachments.sort_by(|a, b| a.network.cmp(&b.network));
+    attachments
+}
+
+/// Docker writes the id of the container whose network is shared, also where a name was given.
+fn joined(mode: Option<&str>) -> Option<ContainerId> {
+    mode?.strip_prefix("container:").map(|id| ContainerId(id.into()))
 }
 
 pub fn network(network: bollard::models::Network) -> Option<Network> {

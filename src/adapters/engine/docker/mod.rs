@@ -7,28 +7,36 @@ mod convert;
 mod events;
 mod images;
 mod job;
+mod labels;
 mod local;
 mod network;
 mod run;
 
+use std::collections::HashMap;
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bollard::Docker;
+use bollard::models::{ContainerConfig, ContainerSummary};
 use bollard::query_parameters::{
     ListContainersOptionsBuilder, ListNetworksOptions, LogsOptionsBuilder, RemoveImageOptions,
 };
 use futures_util::{StreamExt, TryStreamExt, stream};
+use tokio::time::timeout;
 
-use crate::core::container::{Container, ContainerId, Owner};
+use crate::core::container::{Container, ContainerId, Owner, label};
 use crate::core::deploy::GateResult;
 use crate::core::names::ImageRef;
 use crate::core::release::ImageNow;
 use crate::core::world::{InstanceSpec, JobSpec};
 use crate::ports::engine::{Engine, EngineError, EngineVersion, Hints, Listing, LogLines, LogQuery, PlatformNetwork};
+use crate::ports::seal::Seal;
 
 /// How many inspects run at once when everything is listed.
 const INSPECTS: usize = 16;
+/// So long Docker may think about one container or image.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 pub struct DockerEngine {
     /// Negotiated anew after the daemon was away: it may have come back as another version.
@@ -37,16 +45,22 @@ pub struct DockerEngine {
     network: String,
     /// What instances are told to ask for names.
     dns: std::sync::OnceLock<std::net::IpAddr>,
+    images: labels::Images,
+    /// `None` where nothing is started: then nothing is known as ours either.
+    seal: Option<Arc<dyn Seal>>,
 }
 
 impl DockerEngine {
-    /// `host` as in `DOCKER_HOST`: `unix://…`, `tcp://…`. Does not connect yet.
-    pub fn new(host: &str, network: &str) -> Self {
+    /// `host` as in `DOCKER_HOST`: `unix://…`, `tcp://…`. What it starts proves by `seal` whose it is. Does not
+    /// connect yet.
+    pub fn new(host: &str, network: &str, seal: Option<Arc<dyn Seal>>) -> Self {
         Self {
             client: Default::default(),
             place: host.to_owned(),
             network: network.to_owned(),
             dns: Default::default(),
+            images: Default::default(),
+            seal,
         }
     }
 
@@ -75,7 +89,72 @@ impl DockerEngine {
             bollard::errors::Error::DockerResponseServerError { message, .. } => EngineError::Refused(message),
             // It answered, and said in the middle of its answer what went wrong.
             bollard::errors::Error::DockerStreamError { error } => EngineError::Refused(error),
+            error @ (bollard::errors::Error::JsonDataError { .. } | bollard::errors::Error::JsonSerdeError { .. }) => {
+                EngineError::Refused(format!("Docker's answer cannot be read: {}", connect::innermost(&error)))
+            }
             other => self.unreachable(connect::innermost(&other)),
+        }
+    }
+
+    /// What Docker answers to a question about one thing, which it may be slow or unable to answer about that one.
+    async fn asked<T>(
+        &self,
+        question: impl Future<Output = Result<T, bollard::errors::Error>>,
+    ) -> Result<T, EngineError> {
+        match timeout(PATIENCE, question).await {
+            Ok(answer) => answer.map_err(|e| self.error(e)),
+            Err(_) => Err(EngineError::Refused(format!("Docker does not answer about it within {PATIENCE:?}"))),
+        }
+    }
+
+    /// The container as Docker describes it; where it cannot, as its list has it.
+    async fn describe(&self, id: &ContainerId, listed: Option<ContainerSummary>) -> Result<Container, EngineError> {
+        let client = self.client().await?;
+        let trouble = match self.asked(client.inspect_container(&id.0, None)).await {
+            Ok(answer) => {
+                let (image, trouble) = self.labels_of(&client, answer.image.as_deref(), &answer.config).await;
+                let container = convert::container(answer, image.as_ref(), self.seal.as_ref());
+                return container
+                    .map(|container| Container { trouble, ..container })
+                    .ok_or_else(|| EngineError::Refused(format!("Docker's description of {id} lacks its id or name")));
+            }
+            Err(EngineError::Refused(reason)) => reason,
+            Err(error) => return Err(error),
+        };
+        let listed = match listed {
+            Some(listed) => listed,
+            None => {
+                let only = HashMap::from([("id", vec![&*id.0])]);
+                let options = ListContainersOptionsBuilder::default().all(true).filters(&only).build();
+                let found = client.list_containers(Some(options)).await.map_err(|e| self.error(e))?;
+                found.into_iter().next().ok_or_else(|| EngineError::NotFound(format!("container {id}")))?
+            }
+        };
+        let image = match &listed.image_id {
+            Some(image) => labels::of_image(self, &client, image).await.ok(),
+            None => None,
+        };
+        convert::listed(listed, image.as_ref(), self.seal.as_ref(), &trouble)
+            .ok_or_else(|| EngineError::Refused(format!("Docker's list lacks id or name of {id}")))
+    }
+
+    /// The labels of a container's image, and why they are not known. Where the container has none of ours, its
+    /// image has none either.
+    async fn labels_of(
+        &self,
+        client: &Docker,
+        image: Option<&str>,
+        config: &Option<ContainerConfig>,
+    ) -> (Option<labels::ImageLabels>, Option<String>) {
+        let labels = config.as_ref().and_then(|config| config.labels.as_ref());
+        if !labels.is_some_and(|labels| labels.keys().any(|name| name.starts_with(label::PREFIX))) {
+            return (Some(Default::default()), None);
+        }
+        match labels::of_image(self, client, image.unwrap_or_default()).await {
+            Ok(labels) => (Some(labels), None),
+            // Taken away by force, after the container was made from it: it says nothing any more.
+            Err(EngineError::NotFound(_)) => (Some(Default::default()), None),
+            Err(error) => (None, Some(format!("its image cannot be looked at: {error}"))),
         }
     }
 }
@@ -92,11 +171,12 @@ impl Engine for DockerEngine {
         let client = self.client().await?;
         let options = ListContainersOptionsBuilder::default().all(true).build();
         let summaries = client.list_containers(Some(options)).await.map_err(|e| self.error(e))?;
-        let ids = summaries.into_iter().filter_map(|s| s.id).map(|id| ContainerId(id.into()));
-        let containers: Vec<Option<Container>> = stream::iter(ids)
-            .map(|id| async move {
-                match self.inspect(&id).await {
-                    Err(EngineError::NotFound(_)) => Ok(None),
+        let listed = summaries.into_iter().filter_map(|s| Some((ContainerId(s.id.as_deref()?.into()), s)));
+        let containers: Vec<Option<Container>> = stream::iter(listed)
+            .map(|(id, summary)| async move {
+                match self.describe(&id, Some(summary)).await {
+                    // Gone meanwhile; or nothing at all is told of it, which is no other container's trouble.
+                    Err(EngineError::NotFound(_) | EngineError::Refused(_)) => Ok(None),
                     other => other.map(Some),
                 }
             })
@@ -112,9 +192,7 @@ impl Engine for DockerEngine {
     }
 
     async fn inspect(&self, id: &ContainerId) -> Result<Container, EngineError> {
-        let answer = self.client().await?.inspect_container(&id.0, None).await.map_err(|e| self.error(e))?;
-        convert::container(answer)
-            .ok_or_else(|| EngineError::Refused(format!("Docker's description of {id} lacks its id or name")))
+        self.describe(id, None).await
     }
 
     async fn hints(&self) -> Result<Hints, EngineError> {

@@ -1,11 +1,12 @@
 //! Starting and stopping instances.
 
+use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::time::Duration;
 
 use bollard::Docker;
 use bollard::auth::DockerCredentials;
-use bollard::models::{ContainerCreateBody, HostConfig, HostConfigLogConfig};
+use bollard::models::{ContainerCreateBody, CreateImageInfo, HostConfig, HostConfigLogConfig};
 use bollard::query_parameters::{
     CreateContainerOptionsBuilder, CreateImageOptionsBuilder, RemoveContainerOptionsBuilder,
     StopContainerOptionsBuilder,
@@ -13,7 +14,7 @@ use bollard::query_parameters::{
 use docker_credential::{DockerCredential, get_credential};
 use futures_util::TryStreamExt;
 
-use super::DockerEngine;
+use super::{DockerEngine, labels};
 use crate::core::container::{Container, ContainerId};
 use crate::core::names::{HostName, ImageRef};
 use crate::core::source::login_of;
@@ -21,23 +22,8 @@ use crate::core::world::InstanceSpec;
 use crate::ports::engine::{Engine, EngineError};
 
 pub async fn start(engine: &DockerEngine, client: &Docker, spec: &InstanceSpec) -> Result<Container, EngineError> {
-    let create = || async {
-        let options = CreateContainerOptionsBuilder::default().name(&spec.name).build();
-        client.create_container(Some(options), body(engine, spec)).await.map_err(|error| match error {
-            bollard::errors::Error::DockerResponseServerError { status_code: 409, .. } => {
-                EngineError::NameTaken(spec.name.clone())
-            }
-            error => engine.error(error),
-        })
-    };
-    let created = match create().await {
-        Err(EngineError::NotFound(_)) => {
-            pull(engine, client, &spec.image).await?;
-            create().await?
-        }
-        other => other?,
-    };
-    let id = ContainerId(created.id.into());
+    let labels = stamped(engine, client, &spec.image, &spec.labels).await?;
+    let id = create(engine, client, &spec.name, body(engine, spec, labels)).await?;
     if let Err(error) = client.start_container(&id.0, None).await.map_err(|e| engine.error(e)) {
         // A container that never ran would block its name; that the removal may fail changes nothing.
         let _ =
@@ -45,6 +31,42 @@ pub async fn start(engine: &DockerEngine, client: &Docker, spec: &InstanceSpec) 
         return Err(error);
     }
     engine.inspect(&id).await
+}
+
+/// The labels of a container that is made from this image, which is pulled where it is not here.
+pub async fn stamped(
+    engine: &DockerEngine,
+    client: &Docker,
+    image: &str,
+    labels: &BTreeMap<String, String>,
+) -> Result<HashMap<String, String>, EngineError> {
+    let of_image = match labels::of_image(engine, client, image).await {
+        Err(EngineError::NotFound(_)) => {
+            pull(engine, client, image).await?;
+            labels::of_image(engine, client, image).await?
+        }
+        other => other?,
+    };
+    labels::stamp(labels.clone(), &of_image, engine.seal.as_ref())
+}
+
+pub async fn create(
+    engine: &DockerEngine,
+    client: &Docker,
+    name: &str,
+    body: ContainerCreateBody,
+) -> Result<ContainerId, EngineError> {
+    let options = CreateContainerOptionsBuilder::default().name(name).build();
+    match client.create_container(Some(options), body).await {
+        Ok(created) => Ok(ContainerId(created.id.into())),
+        // Docker has other conflicts as well.
+        Err(bollard::errors::Error::DockerResponseServerError { status_code: 409, message })
+            if message.contains("already in use") =>
+        {
+            Err(EngineError::NameTaken(name.to_owned()))
+        }
+        Err(error) => Err(engine.error(error)),
+    }
 }
 
 pub async fn stop(
@@ -89,6 +111,14 @@ pub async fn credentials(image: &str) -> Option<DockerCredentials> {
     })
 }
 
+/// Docker answers nothing before the registry does: that no answer comes is not the engine's doing.
+fn told(engine: &DockerEngine, error: bollard::errors::Error) -> EngineError {
+    match error {
+        bollard::errors::Error::RequestTimeoutError => EngineError::Refused("its registry does not answer".into()),
+        error => engine.error(error),
+    }
+}
+
 pub async fn pull(engine: &DockerEngine, client: &Docker, image: &str) -> Result<(), EngineError> {
     let tag = if image.contains('@') || image.rsplit('/').next().is_some_and(|last| last.contains(':')) {
         ""
@@ -97,7 +127,12 @@ pub async fn pull(engine: &DockerEngine, client: &Docker, image: &str) -> Result
     };
     let options = CreateImageOptionsBuilder::default().from_image(image).tag(tag).build();
     let progress = client.create_image(Some(options), None, credentials(image).await);
-    progress.try_for_each(|_| std::future::ready(Ok(()))).await.map_err(|error| match engine.error(error) {
+    let said = |line: CreateImageInfo| match line.error_detail.and_then(|detail| detail.message) {
+        Some(error) => Err(bollard::errors::Error::DockerStreamError { error }),
+        None => Ok(()),
+    };
+    let pulled = progress.try_for_each(|line| std::future::ready(said(line))).await;
+    pulled.map_err(|error| match told(engine, error) {
         EngineError::NotFound(reason) | EngineError::Refused(reason) => {
             EngineError::Refused(format!("image {image} is not here and cannot be pulled: {reason}"))
         }
@@ -110,7 +145,7 @@ pub fn host_entries(hosts: &[(HostName, IpAddr)]) -> Vec<String> {
     hosts.iter().map(|(host, address)| format!("{host}:{address}")).collect()
 }
 
-fn body(engine: &DockerEngine, spec: &InstanceSpec) -> ContainerCreateBody {
+fn body(engine: &DockerEngine, spec: &InstanceSpec, labels: HashMap<String, String>) -> ContainerCreateBody {
     let dns = engine.dns.get().map(|ip| vec![ip.to_string()]);
     // A log that grows for ever fills the disk of whoever keeps an app for a year.
     let log = HostConfigLogConfig {
@@ -122,7 +157,7 @@ fn body(engine: &DockerEngine, spec: &InstanceSpec) -> ContainerCreateBody {
         image: Some(spec.image.clone()),
         cmd: (!spec.command.is_empty()).then(|| spec.command.clone()),
         env: Some(spec.env.iter().map(|(key, value)| format!("{key}={value}")).collect()),
-        labels: Some(spec.labels.clone().into_iter().collect()),
+        labels: Some(labels),
         stop_timeout: i64::try_from(spec.grace.as_secs()).ok(),
         host_config: Some(HostConfig {
             network_mode: Some(engine.network.clone()),
