@@ -137,7 +137,7 @@ async fn silent_connections_and_floods_of_outside_names_hold_little_and_leave_no
     assert_eq!(platform.get("hello.localhost", "/health").await.status, 200);
     assert!(platform.status().await.is_some(), "the API answers");
     let grown = memory(platform.pid()).saturating_sub(before);
-    assert!(grown < 32, "{grown} MiB more are held");
+    assert!(grown < 16, "{grown} MiB more are held");
     drop(connections);
     until_held(&platform, "dns_connections", |held| held == 0).await;
     until_held(&platform, "dns_forwards", |held| held == 0).await;

@@ -5,14 +5,15 @@ use std::net::SocketAddr;
 use super::wire::{self, HEADER, QR, Question, Transport};
 use super::{Names, answer, quick};
 use crate::core::zone::Reply;
+use crate::ports::limits::Held;
 
 /// What became of a message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Done {
     /// The response is written.
     Answered,
-    /// It is a plain question, and somebody else knows.
-    Elsewhere,
+    /// It is a plain question, somebody else knows, and there is room to ask.
+    Elsewhere(Held),
     /// Nobody is to be answered: it is no question.
     Nothing,
 }
@@ -39,8 +40,8 @@ impl Names {
             });
             if reply == Reply::NotOurs {
                 self.meters.forwarded();
-                let is_known = self.forwarder.answer_at_once(&question, transport, response);
-                return if is_known { Done::Answered } else { Done::Elsewhere };
+                let room = self.forwarder.answer_at_once(&question, asker.ip(), transport, response);
+                return room.map_or(Done::Answered, Done::Elsewhere);
             }
             self.meters.answered();
             if zone.is_some_and(|zone| quick::write(zone, &question, &reply, transport, response)) {
@@ -60,13 +61,13 @@ impl Names {
     pub(super) async fn answer_from_elsewhere(
         &self,
         message: &[u8],
-        asker: SocketAddr,
+        room: Held,
         transport: Transport,
         response: &mut Vec<u8>,
     ) {
         response.clear();
         if let Some(question) = Question::plain(message) {
-            self.forwarder.answer(&question, asker.ip(), transport, response).await;
+            self.forwarder.answer(&question, room, transport, response).await;
         }
     }
 }

@@ -16,7 +16,7 @@ use moka::sync::Cache;
 use super::exchange::{Ask, Silence, exchange};
 use super::relay::{Answer, Verdict};
 use super::wire::{self, AD, CD, Question, RD, Transport};
-use crate::ports::limits::{Limits, Resource};
+use crate::ports::limits::{Held, Limits, Resource};
 
 /// Octets of answers that are kept.
 const CACHE: u64 = 4 << 20;
@@ -64,30 +64,38 @@ impl Forwarder {
         self.cache.invalidate_all();
     }
 
-    /// Writes what is known already, or why the question is not passed on; `false` if it is to be.
-    pub fn answer_at_once(&self, question: &Question<'_>, transport: Transport, message: &mut Vec<u8>) -> bool {
+    /// Writes what is known already, or why the question is not passed on; or takes room for it to be. That is taken
+    /// before anything is made for the question: a flood leaves nothing that waits.
+    pub fn answer_at_once(
+        &self,
+        question: &Question<'_>,
+        asker: IpAddr,
+        transport: Transport,
+        message: &mut Vec<u8>,
+    ) -> Option<Held> {
         if question.class() != wire::IN || NOT_PASSED_ON.contains(&question.kind()) || self.servers.load().is_empty() {
             wire::failure(question, REFUSED, message);
-            return true;
+            return None;
         }
-        let Some(kept) = self.cache.get(&key(question)[..]) else { return false };
-        let age = u32::try_from(kept.since.elapsed().as_secs()).unwrap_or(u32::MAX);
-        if age >= kept.answer.ttl {
-            return false;
+        if let Some(kept) = self.cache.get(&key(question)[..]) {
+            let age = u32::try_from(kept.since.elapsed().as_secs()).unwrap_or(u32::MAX);
+            if age < kept.answer.ttl {
+                kept.answer.write(question, age, transport, message);
+                return None;
+            }
         }
-        kept.answer.write(question, age, transport, message);
-        true
-    }
-
-    /// Asks the servers, and writes the response.
-    pub async fn answer(&self, question: &Question<'_>, asker: IpAddr, transport: Transport, message: &mut Vec<u8>) {
-        let _held = match self.limits.take(Resource::DnsForward, asker) {
-            Ok(held) => held,
+        match self.limits.take(Resource::DnsForward, asker) {
+            Ok(held) => Some(held),
             Err(full) => {
                 tracing::debug!(%full, %asker, "a question is not passed on");
-                return wire::failure(question, REFUSED, message);
+                wire::failure(question, REFUSED, message);
+                None
             }
-        };
+        }
+    }
+
+    /// Asks the servers, and writes the response. `_held` is the room that was taken for it.
+    pub async fn answer(&self, question: &Question<'_>, _held: Held, transport: Transport, message: &mut Vec<u8>) {
         let [flags, more] = question.flags();
         let dnssec_ok = question.edns.is_some_and(|edns| edns.dnssec_ok);
         let ask = Ask { flags: [flags & RD, more & (AD | CD)], section: question.section().into(), dnssec_ok };

@@ -52,7 +52,7 @@ async fn answer_all(mut stream: TcpStream, asker: SocketAddr, names: &Names) -> 
         let done = names.answer_at_once(&question, asker, Transport::Tcp, &mut text, &mut response);
         match done {
             Done::Answered => {}
-            Done::Elsewhere => names.answer_from_elsewhere(&question, asker, Transport::Tcp, &mut response).await,
+            Done::Elsewhere(room) => names.answer_from_elsewhere(&question, room, Transport::Tcp, &mut response).await,
             Done::Nothing => return Ok(()),
         }
         let length = u16::try_from(response.len()).map_err(io::Error::other)?;

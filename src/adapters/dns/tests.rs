@@ -166,7 +166,7 @@ proptest! {
         names.publish(Arc::new(zone("platform", 3)));
         let mut response = Vec::new();
         let done = names.answer_at_once(&message, asker(), Transport::Udp, &mut String::new(), &mut response);
-        if done == super::desk::Done::Answered {
+        if matches!(done, super::desk::Done::Answered) {
             let read = Message::from_vec(&response).unwrap();
             prop_assert_eq!(read.metadata.id.to_be_bytes(), [message[0], message[1]]);
             prop_assert!(response.len() <= 1232);

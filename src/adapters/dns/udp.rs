@@ -81,10 +81,10 @@ fn answer_all(line: &Arc<(UdpSocket, AtomicBool)>, names: &Names, runtime: &Hand
             match names.answer_at_once(message, asker, Transport::Udp, &mut text, &mut response) {
                 Done::Answered => to_send.push((*from, response)),
                 Done::Nothing => spare.push(response),
-                Done::Elsewhere => {
+                Done::Elsewhere(room) => {
                     let (names, line, message, from) = (names.clone(), line.clone(), message.to_vec(), *from);
                     let answering = async move {
-                        names.answer_from_elsewhere(&message, asker, Transport::Udp, &mut response).await;
+                        names.answer_from_elsewhere(&message, room, Transport::Udp, &mut response).await;
                         send_all(line.0.as_raw_fd(), &[(from, response)]);
                     };
                     elsewhere.spawn_on(answering, runtime);
