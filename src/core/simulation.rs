@@ -275,7 +275,9 @@ impl Outside {
             {
                 self.violation = Some(format!("{app}: {} has traffic and its gate has not passed", untested.release));
             }
-            let can_serve = intent.stable.as_ref().is_some_and(|stable| route.releases.contains_key(stable));
+            // Made stable by this very plan it is served by the next, which follows at once.
+            let was_stable = intent.stable.as_ref().filter(|stable| route.stable.as_ref() == Some(stable));
+            let can_serve = was_stable.is_some_and(|stable| route.releases.contains_key(stable));
             if can_serve && route.main().is_empty() {
                 self.violation = Some(format!("{app}: stable can serve and nobody does"));
             }
