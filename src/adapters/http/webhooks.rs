@@ -64,7 +64,7 @@ pub async fn docker_hub(
     let (app, source) = by_path(&context, peer, &app, &secret)?;
     let push: HubPush = read_json(&body)?;
     let own = source.image.as_ref().map(|image| full_image(image.repository())).unwrap_or_default();
-    if !push.repository.is_some_and(|repository| full_image(&repository.repo_name) == own) {
+    if push.repository.is_none_or(|repository| full_image(&repository.repo_name) != own) {
         return Ok(ignored(&app, &own));
     }
     // It numbers nothing: the same body is the same delivery.

@@ -59,27 +59,10 @@ impl Granted {
             other.all().for_each(|host| taken.entry(host).or_default().push(other));
         }
         let shares = |other: &&Granted| other.paths.iter().any(|path| self.paths.contains(path));
-        let free = |host: &&HostName| !taken.get(*host).is_some_and(|holders| holders.iter().any(|h| shares(h)));
+        let free = |host: &&HostName| !taken.get(*host).is_some_and(|holders| holders.iter().any(shares));
         let left = |hosts: &[HostName]| hosts.iter().filter(free).cloned().collect();
         let (hosts, stable, candidate) = (left(&self.hosts), left(&self.stable), left(&self.candidate));
         Self { hosts, stable, candidate, paths: self.paths.clone() }
-    }
-
-    #[cfg(test)]
-    pub fn of(hosts: &[&str], paths: &[&str]) -> Self {
-        let host = |text: String| HostName::parse(&text).unwrap();
-        let release = |which: &str| hosts.iter().map(|h| host(format!("{which}.{h}"))).collect();
-        Self {
-            hosts: hosts.iter().map(|h| host((*h).to_owned())).collect(),
-            paths: paths.iter().map(|p| PathPrefix::parse(p).unwrap()).collect(),
-            stable: release("stable"),
-            candidate: release("candidate"),
-        }
-    }
-
-    #[cfg(test)]
-    pub fn of_service(hosts: &[&str]) -> Self {
-        Self { stable: Vec::new(), candidate: Vec::new(), ..Self::of(hosts, &["/"]) }
     }
 }
 
@@ -88,11 +71,6 @@ impl Granted {
 pub struct GrantedName(pub(super) Arc<str>);
 
 impl GrantedName {
-    #[cfg(test)]
-    pub fn of(name: &str) -> Self {
-        Self(name.into())
-    }
-
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -143,5 +121,33 @@ impl Grants {
     /// Every name but those of containers.
     pub fn names(&self) -> &HashMap<GrantedName, Leads> {
         &self.names
+    }
+}
+
+#[cfg(test)]
+mod testing {
+    use super::*;
+
+    impl Granted {
+        pub fn of(hosts: &[&str], paths: &[&str]) -> Self {
+            let host = |text: String| HostName::parse(&text).unwrap();
+            let release = |which: &str| hosts.iter().map(|h| host(format!("{which}.{h}"))).collect();
+            Self {
+                hosts: hosts.iter().map(|h| host((*h).to_owned())).collect(),
+                paths: paths.iter().map(|p| PathPrefix::parse(p).unwrap()).collect(),
+                stable: release("stable"),
+                candidate: release("candidate"),
+            }
+        }
+
+        pub fn of_service(hosts: &[&str]) -> Self {
+            Self { stable: Vec::new(), candidate: Vec::new(), ..Self::of(hosts, &["/"]) }
+        }
+    }
+
+    impl GrantedName {
+        pub fn of(name: &str) -> Self {
+            Self(name.into())
+        }
     }
 }

@@ -109,7 +109,6 @@ mod tests {
     use super::*;
     use crate::core::release::{ImageNow, Release};
     use crate::core::testing::{at, world_with};
-    use crate::core::world::DeployRequest;
 
     const ME: Decider<'_> = Decider { by: "me", now: jiff::Timestamp::UNIX_EPOCH, secret: "" };
 
@@ -168,7 +167,7 @@ mod tests {
         let (mut world, app) = shop("shop:1.0");
         let image = ImageRef::parse("shop:1.0").unwrap();
         let mut deploy = |id: Option<&str>, manifest: Option<&str>| {
-            let steer = Steer::Deploy(Box::new(DeployRequest::default()));
+            let steer = Steer::Deploy(Box::default());
             let command = Command::Steer { app: app.clone(), steer };
             assert_eq!(world.images_to_ask(&command), [image.clone()].into());
             let now = ImageNow { id: id.map(Into::into), manifest: manifest.map(Into::into) };
