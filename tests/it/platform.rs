@@ -130,7 +130,7 @@ async fn an_unknown_host_is_a_404_that_names_the_hosts_to_this_machine_only() {
         return;
     }
     let platform = Platform::with_demo().await;
-    let local = platform.get("nobody.example", "/x").await;
+    let local = platform.get("nobody.localhost", "/x").await;
     assert!(local.status == 404 && local.body.contains("http://hello.localhost/"), "{local:?}");
     let instance = platform.instance("hello", 0).await;
     let url = format!("http://{}:{}/", platform.gateway(), platform.internal);
