@@ -14,6 +14,8 @@ pub mod disk;
 pub mod event;
 pub mod flaw;
 pub mod grants;
+#[cfg(test)]
+pub mod hostile;
 pub mod kv;
 pub mod log;
 pub mod names;

@@ -10,6 +10,7 @@ use super::container::{Attachment, Container, ContainerId, Owner, RunState};
 use super::deploy::{Deployment, Judged, Kind, Stage};
 use super::grants::Granted;
 use super::names::{AppName, Domain, HostName, Version};
+use super::render::{Features, Frame, Listeners};
 use super::repository::Index;
 use super::routes::AppRoute;
 use super::split::{Percent, Split};
@@ -73,6 +74,26 @@ pub fn platform() -> Platform {
         frame: 1,
         follow_only: false,
         checks_certificates: false,
+    }
+}
+
+/// A frame of our own nginx, of a version that has everything.
+pub fn frame() -> Frame {
+    Frame {
+        domain: Domain::platform(),
+        listen: Listeners { http: vec!["0.0.0.0:80".parse().unwrap()], services: None },
+        supervisor: Some("/s/supervisor.sock".into()),
+        status: Some("/s/nginx/status.sock".into()),
+        features: Features { keepalive_min_timeout: true, request_port: true },
+        folder: "/s/nginx".into(),
+        user: Some("nobody nogroup".into()),
+        workers: "2".into(),
+        open_files: 1024,
+        connections: 512,
+        owns_http: true,
+        services_ca: None,
+        each: 1024,
+        trusted: Vec::new(),
     }
 }
 

@@ -3,6 +3,10 @@
 use nix::sys::signal::Signal;
 
 use super::*;
+use crate::core::hostile;
+use crate::core::render::{Frame, Listeners, Renderer};
+use crate::core::templates::Templates;
+use crate::core::testing::frame;
 use crate::ports::balancer::Generation;
 
 /// Making many workers takes the master long enough to be met in the middle of it.
@@ -107,4 +111,30 @@ async fn the_number_of_a_generation_that_nginx_was_never_told_of_is_not_given_ou
     rig.nginx.folder.make_current(2).unwrap();
     let found = rig.nginx.adopt().await.unwrap().unwrap();
     assert_eq!((found.generation, found.last), (1, 2));
+}
+
+/// What the renderer makes of hostile neighbours, one life after the other.
+#[tokio::test]
+async fn nginx_takes_what_any_neighbours_leave_behind() {
+    let Some(rig) = Rig::new() else { return };
+    let folder = rig.root.path().join("nginx").display().to_string();
+    // `nginx -t` opens what it is to listen at.
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let frame = Frame {
+        listen: Listeners { http: vec![port], services: None },
+        supervisor: Some(format!("{folder}/supervisor.sock")),
+        status: Some(format!("{folder}/status.sock")),
+        features: rig.nginx.found.features(),
+        user: None,
+        folder,
+        ..frame()
+    };
+    let renderer = Renderer::new(&Templates::built_in()).unwrap();
+    let mut hosts = 0;
+    for (n, routes) in hostile::samples(40).iter().enumerate() {
+        let rendered = renderer.render(1, &frame, routes).unwrap();
+        hosts += rendered.http.matches("server_name").count();
+        rig.nginx.check(&rendered).await.unwrap_or_else(|why| panic!("life {n}: {why:?}\n{}", rendered.http));
+    }
+    assert!(hosts > 200, "{hosts} are hardly a sample");
 }

@@ -45,29 +45,11 @@ mod tests {
     use super::*;
     use crate::core::app::{Proxy, Size, Sticky, StickyMode};
     use crate::core::grants::Granted;
-    use crate::core::names::{AppName, Domain, PathPrefix, Version};
-    use crate::core::render::{Features, Listeners};
+    use crate::core::names::{AppName, PathPrefix, Version};
+    use crate::core::render::Listeners;
     use crate::core::routes::{AppRoute, Outside};
     use crate::core::split::{Percent, Split};
-
-    fn frame() -> Frame {
-        Frame {
-            domain: Domain::platform(),
-            listen: Listeners { http: vec!["0.0.0.0:80".parse().unwrap()], services: None },
-            supervisor: Some("/s/supervisor.sock".into()),
-            status: Some("/s/nginx/status.sock".into()),
-            features: Features { keepalive_min_timeout: true, request_port: true },
-            folder: "/s/nginx".into(),
-            user: Some("nobody nogroup".into()),
-            workers: "2".into(),
-            open_files: 1024,
-            connections: 512,
-            owns_http: true,
-            services_ca: None,
-            each: 1024,
-            trusted: Vec::new(),
-        }
-    }
+    use crate::core::testing::frame;
 
     fn route(releases: &[(&str, &[&str])], paths: &[&str]) -> Arc<AppRoute> {
         let version = |v: &str| Version::parse(v).unwrap();
