@@ -2,7 +2,8 @@
 //!
 //! Four apps are deployed by every strategy, several at once, with good releases and bad ones. Invariants, checked
 //! after every act: *an instance that the live routes name is never stopped*; a release that is not healthy, or has
-//! not passed its gate, has no traffic; where stable can serve, somebody does. And once the trouble ends, everything
+//! not passed its gate, has no traffic; where stable can serve, somebody does; a neighbour that claims what is not its
+//! own takes no host, serves no app's visitors and is never stopped. And once the trouble ends, everything
 //! converges: nothing is stuck, nothing is left over. A failing seed prints itself; `SIMULATE=seed` replays it alone.
 //! That each of these is seen is tried with a [`Mistake`] of each kind.
 
@@ -15,6 +16,7 @@ use jiff::Timestamp;
 use super::app::{Strategy, parse_file};
 use super::container::{Container, ContainerId, RunState};
 use super::deploy::{Counted, Deployment, GateResult, Stage, Tally};
+use super::grants::Granted;
 use super::names::{AppName, Version};
 use super::plan::plan;
 use super::repository::{File, Index};
@@ -37,6 +39,15 @@ const QUICK: &str = "[deploy]\nmonitor = \"400ms\"\nbake = \"600ms\"\nready_time
                      [canary]\nsteps = [10, 50]\nstep = \"1s\"\nrequests = 20\ndeadline = \"60s\"";
 /// Versions in the repository; the first is the one that apps begin with.
 const VERSIONS: u64 = 9;
+/// What a neighbour writes on its containers: our owner, an app's names and releases, and a name that is an app's next.
+const NEIGHBOURS: [(&str, &[(&str, &str)]); 6] = [
+    ("shop-1.0-1", &[("platformer.owner", "me"), ("platformer.app", "cart"), ("platformer.version", "a b")]),
+    ("evil-1", &[("platformer.app", "evil"), ("platformer.host", "shop.platform,stable.cart.platform,blog.localhost")]),
+    ("evil-2", &[("platformer.app", "evil"), ("platformer.host", "evil.example"), ("platformer.port", "0")]),
+    ("repository", &[("platformer.owner", "me"), ("platformer.app", "evil"), ("platformer.deployment", "shop-1")]),
+    ("desk", &[("platformer.route", "maybe"), ("platformer.hots", "desk.platform")]),
+    ("cart-1.1-1", &[("platformer.app", "aaa"), ("platformer.host", "cart.platform,localhost,10.0.0.1,platform")]),
+];
 /// Lives; in them over 10,000 deployments are begun.
 const SEEDS: u64 = 2_000;
 
@@ -49,6 +60,9 @@ enum Mistake {
     NobodyServes,
     LeaveAnInstance,
     NeverTell,
+    StopANeighbour,
+    LoseAHost,
+    ServeByANeighbour,
 }
 
 /// What is outside: it goes on while the supervisor is dead.
@@ -139,8 +153,30 @@ impl Outside {
         Fact::Listed { containers, networks: Vec::new(), local: Vec::new() }
     }
 
+    /// A neighbour's container appears, or goes. Some of them the engine cannot describe.
+    fn disturb(&mut self) {
+        let (name, labels) = NEIGHBOURS[(self.random.draw() % NEIGHBOURS.len() as u64) as usize];
+        let id = ContainerId(format!("their-{name}").into());
+        if self.containers.remove(&id).is_some() {
+            return self.tell(Fact::Gone(id));
+        }
+        let trouble = self.random.one_in(3).then(|| "500".to_owned());
+        let theirs = Container { id: id.clone(), ours: false, trouble, ..container(name, labels) };
+        self.containers.insert(id, theirs.clone());
+        self.tell(Fact::Seen(Box::new(theirs)));
+    }
+
+    /// What an engine tells of a container that it cannot describe: it is there, and runs or does not.
+    fn undescribed(&self, id: &ContainerId) -> Option<Fact> {
+        let known = self.containers.get(id)?;
+        Some(Fact::Seen(Box::new(Container { trouble: Some("500".into()), health: None, ..known.clone() })))
+    }
+
     fn boot(&mut self) -> World {
-        let mut world = World::new(platform(), Arc::new(Templates::built_in()), self.now);
+        // An operator's own, which nginx may refuse.
+        let own = [("platformer.conf.tera".to_owned(), format!("{}\n# own\n", super::templates::BUILT_IN[0].1))].into();
+        let templates = if self.random.one_in(2) { Templates::overridden(&own) } else { Templates::built_in() };
+        let mut world = World::new(platform(), Arc::new(templates), self.now);
         self.facts.clear();
         world.apply(Fact::Recalled(self.ledger.clone()), self.now);
         let found = self.live.clone().map(|(generation, routes)| super::world::Found {
@@ -236,6 +272,9 @@ impl Outside {
                 self.facts.push_back(Fact::Stopped { id, result: Ok(()) });
             }
             Action::Stop { id, .. } => {
+                if self.containers.get(&id).is_some_and(|c| !c.ours) {
+                    self.violation = Some(format!("{id} was stopped and is none of ours"));
+                }
                 let address = self.containers.get(&id).and_then(|c| c.address_on("platform"));
                 let named = |routes: &Routes| address.is_some_and(|ip| routes.names((ip, 8080).into()));
                 if self.live.as_ref().is_some_and(|(_, routes)| named(routes)) {
@@ -256,10 +295,22 @@ impl Outside {
             let instead = switch.live.apps.get(&app).filter(|_| self.random.one_in(2)).cloned();
             let error = match self.random.draw() % 12 {
                 0 => SwitchError::Apps(vec![Culprit { app, instead, reason: "refused".into() }]),
+                1..4 => SwitchError::Template { reason: "unknown directive".into() },
                 _ => SwitchError::Trouble { reason: "disk full".into() },
             };
             self.facts.push_back(Fact::Unswitched { generation: switch.generation, error });
             return;
+        }
+        for (app, _) in APPS {
+            let Some(route) = switch.routes.apps.get(&AppName::parse(app).unwrap()) else { continue };
+            let has = |host: String| route.granted.hosts().iter().any(|granted| granted.as_str() == host);
+            let theirs = self.containers.values().filter(|c| !c.ours).filter_map(|c| c.address_on("platform"));
+            if !has(format!("{app}.platform")) || !has(format!("{app}.localhost")) {
+                self.violation = Some(format!("{app} has lost a host: {:?}", route.granted));
+            }
+            for address in theirs.filter(|ip| route.releases.values().flatten().any(|at| at.ip() == *ip)) {
+                self.violation = Some(format!("{app} is served by a neighbour at {address}"));
+            }
         }
         for (app, route) in &switch.routes.apps {
             let Some(intent) = self.ledger.get(app) else { continue };
@@ -300,8 +351,15 @@ impl Outside {
             if let Some(early) = deployment.filter(is_meant) {
                 Arc::make_mut(route).split = Split::all(early.release.clone());
             }
-            if mistake == Mistake::NobodyServes {
-                Arc::make_mut(route).split = Split::default();
+            match mistake {
+                Mistake::NobodyServes => Arc::make_mut(route).split = Split::default(),
+                Mistake::LoseAHost => Arc::make_mut(route).granted = Granted::default(),
+                Mistake::ServeByANeighbour => {
+                    let theirs = self.containers.values().filter(|c| !c.ours).filter_map(|c| c.address_on("platform"));
+                    let addresses = theirs.map(|ip| (ip, 8080).into()).collect();
+                    Arc::make_mut(route).releases.insert(version(0), addresses);
+                }
+                _ => {}
             }
         }
         Arc::new(wrong)
@@ -360,6 +418,12 @@ impl Outside {
                 self.command(world, &Command::Scale { app: name(2), replicas });
             }
             (7..=14, _) => self.steer(world),
+            (15..=17, _) => self.disturb(),
+            (18, Some(id)) => {
+                if let Some(fact) = self.undescribed(&id) {
+                    self.tell(fact);
+                }
+            }
             _ => {}
         }
     }
@@ -425,7 +489,8 @@ impl Outside {
             let stable = intent.stable.clone().ok_or(format!("{app} has no stable release"))?;
             let routed = route.releases.get(&stable).map_or(0, Vec::len);
             let of = |version: Option<&Version>| {
-                let mine = self.containers.values().filter(|c| c.label("platformer.app") == Some(app.as_str()));
+                let mine =
+                    self.containers.values().filter(|c| c.ours && c.label("platformer.app") == Some(app.as_str()));
                 mine.filter(|c| version.is_none_or(|v| c.label("platformer.version") == Some(v.as_str()))).count()
             };
             let warm = intent.warm.as_ref().map_or(0, |_| usize::from(wanted));
@@ -455,6 +520,10 @@ impl Outside {
             }
         }
         let plan = plan(world, self.now);
+        if self.mistake == Some(Mistake::StopANeighbour) {
+            let theirs = self.containers.values().find(|c| !c.ours).map(|c| c.id.clone());
+            theirs.into_iter().for_each(|id| self.act(Action::Stop { id, grace: Duration::ZERO, log_for: None }));
+        }
         if self.mistake == Some(Mistake::StopWhileRouted) {
             let leaving: Vec<ContainerId> = world.retiring.keys().cloned().collect();
             leaving.into_iter().for_each(|id| self.act(Action::Stop { id, grace: Duration::ZERO, log_for: None }));
@@ -555,7 +624,8 @@ fn whatever_is_lost_fails_or_dies_no_routed_instance_is_stopped_and_all_converge
 #[test]
 fn a_mistake_of_each_kind_is_noticed() {
     use Mistake::{
-        LeaveAnInstance, NeverTell, NobodyServes, StopWhileRouted, TrafficBeforeItIsHealthy, TrafficWithoutTheGate,
+        LeaveAnInstance, LoseAHost, NeverTell, NobodyServes, ServeByANeighbour, StopANeighbour, StopWhileRouted,
+        TrafficBeforeItIsHealthy, TrafficWithoutTheGate,
     };
     for (mistake, seen) in [
         (StopWhileRouted, "was stopped while the live routes name it"),
@@ -564,6 +634,9 @@ fn a_mistake_of_each_kind_is_noticed() {
         (NobodyServes, "stable can serve and nobody does"),
         (LeaveAnInstance, "in all"),
         (NeverTell, "has no route"),
+        (StopANeighbour, "is none of ours"),
+        (LoseAHost, "has lost a host"),
+        (ServeByANeighbour, "is served by a neighbour"),
     ] {
         let noticed = (1..200).find_map(|seed| run(seed, Some(mistake)).err().filter(|why| why.contains(seen)));
         assert!(noticed.is_some(), "{mistake:?} was not noticed in 200 lives");
