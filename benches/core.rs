@@ -43,6 +43,54 @@ fn main() {
     println!("10,000 instances of 1,000 apps, {} KiB of nginx text", bytes >> 10);
     println!("plan + diff  {planning:>9.1?}  aim ≤ 50 ms");
     println!("render       {rendering:>9.1?}  aim ≤ 150 ms");
+    for what in [Hostile::Distinct, Hostile::Same, Hostile::Refused] {
+        let mut world = hostile(what);
+        let mut planned = plan(&mut world, Timestamp::now());
+        let turning = median(|| planned = plan(&mut world, Timestamp::now()));
+        let hosts: usize = planned.routes.apps.values().map(|route| route.granted.hosts().len()).sum();
+        println!("one turn beside 1,000 containers, {what:?}: {turning:>9.1?}  aim ≤ 50 ms  ({hosts} hosts granted)");
+    }
+}
+
+/// What 1,000 neighbours write on their labels.
+#[derive(Debug, Clone, Copy)]
+enum Hostile {
+    /// As many hosts as a label holds, all others on each.
+    Distinct,
+    /// As many, the same on all.
+    Same,
+    /// As many, of a declared app each.
+    Refused,
+}
+
+fn hostile(what: Hostile) -> World {
+    let mut world = world_of(1);
+    let now = Timestamp::now();
+    for n in 0..1_000 {
+        let host = |i: u32| match what {
+            Hostile::Distinct => format!("{}.x", n * 2_000 + i),
+            Hostile::Same => format!("{i}.x"),
+            Hostile::Refused => format!("{i}.app-0.platform"),
+        };
+        let mut hosts = String::new();
+        for i in 0..2_000 {
+            let next = host(i);
+            if hosts.len() + next.len() + 1 > 8_192 {
+                break;
+            }
+            hosts += if hosts.is_empty() { "" } else { "," };
+            hosts += &next;
+        }
+        let app = format!("evil-{n}");
+        let mut theirs = container(&app, 20_000 + n, now);
+        theirs.ours = false;
+        theirs.labels.remove("platformer.owner");
+        theirs.labels.insert("platformer.host".into(), hosts);
+        let subject = Subject::Container(theirs.id.clone());
+        world.apply(Fact::Seen(Box::new(theirs)), now);
+        world.apply(Fact::Probed { subject, started_at: Some(now), verdict: Ok(()) }, now);
+    }
+    world
 }
 
 fn median(mut work: impl FnMut()) -> Duration {
@@ -58,6 +106,10 @@ fn median(mut work: impl FnMut()) -> Duration {
 }
 
 fn world() -> World {
+    world_of(APPS)
+}
+
+fn world_of(apps: u32) -> World {
     let now = Timestamp::now();
     let platform = Platform {
         domain: Domain::platform(),
@@ -76,7 +128,7 @@ fn world() -> World {
     let mut world = World::new(platform, Arc::new(Templates::built_in()), now);
     let mut index = Index::default();
     let mut containers = Vec::new();
-    for app in 0..APPS {
+    for app in 0..apps {
         let name = format!("app-{app}");
         let text = format!("image = \"app:1.0\"\nreplicas = {INSTANCES}");
         if let Ok(app) = parse_file(&format!("apps/{name}.toml"), &text) {

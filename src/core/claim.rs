@@ -4,6 +4,8 @@
 //! one is a problem of that container alone, named with its label, and the container gets no route. What we
 //! started ourselves is known by app and version, which our proof covers; nothing else on it is read.
 
+use std::sync::Arc;
+
 use super::container::{Container, Owner, label};
 use super::names::{AppName, HostName, PathPrefix, Port, Version, nearest};
 
@@ -32,7 +34,8 @@ pub struct Instance {
     /// `None` where neither label nor name tells: then it joins the stable release.
     pub version: Option<Version>,
     pub port: Option<Port>,
-    pub hosts: Vec<HostName>,
+    /// Shared by whoever looks at them: there may be thousands.
+    pub hosts: Arc<[HostName]>,
     pub paths: Vec<PathPrefix>,
     /// Started by this platform, which may therefore stop it.
     pub managed: bool,
@@ -64,7 +67,7 @@ fn own(container: &Container) -> Claim {
             app,
             version: Some(version),
             port: None,
-            hosts: Vec::new(),
+            hosts: Arc::default(),
             paths: Vec::new(),
             managed: true,
         }),
@@ -114,7 +117,7 @@ fn read_wish(container: &Container, declared: impl Fn(&str) -> bool) -> Result<O
         app,
         version,
         port: container.label(label::PORT).map(|text| parse(label::PORT, text, Port::parse)).transpose()?,
-        hosts: list(container, label::HOST, MOST_HOSTS, HostName::parse)?,
+        hosts: list(container, label::HOST, MOST_HOSTS, HostName::parse)?.into(),
         paths: list(container, label::PATH, MOST_PATHS, PathPrefix::parse)?,
         managed: false,
     }))

@@ -26,6 +26,11 @@ use super::names::{AppName, Domain, HostName, PathPrefix};
 /// So many pairs of host and path are given to labels in all, beside each app's own name: more make every switch slow.
 pub const MOST_OF_LABELS: usize = 10_000;
 
+/// Of long lists on labels so many hosts are looked at in all, beside the first few of each: what is refused has its
+/// price too, in each turn.
+const MOST_LOOKED_AT: usize = 20_000;
+const FEW: usize = 8;
+
 /// Which wishes come before which.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Rank {
@@ -61,7 +66,7 @@ pub struct Ask {
     pub since: Timestamp,
     /// Whom a refusal concerns: `app shop`, `service legacy`, `container web-1`.
     pub subject: Arc<str>,
-    pub hosts: Vec<HostName>,
+    pub hosts: Arc<[HostName]>,
 }
 
 /// What wishes stand on.
@@ -84,6 +89,7 @@ pub fn grant(wishes: &[Wish], ground: &Ground<'_>) -> Grants {
         releases: HashMap::new(),
         grants: Grants::default(),
         of_labels: 0,
+        looked_at: 0,
     };
     let mut order: Vec<(usize, &Ask)> =
         wishes.iter().enumerate().flat_map(|(n, wish)| wish.asks.iter().map(move |ask| (n, ask))).collect();
@@ -112,6 +118,7 @@ struct Granting<'a> {
     releases: HashMap<HostName, usize>,
     grants: Grants,
     of_labels: usize,
+    looked_at: usize,
 }
 
 impl Granting<'_> {
@@ -148,7 +155,11 @@ impl Granting<'_> {
             self.refuse_path(wish, ask, own);
         }
         let is_ours = self.own(wish);
-        for host in &ask.hosts {
+        let (looked_at, rest) = ask.hosts.split_at(self.room_for(ask));
+        if let Some(first) = rest.first() {
+            refusal::add(&mut self.grants.refused, &wish.app, ask, first.as_str(), rest.len(), Why::Full);
+        }
+        for host in looked_at {
             match self.why_not(n, ask, host, &paths, is_ours.contains(host)) {
                 Some(Ok(())) => {}
                 Some(Err(why)) => self.refuse(wish, ask, host, why),
@@ -169,6 +180,17 @@ impl Granting<'_> {
             let mut seen = BTreeSet::new();
             granted.paths.retain(|path| seen.insert(path.clone()));
         }
+    }
+
+    /// How many of the hosts are looked at.
+    fn room_for(&mut self, ask: &Ask) -> usize {
+        let all = ask.hosts.len();
+        if ask.rank <= Rank::Service || all <= FEW {
+            return all;
+        }
+        let room = all.min(FEW.max(MOST_LOOKED_AT.saturating_sub(self.looked_at)));
+        self.looked_at += room;
+        room
     }
 
     /// Why a host is not given: `Some(Ok(()))` where the app has it already.
@@ -228,11 +250,11 @@ impl Granting<'_> {
     }
 
     fn refuse(&mut self, wish: &Wish, ask: &Ask, host: &HostName, why: Why) {
-        refusal::add(&mut self.grants.refused, &wish.app, ask, host.as_str(), why);
+        refusal::add(&mut self.grants.refused, &wish.app, ask, host.as_str(), 1, why);
     }
 
     fn refuse_path(&mut self, wish: &Wish, ask: &Ask, path: &PathPrefix) {
-        refusal::add(&mut self.grants.refused, &wish.app, ask, path.as_str(), Why::OwnPath);
+        refusal::add(&mut self.grants.refused, &wish.app, ask, path.as_str(), 1, Why::OwnPath);
     }
 
     fn finish(mut self) -> Grants {

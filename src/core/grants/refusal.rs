@@ -47,20 +47,20 @@ pub struct Refusal {
     pub why: Why,
 }
 
-/// Notes a refusal; what is refused to one asker for one reason is one.
-pub(super) fn add(refused: &mut Vec<Refusal>, app: &AppName, ask: &Ask, what: &str, why: Why) {
+/// Notes that `count` hosts or paths are refused, of which `what` is the first; to one asker for one reason that is one.
+pub(super) fn add(refused: &mut Vec<Refusal>, app: &AppName, ask: &Ask, what: &str, count: usize, why: Why) {
     // An asker's hosts are looked at one after the other, so what can be joined is near the end.
     let near = refused.iter_mut().rev().take_while(|r| r.subject == ask.subject && r.app == *app);
     match near.into_iter().find(|r| r.why == why) {
         Some(same) if same.what == what => {}
-        Some(same) => same.more += 1,
+        Some(same) => same.more += count,
         None => refused.push(Refusal {
             subject: ask.subject.clone(),
             app: app.clone(),
             by: ask.rank,
             since: ask.since,
             what: what.to_owned(),
-            more: 0,
+            more: count - 1,
             why,
         }),
     }

@@ -163,6 +163,21 @@ fn labels_have_a_limit_that_costs_nobody_the_name_of_his_app() {
 }
 
 #[test]
+fn lists_that_are_refused_are_not_looked_at_without_end_and_a_short_one_always_is() {
+    let names: Vec<String> = (0..2040).map(|n| format!("h{n}.x")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    // All want the same, which the first has.
+    let mut wishes: Vec<Wish> = (0..30).map(|n| wish(&format!("a{n}"), Rank::Ready, n, &names, &["/"])).collect();
+    wishes.push(wish("last", Rank::Ready, 99, &["last.y", "h0.x"], &["/"]));
+    let grants = Setting::new(&[]).grant(&wishes);
+    assert_eq!((hosts_of(&grants, "a0").len(), hosts_of(&grants, "last")), (2040, vec!["last.y".to_owned()]));
+    let of = |subject: &str| grants.refused.iter().filter(|r| &*r.subject == subject).collect::<Vec<_>>();
+    let refused = of("container a29-1");
+    assert_eq!(refused.iter().map(|r| r.more + 1).sum::<usize>(), 2040, "each host is accounted for: {refused:?}");
+    assert!(refused.iter().any(|r| r.why == Why::Full && r.more + 1 == 2040 - FEW));
+}
+
+#[test]
 fn an_earlier_route_that_is_put_back_has_nothing_that_another_has_by_now() {
     let earlier = Granted::of(&["x.y", "z.y"], &["/", "/a"]);
     let other = Granted::of(&["x.y"], &["/a"]);

@@ -11,7 +11,7 @@ use crate::core::app::{App, Sticky, Strategy};
 use crate::core::claim::MOST_PATHS;
 use crate::core::deploy::Kind;
 use crate::core::grants::{Ask, Granted, Grants, Ground, Rank, Refusal, Why, Wish, grant};
-use crate::core::names::{AppName, PathPrefix, Version};
+use crate::core::names::{AppName, HostName, PathPrefix, Version};
 use crate::core::problem::{Problem, ProblemKind};
 use crate::core::routes::{AppRoute, Routes};
 use crate::core::split::{Percent, Split};
@@ -62,7 +62,7 @@ fn wish(world: &World, name: &AppName, members: &[Member<'_>], problems: &mut Ve
     let domain = &world.platform.domain;
     if let Some(app) = world.declared_app(name) {
         let since = world.intents.get(name).map_or(now, |intent| intent.first_seen);
-        let (subject, hosts) = (format!("app {name}").into(), app.all_hosts(domain));
+        let (subject, hosts) = (format!("app {name}").into(), app.all_hosts(domain).into());
         let asks = vec![Ask { rank: Rank::Declared, since, subject, hosts }];
         return Wish { app: name.clone(), paths: app.paths.clone(), has_releases: true, open: app.open, asks };
     }
@@ -75,13 +75,20 @@ fn wish(world: &World, name: &AppName, members: &[Member<'_>], problems: &mut Ve
         problems.push(Problem::of_app(ProblemKind::ClaimRefused, name, reason, remedy, now));
     }
     let paths = if named.is_empty() { vec![PathPrefix::root()] } else { named.into_iter().take(MOST_PATHS).collect() };
-    let ask = |member: &Member<'_>| Ask {
-        rank: if member.is_ready() { Rank::Ready } else { Rank::Waiting },
-        since: member.container.created_at,
-        subject: format!("container {}", member.container.name).into(),
-        hosts: App { hosts: member.claim.hosts.clone(), ..App::named(name.clone()) }.all_hosts(domain),
+    let usual: Arc<[HostName]> = App::named(name.clone()).all_hosts(domain).into();
+    let local: Arc<[HostName]> = [name.localhost()].into();
+    let ask = |member: &Member<'_>| {
+        let named = Ask {
+            rank: if member.is_ready() { Rank::Ready } else { Rank::Waiting },
+            since: member.container.created_at,
+            subject: format!("container {}", member.container.name).into(),
+            hosts: member.claim.hosts.clone(),
+        };
+        let hosts = if named.hosts.is_empty() { usual.clone() } else { local.clone() };
+        [named.clone(), Ask { hosts, ..named }]
     };
-    Wish { app: name.clone(), paths, has_releases: true, open: false, asks: members.iter().map(ask).collect() }
+    let asks = members.iter().flat_map(ask).filter(|ask| !ask.hosts.is_empty()).collect();
+    Wish { app: name.clone(), paths, has_releases: true, open: false, asks }
 }
 
 fn route(world: &World, name: &AppName, members: &[Member<'_>]) -> AppRoute {
@@ -146,7 +153,7 @@ fn keep_departed(world: &World, apps: &mut BTreeMap<AppName, AppRoute>, wishes: 
     for (name, since) in &world.departed {
         let last = world.balancer.live.as_ref().and_then(|live| live.routes.apps.get(name));
         let Some(last) = last.filter(|_| !apps.contains_key(name)) else { continue };
-        let (hosts, subject) = (last.granted.hosts().to_vec(), format!("app {name}").into());
+        let (hosts, subject) = (last.granted.hosts().into(), format!("app {name}").into());
         let asks = vec![Ask { rank: Rank::Departed, since: *since, subject, hosts }];
         let paths = last.granted.paths().to_vec();
         wishes.insert(name.clone(), Wish { app: name.clone(), paths, has_releases: true, open: false, asks });

@@ -85,7 +85,7 @@ pub(super) fn route(
             apps.insert(name.clone(), of_service(of_one, prefix));
             let since = world.services.get(name).map_or(first.endpoint.at, Service::since);
             let hosts = vec![name.host(&world.platform.domain), name.localhost()];
-            let asks = vec![Ask { rank: Rank::Service, since, subject: subject().into(), hosts }];
+            let asks = vec![Ask { rank: Rank::Service, since, subject: subject().into(), hosts: hosts.into() }];
             let paths = vec![PathPrefix::root()];
             wishes.insert(name.clone(), Wish { app: name.clone(), paths, has_releases: false, open: false, asks });
         }
