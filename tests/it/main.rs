@@ -19,6 +19,7 @@ mod dns;
 mod engine;
 mod harness;
 mod limits;
+mod migration;
 mod networks;
 mod notify;
 mod ownership;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::harness::{DEADLINE, Load, Platform, app_of, docker, docker_or_skip};
 
 /// A network that is removed with everything on it.
-struct Network(String);
+pub struct Network(pub String);
 
 impl Drop for Network {
     fn drop(&mut self) {
