@@ -1,23 +1,14 @@
 //! The control API: who may call what, and how it refuses.
 
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 
-use crate::harness::{Answer, Platform, app_of, docker_or_skip, request_with};
+use crate::harness::{Answer, Platform, app_of, bearer, docker_or_skip, request_with};
 
 /// A request to the API with further header lines, each ending in a line break.
 async fn call(platform: &Platform, method: &str, path: &str, headers: &str, body: &str) -> Answer {
     request_with(platform.api_address(), method, "localhost", path, headers, body.as_bytes()).await.unwrap()
-}
-
-fn bearer(token: &str) -> String {
-    format!("Authorization: Bearer {token}\r\n")
-}
-
-fn create(platform: &Platform, arguments: &[&str]) -> Value {
-    let text = platform.ok(&[&["token", "create", "--json"], arguments].concat());
-    serde_json::from_str(&text).unwrap()
 }
 
 #[tokio::test]
@@ -28,7 +19,7 @@ async fn no_route_is_open_that_is_not_said_to_be() {
     let platform = Platform::with_demo().await;
     let document = call(&platform, "GET", "/openapi.json", "", "").await.json();
     assert_eq!(document["openapi"], "3.1.0");
-    let reader = bearer(create(&platform, &["--scope", "read"])["token"].as_str().unwrap());
+    let reader = bearer(platform.create_token(&["--scope", "read"])["token"].as_str().unwrap());
     let root = bearer(&platform.token().unwrap());
     let before = platform.status().await.unwrap()["apps"].clone();
     let mut seen = 0;
@@ -76,7 +67,7 @@ async fn a_token_does_what_its_scope_says_until_it_is_revoked() {
     let mut platform = Platform::with_demo().await;
     platform.add_version("hello", "1.0.1");
     platform.until_listed("artefacts/hello/1.0.1/hello.tgz").await;
-    let made = create(&platform, &["--scope", "deploy:hello", "--expires", "1h"]);
+    let made = platform.create_token(&["--scope", "deploy:hello", "--expires", "1h"]);
     let id = made["id"].as_str().unwrap();
     let token = bearer(made["token"].as_str().unwrap()) + "Content-Type: application/json\r\n";
     assert!(made["expires_at"].is_string() && made["scopes"] == json!(["deploy:hello"]), "{made}");
@@ -167,7 +158,7 @@ async fn prometheus_reads_totals_of_each_release() {
     for _ in 0..7 {
         platform.get("hello.localhost", "/").await;
     }
-    let reader = bearer(create(&platform, &["--scope", "read"])["token"].as_str().unwrap());
+    let reader = bearer(platform.create_token(&["--scope", "read"])["token"].as_str().unwrap());
     let end = std::time::Instant::now() + crate::harness::DEADLINE;
     loop {
         let text = call(&platform, "GET", "/metrics", &reader, "").await.body;

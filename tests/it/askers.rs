@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use std::os::unix::fs::PermissionsExt;
 
-use crate::harness::{Answer, Platform, docker, docker_or_skip, request, request_with};
+use crate::harness::{Answer, Platform, bearer, docker, docker_or_skip, request, request_with};
 
 /// Asks from a container: the status, and the body.
 fn ask(container: &str, host: &str, url: &str, more: &[&str]) -> (u16, String) {
@@ -24,15 +24,6 @@ fn stranger(platform: &Platform) -> String {
 async fn call(platform: &Platform, method: &str, path: &str, headers: &str, body: &str) -> Answer {
     let headers = format!("Content-Type: application/json\r\n{headers}");
     request_with(platform.api_address(), method, "localhost", path, &headers, body.as_bytes()).await.unwrap()
-}
-
-fn bearer(token: &str) -> String {
-    format!("Authorization: Bearer {token}\r\n")
-}
-
-fn create(platform: &Platform, arguments: &[&str]) -> Value {
-    let text = platform.ok(&[&["token", "create", "--json"], arguments].concat());
-    serde_json::from_str(&text).unwrap()
 }
 
 #[tokio::test]
@@ -123,7 +114,7 @@ async fn a_repository_that_wants_a_token_serves_instances_and_readers() {
     let host = format!("repository.{}", platform.domain());
     let path = "/config/hello/hello.config";
     assert_eq!(platform.get(&host, path).await.status, 401);
-    let reader = bearer(create(&platform, &["--scope", "read"])["token"].as_str().unwrap());
+    let reader = bearer(platform.create_token(&["--scope", "read"])["token"].as_str().unwrap());
     let shown = request_with(platform.http_address(), "GET", &host, path, &reader, b"").await.unwrap();
     assert!(shown.status == 200 && shown.body.contains("STARTUP"), "{shown:?}");
     let wrong = request_with(platform.http_address(), "GET", &host, path, &bearer("guess"), b"").await.unwrap();
@@ -175,7 +166,7 @@ async fn what_hangs_on_a_token_ends_with_it_and_cannot_multiply_it() {
     };
     let cookie = |session: &str| format!("Cookie: platformer_session={session}\r\nOrigin: http://localhost\r\n");
     let status = async |headers: &str| call(&platform, "GET", "/v1/status", headers, "").await.status;
-    let made = create(&platform, &["--scope", "admin"]);
+    let made = platform.create_token(&["--scope", "admin"]);
     let (id, token) = (made["id"].as_str().unwrap(), made["token"].as_str().unwrap());
     let session = login(format!("token={token}")).await.unwrap();
     assert_eq!(status(&cookie(&session)).await, 200);
@@ -206,7 +197,7 @@ async fn what_hangs_on_a_token_ends_with_it_and_cannot_multiply_it() {
     let listed: Value = serde_json::from_str(&platform.ok(&["token", "list", "--sessions", "--json"])).unwrap();
     assert_eq!(listed, json!([]));
     // By time as well; and what such a token makes ends no later.
-    let short = create(&platform, &["--scope", "admin", "--expires", "3s"]);
+    let short = platform.create_token(&["--scope", "admin", "--expires", "3s"]);
     let session = login(format!("token={}", short["token"].as_str().unwrap())).await.unwrap();
     let made =
         call(&platform, "POST", "/v1/tokens", &cookie(&session), r#"{"scopes":["admin"],"expires":"90d"}"#).await;
@@ -228,7 +219,7 @@ async fn a_deploy_token_leads_nobody_to_this_machine() {
     platform.set("dns.extra", "inside.corp=127.0.0.1");
     platform.up();
     platform.until_ready("hello", 1).await;
-    let made = create(&platform, &["--scope", "deploy:x", "--new"]);
+    let made = platform.create_token(&["--scope", "deploy:x", "--new"]);
     let token = bearer(made["token"].as_str().unwrap());
     let root = bearer(&platform.token().unwrap());
     let put = async |headers: &str, url: &str| {

@@ -318,8 +318,13 @@ impl Platform {
         Some(std::fs::read_to_string(self.path("state/token")).ok()?.trim().to_owned())
     }
 
+    /// A new token as `token create --json` tells of it.
+    pub fn create_token(&self, arguments: &[&str]) -> Value {
+        serde_json::from_str(&self.ok(&[&["token", "create", "--json"], arguments].concat())).unwrap()
+    }
+
     pub async fn status(&self) -> Option<Value> {
-        let request = format!("Authorization: Bearer {}\r\n", self.token()?);
+        let request = bearer(&self.token()?);
         let answer = request_with(self.api_address(), "GET", "localhost", "/v1/status", &request, b"").await.ok()?;
         serde_json::from_str(&answer.body).ok()
     }
@@ -535,6 +540,11 @@ fn end_orphans(log: &Path) {
     for pid in pids.filter_map(|e| e.file_name().to_str()?.parse().ok()).filter(|pid| holds_log(*pid)) {
         let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL);
     }
+}
+
+/// The header line that a token is sent in.
+pub fn bearer(token: &str) -> String {
+    format!("Authorization: Bearer {token}\r\n")
 }
 
 pub fn app_of<'a>(status: &'a Value, app: &str) -> Option<&'a Value> {
