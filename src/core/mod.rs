@@ -8,6 +8,7 @@ pub mod asker;
 pub mod claim;
 pub mod config;
 pub mod container;
+pub mod decide;
 pub mod deploy;
 pub mod digest;
 pub mod disk;
@@ -25,7 +26,6 @@ pub mod problem;
 pub mod release;
 pub mod render;
 pub mod repository;
-pub mod router_keys;
 pub mod routes;
 pub mod service;
 #[cfg(test)]

@@ -15,6 +15,7 @@ use jiff::Timestamp;
 
 use super::app::{Strategy, parse_file};
 use super::container::{Container, ContainerId, RunState};
+use super::decide::{Command, Decider, DeployRequest, Steer};
 use super::deploy::{Counted, Deployment, GateResult, Stage, Tally};
 use super::grants::Granted;
 use super::names::{AppName, Version};
@@ -24,10 +25,7 @@ use super::routes::Routes;
 use super::split::{Percent, Split};
 use super::templates::Templates;
 use super::testing::{Random, at, container, platform};
-use super::world::{
-    Action, Command, Culprit, Decider, DeployRequest, Fact, Intent, Steer, Subject, Switch, SwitchError, Undone,
-    Unprepared, World,
-};
+use super::world::{Action, Culprit, Fact, Intent, Subject, Switch, SwitchError, Undone, Unprepared, World};
 
 const APPS: [(&str, &str); 4] = [
     ("shop", "replicas = 2"),

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
 use super::ledger::Complain;
+use crate::core::decide::{Command, Done, Refusal};
 use crate::core::kv::{Op, Pair};
-use crate::core::world::{Command, Done, Fact, Refusal};
+use crate::core::world::Fact;
 use crate::ports::kv::KvError;
 
 pub enum Message {

@@ -4,8 +4,9 @@ use jiff::Timestamp;
 
 use super::lock;
 use super::reconcile::Loop;
+use crate::core::decide::{Command, Decider, Done};
 use crate::core::event::{Event, Level};
-use crate::core::world::{Action, Command, Decider, Done, Record};
+use crate::core::world::{Action, Record};
 use crate::ports::inbox::{CommandError, Kept, Transaction, TransactionError};
 
 impl Loop {

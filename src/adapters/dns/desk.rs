@@ -2,8 +2,9 @@
 
 use std::net::SocketAddr;
 
+use super::names::Names;
 use super::wire::{self, HEADER, QR, Question, Transport};
-use super::{Names, answer, quick};
+use super::{answer, quick};
 use crate::core::zone::Reply;
 use crate::ports::limits::Held;
 

@@ -9,8 +9,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use super::Names;
 use super::desk::Done;
+use super::names::Names;
 use super::wire::Transport;
 use crate::ports::limits::Resource;
 

@@ -16,8 +16,8 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
-use super::Names;
 use super::desk::Done;
+use super::names::Names;
 use super::wire::Transport;
 
 /// Questions that one call of the kernel takes in.

@@ -5,9 +5,9 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
+use crate::core::decide::Refusal;
 use crate::core::names::NameError;
 use crate::core::split::SplitError;
-use crate::core::world::Refusal;
 use crate::ports::engine::EngineError;
 use crate::ports::inbox::CommandError;
 use crate::ports::ledger::LedgerError;

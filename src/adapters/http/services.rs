@@ -19,9 +19,10 @@ use super::Context;
 use super::api::{By, Sent, Vouched};
 use super::error::Problem;
 use crate::core::app::HealthPath;
+use crate::core::decide::Command;
 use crate::core::names::AppName;
 use crate::core::service::{Endpoint, EndpointId, ServiceUrl};
-use crate::core::world::{Command, Condition};
+use crate::core::world::Condition;
 use crate::ports::snapshot::View;
 
 /// Whoever registers a service finds it routed; one that is not up yet is answered after this.

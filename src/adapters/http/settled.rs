@@ -5,9 +5,9 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::Context;
+use crate::core::decide::Done;
 use crate::core::deploy::Kind;
 use crate::core::names::AppName;
-use crate::core::world::Done;
 
 /// A balancer in trouble is not waited for any longer: the status tells of it.
 const LONGEST: Duration = Duration::from_secs(5);

@@ -20,7 +20,7 @@ pub struct AppFileError {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(super) struct AppFile {
+struct AppFile {
     image: ImageRef,
     hosts: Vec<HostName>,
     paths: Vec<PathPrefix>,
@@ -66,8 +66,15 @@ impl Default for AppFile {
     }
 }
 
+impl App {
+    /// The app that a bare name declares: the base image, every default.
+    pub fn named(name: AppName) -> Self {
+        AppFile::default().into_app(name)
+    }
+}
+
 impl AppFile {
-    pub(super) fn into_app(self, name: AppName) -> App {
+    fn into_app(self, name: AppName) -> App {
         let paths = if self.paths.is_empty() { vec![PathPrefix::root()] } else { self.paths };
         App {
             name,

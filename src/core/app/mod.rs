@@ -52,11 +52,6 @@ pub struct App {
 }
 
 impl App {
-    /// The app that a bare name declares: the base image, every default.
-    pub fn named(name: AppName) -> Self {
-        file::AppFile::default().into_app(name)
-    }
-
     /// Whether its file names the image, with whatever tag, or the image was pushed for it: what somebody may have it
     /// run who may release it and nothing else.
     pub fn names_image(&self, image: &ImageRef) -> bool {

@@ -5,9 +5,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::judge::Verdict;
+use super::observed::{Observed, elapsed};
 use super::routing::{promoted, routing, tested};
 use super::stage::Stage;
-use super::tally::Tally;
 use super::{Deployment, GateResult};
 use crate::core::app::Strategy;
 use crate::core::split::Percent;
@@ -16,42 +16,6 @@ use crate::core::split::Percent;
 const CRASHES: u32 = 3;
 /// Counts are taken in this often; a failure is looked at at once.
 const LOOK: Duration = Duration::from_secs(10);
-
-/// Deaths and failed starts of a candidate's instances, one after the other.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Crash {
-    pub count: u32,
-    pub reason: String,
-}
-
-/// What there is of a deployment outside, at one moment.
-#[derive(Debug, Clone, Default)]
-pub struct Observed {
-    /// Instances the app is to have.
-    pub wanted: usize,
-    /// Since when the engine answers; while it does not, nothing can get ready and no time for that runs.
-    pub engine_since: Option<Timestamp>,
-    /// Whether image, artefact and config are secured; `None` while that is under way.
-    pub prepared: Option<Result<(), String>>,
-    pub candidate_ready: usize,
-    /// Our instances of the candidate that exist at all.
-    pub candidate_left: usize,
-    /// How long the longest has been waiting to become ready with an engine that answers, and why it is not.
-    pub unready: Option<(Duration, String)>,
-    /// Our instances of the old release that exist at all.
-    pub old_left: usize,
-    pub crash: Option<Crash>,
-    /// Why the balancer does not take the app's routes.
-    pub refused: Option<String>,
-    /// The share that live and settled routes give the candidate.
-    pub served: Percent,
-    pub gate: Option<GateResult>,
-    /// What an instance of it wrote last before it was taken away.
-    pub last_lines: Vec<String>,
-    /// Requests since the last look.
-    pub candidate: Tally,
-    pub stable: Tally,
-}
 
 /// The next state with its reason, or `None` where there is nothing to do but wait.
 pub fn advance(deployment: &Deployment, seen: &Observed, now: Timestamp) -> Option<Deployment> {
@@ -94,11 +58,6 @@ pub fn wake_at(deployment: &Deployment, now: Timestamp) -> Option<Timestamp> {
         | Stage::Superseded
         | Stage::Cancelled => None,
     }
-}
-
-/// A clock that was set back makes no time negative.
-pub(super) fn elapsed(since: Timestamp, now: Timestamp) -> Duration {
-    Duration::try_from(now.duration_since(since)).unwrap_or_default()
 }
 
 fn look(current: &mut Deployment, seen: &Observed, now: Timestamp) -> bool {
@@ -227,7 +186,7 @@ fn gate_reason(result: &GateResult) -> String {
 mod tests {
     use super::*;
     use crate::core::app::Period;
-    use crate::core::deploy::{End, Halt};
+    use crate::core::deploy::{Crash, End, Halt, Tally};
     use crate::core::testing::{at, deployment};
 
     fn ready() -> Observed {

@@ -6,8 +6,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::advance::elapsed;
 use super::evidence::{ALARM, Evidence, wilson};
+use super::observed::elapsed;
 use super::tally::{SEVERAL, Tally};
 use crate::core::split::Percent;
 

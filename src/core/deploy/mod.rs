@@ -7,13 +7,15 @@
 mod advance;
 mod evidence;
 mod judge;
+mod observed;
 mod routing;
 mod stage;
 mod tally;
 
-pub use advance::{Crash, Observed, advance, wake_at};
+pub use advance::{advance, wake_at};
 pub use evidence::{Evidence, wilson};
 pub use judge::{Judged, Verdict};
+pub use observed::{Crash, Observed};
 pub use stage::{End, Halt, Stage};
 pub use tally::{Counted, Tally};
 

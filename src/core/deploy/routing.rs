@@ -3,8 +3,8 @@
 use jiff::Timestamp;
 
 use super::Deployment;
-use super::advance::{Observed, elapsed};
 use super::judge::Verdict;
+use super::observed::{Observed, elapsed};
 use super::stage::{Halt, Stage};
 use crate::core::app::Strategy;
 use crate::core::split::Percent;

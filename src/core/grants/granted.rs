@@ -7,10 +7,10 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::Refusal;
+use super::refusal::Refusal;
 use crate::core::names::{AppName, Domain, HostName, PathPrefix};
 
-/// What one app was given. Only [`grant`] makes one that holds anything, and what nginx was given is read back.
+/// What one app was given. Only [`super::grant`] makes one that holds anything, and what nginx was given is read back.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Granted {
     pub(super) hosts: Vec<HostName>,
@@ -66,7 +66,7 @@ impl Granted {
     }
 }
 
-/// A name that DNS may answer for: only [`grant`] makes one.
+/// A name that DNS may answer for: only [`super::grant`] makes one.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct GrantedName(pub(super) Arc<str>);
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::{Ask, MOST_OF_LABELS, Rank};
+use super::wish::{Ask, MOST_OF_LABELS, Rank};
 use crate::core::names::{AppName, PathPrefix};
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use super::{GrantedName, Ground, Leads, Why};
+use super::granted::{GrantedName, Leads};
+use super::refusal::Why;
+use super::wish::Ground;
 use crate::core::names::{Domain, HostName, PathPrefix, RESERVED};
 
 /// The parts of the platform that answer at a name of their own, at the balancer.

@@ -1,6 +1,11 @@
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
 use proptest::prelude::*;
 
+use super::granting::FEW;
 use super::*;
+use crate::core::names::{AppName, Domain, HostName, PathPrefix};
 use crate::core::testing::at;
 
 const DOMAIN: &str = "platform";

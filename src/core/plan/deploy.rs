@@ -7,8 +7,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::declared::declared_again;
-use super::diff::Plan;
 use super::due::{Due, due};
+use super::outcome::Plan;
 use crate::core::app::{App, Source};
 use crate::core::container::label;
 use crate::core::deploy::{Crash, Deployment, Entry, Observed, Stage, advance, wake_at};

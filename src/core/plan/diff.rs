@@ -8,14 +8,13 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::deploy::move_on;
 use super::fleet::fleet;
+use super::outcome::Plan;
 use super::problems;
 use super::{networks, routes, zone};
 use crate::core::container::{Container, ContainerId, label};
 use crate::core::deploy::{End, Stage};
 use crate::core::names::{AppName, HostName, Version};
-use crate::core::problem::Problem;
 use crate::core::routes::Routes;
-use crate::core::source::Wanted;
 use crate::core::templates::Templates;
 use crate::core::world::{Action, EngineState, Intent, Member, Phase, ProbeTarget, Subject, Switch, World, by_app};
 
@@ -24,26 +23,6 @@ const DEPARTED: Duration = Duration::from_secs(600);
 
 /// An engine that has not answered since the boot for so long is away.
 const ASKED: SignedDuration = SignedDuration::from_secs(5);
-
-#[derive(Debug, Clone, Default)]
-pub struct Plan {
-    pub actions: Vec<Action>,
-    pub problems: Vec<Problem>,
-    pub routes: Arc<Routes>,
-    /// The number under which these routes are live, on their way, or to go live.
-    pub generation: u64,
-    /// Apps of which a version is to be deployed by itself.
-    pub due: Vec<(AppName, Wanted)>,
-    /// Look again then, even if no fact comes.
-    pub wake_at: Option<Timestamp>,
-}
-
-impl Plan {
-    /// Looks again at this moment at the latest.
-    pub fn wake_by(&mut self, moment: Timestamp) {
-        self.wake_at = Some(self.wake_at.map_or(moment, |at| at.min(moment)));
-    }
-}
 
 /// What is to be done now. Retirements are noted in the world; every other act is begun by the caller.
 pub fn plan(world: &mut World, now: Timestamp) -> Plan {

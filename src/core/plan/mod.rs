@@ -10,6 +10,7 @@ mod diff;
 mod due;
 mod fleet;
 mod networks;
+mod outcome;
 mod problems;
 mod routes;
 mod services;
@@ -19,10 +20,11 @@ mod why;
 mod zone;
 
 pub use ahead::ahead;
-pub use diff::{Plan, plan};
+pub use diff::plan;
+pub use outcome::Plan;
 pub use services::{EndpointStatus, ServiceStatus, services};
 pub use status::{
-    AppStatus, DeploymentStatus, EngineStatus, Generations, InstanceStatus, SourceStatus, Status, SupervisorStatus,
-    status,
+    AppStatus, DeploymentStatus, EngineStatus, Generations, InstanceStatus, Status, SupervisorStatus, status,
 };
+pub use summary::SourceStatus;
 pub use why::{Step, why};

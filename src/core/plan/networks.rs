@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use super::diff::Plan;
+use super::outcome::Plan;
 use crate::core::claim::Claim;
 use crate::core::container::Container;
 use crate::core::grants::{Grants, Leads, PARTS};

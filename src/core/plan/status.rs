@@ -7,16 +7,18 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::diff::Plan;
 use super::due::due;
+use super::outcome::Plan;
+use super::summary::{self, Count, SourceStatus};
 use crate::core::app::{App, Strategy};
 use crate::core::container::ContainerId;
+use crate::core::decide::{Standing, Verb};
 use crate::core::deploy::{Deployment, GateResult, Kind};
 use crate::core::names::{AppName, HostName, ImageRef, Version};
 use crate::core::problem::Problem;
 use crate::core::routes::AppRoute;
 use crate::core::split::Percent;
-use crate::core::world::{Condition, EngineState, Intent, Member, Standing, Traffic, Verb, World, by_app};
+use crate::core::world::{Condition, EngineState, Intent, Member, Traffic, World, by_app};
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Status {
@@ -53,28 +55,6 @@ pub struct AppStatus {
     pub deployment: Option<DeploymentStatus>,
     /// What may be asked of it now, by the rule that decides on it: `promote`, `abort` and so on.
     pub offers: Vec<Verb>,
-}
-
-/// Instances of one release.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Count {
-    pub version: Version,
-    pub instances: usize,
-}
-
-/// What an app's source tells.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct SourceStatus {
-    /// `null` before the first look.
-    pub looked_at: Option<Timestamp>,
-    /// The version that the app would have if it followed its source.
-    pub wanted: Option<Version>,
-    /// Why that is not deployed: `waiting for image 0.0.5`, `2 commits on main not tagged`.
-    pub notes: Vec<String>,
-    pub newest_image: Option<Version>,
-    pub newest_tag: Option<Version>,
-    pub main: Option<Arc<str>>,
-    pub errors: Vec<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -209,15 +189,15 @@ fn app_status(world: &World, plan: &Plan, name: &AppName, members: &[Member<'_>]
     let running = members.iter().filter(|m| m.container.is_running()).count();
     let intent = world.intents.get(name).filter(|_| app.is_some());
     let wanted = app.map_or(running, |app| usize::from(world.wanted(app)));
-    let (desired, last) = (super::summary::desired(intent, wanted), super::summary::last(members));
+    let (desired, last) = (summary::desired(intent, wanted), summary::last(members));
     AppStatus {
         name: name.clone(),
-        summary: super::summary::summary(intent, wanted, &last),
+        summary: summary::summary(intent, wanted, &last),
         desired: if app.is_some() { desired } else { last.clone() },
         last,
         pin: app.and_then(|app| world.pin(app)).cloned(),
         queued: app.zip(intent).and_then(|(app, intent)| queued(world, app, intent)),
-        source: app.and_then(|app| super::summary::source(world, app)),
+        source: app.and_then(|app| summary::source(world, app)),
         hosts: route.map(|r| r.granted.hosts().to_vec()).unwrap_or_default(),
         stable: route.and_then(|r| r.stable.clone()),
         candidate: world

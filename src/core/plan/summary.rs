@@ -1,11 +1,37 @@
 //! An app in a sentence: what it is to have, what it has, and what it waits for.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use super::status::{Count, SourceStatus};
+use jiff::Timestamp;
+use serde::Serialize;
+
 use crate::core::app::{App, Source};
+use crate::core::names::Version;
 use crate::core::source::{Look, newest_release};
 use crate::core::world::{Intent, Member, World};
+
+/// Instances of one release.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Count {
+    pub version: Version,
+    pub instances: usize,
+}
+
+/// What an app's source tells.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct SourceStatus {
+    /// `null` before the first look.
+    pub looked_at: Option<Timestamp>,
+    /// The version that the app would have if it followed its source.
+    pub wanted: Option<Version>,
+    /// Why that is not deployed: `waiting for image 0.0.5`, `2 commits on main not tagged`.
+    pub notes: Vec<String>,
+    pub newest_image: Option<Version>,
+    pub newest_tag: Option<Version>,
+    pub main: Option<Arc<str>>,
+    pub errors: Vec<String>,
+}
 
 /// The instances that each release is to have once what is under way is done.
 pub(super) fn desired(intent: Option<&Intent>, wanted: usize) -> Vec<Count> {

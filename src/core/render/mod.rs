@@ -6,6 +6,7 @@
 mod markers;
 mod renderer;
 mod split;
+mod upstream;
 mod view;
 
 pub use markers::app_at_line;

@@ -163,7 +163,7 @@ mod tests {
     fn the_name_of_an_upstream_tells_its_release() {
         for version in ["1.0", "1.0-RC1", "v2", "1__0x", "1__A_", "default", "Include", "default_"] {
             let (app, version) = (AppName::parse("my-shop").unwrap(), Version::parse(version).unwrap());
-            let name = super::super::view::upstream_name(&app, &version);
+            let name = super::super::upstream::upstream_name(&app, &version);
             assert_eq!(super::super::release_of(&name), Some((app, version)), "{name}");
         }
         assert_eq!(super::super::release_of("platformer.supervisor"), None);

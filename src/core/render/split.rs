@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::view::{spelt, upstream_name};
+use super::upstream::{spelt, upstream_name};
 use crate::core::app::StickyMode;
 use crate::core::names::AppName;
 use crate::core::routes::AppRoute;

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::clock::move_by;
 use super::facts::{Found, Switch};
+use super::moment::move_by;
 use super::refusals::Refusals;
 use crate::core::routes::Routes;
 use crate::core::templates::Templates;

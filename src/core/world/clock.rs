@@ -4,14 +4,8 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::moment::move_by;
 use super::{EngineState, World};
-
-/// Moves a moment along. One that would leave the calendar stays.
-pub(super) fn move_by(moment: &mut Timestamp, by: SignedDuration) {
-    if let Ok(moved) = moment.checked_add(by) {
-        *moment = moved;
-    }
-}
 
 impl World {
     /// Moves every moment that time is counted from or up to. What others stamped, as the engine its containers, stays

@@ -5,26 +5,22 @@
 
 mod apply;
 mod balancer;
-mod begin;
 mod clock;
-mod command;
+mod condition;
 mod decided;
 mod facts;
 mod health;
 mod intent;
-mod keys;
 mod members;
+mod moment;
 mod refusals;
 mod retire;
 mod see;
 mod services;
 mod starts;
-mod steer;
 mod traffic;
-mod verbs;
 
 pub use balancer::{Balancer, Refused, Switching};
-pub use command::{Command, Done, Refusal};
 pub use facts::{Action, Culprit, Fact, Found, InstanceSpec, JobSpec, Record, Switch, SwitchError, Undone, Unprepared};
 pub use health::{Condition, Health, ProbeKind, ProbeTarget, Subject};
 pub use intent::Intent;
@@ -33,9 +29,7 @@ pub use refusals::{Refusals, RefusedApp};
 pub use retire::{Phase, Retiring};
 pub use services::Reached;
 pub use starts::{Backoff, is_dead};
-pub use steer::{Decider, DeployRequest, GateChoice, Steer};
 pub use traffic::Traffic;
-pub use verbs::{Standing, Verb};
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, SocketAddr};

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::clock::move_by;
 use super::facts::Culprit;
+use super::moment::move_by;
 use crate::core::names::AppName;
 use crate::core::routes::{AppRoute, Routes};
 

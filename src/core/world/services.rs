@@ -1,15 +1,12 @@
-//! Registered services in the world: registering, removing, where each endpoint is reached and how it is.
+//! Registered services in the world: where each endpoint is reached and how it is.
 
 use std::net::{IpAddr, SocketAddr};
 
 use jiff::Timestamp;
 
-use super::steer::Decider;
-use super::{Action, Condition, Done, Health, Refusal, World};
-use crate::core::names::{AppName, HostName, nearest};
-use crate::core::service::{
-    Endpoint, EndpointId, LONGEST_TAG, MOST_ENDPOINTS, MOST_TAGS, Service, ServiceHost, ServiceUrl, inside, is_ours,
-};
+use super::{Condition, Health, World};
+use crate::core::names::{AppName, HostName};
+use crate::core::service::{Endpoint, EndpointId, ServiceHost, ServiceUrl, inside, is_ours};
 use crate::core::zone::QueryKind;
 
 /// An endpoint of a registered service as it is now.
@@ -33,8 +30,6 @@ impl Reached<'_> {
         matches!(self.condition, Condition::Ready | Condition::Starting) && self.address.is_ok()
     }
 }
-
-type Decision = Result<(Vec<Action>, Done), Refusal>;
 
 impl World {
     /// Every endpoint, ordered by service, then id.
@@ -93,88 +88,18 @@ impl World {
         ip == self.platform.gateway || self.local_addresses.iter().any(|subnet| subnet.base == ip)
     }
 
-    /// Adds an endpoint to a service, or puts it in the place of all others.
-    pub(super) fn register(
-        &self,
-        name: &AppName,
-        id: &EndpointId,
-        endpoint: &Endpoint,
-        alone: bool,
-        who: Decider<'_>,
-    ) -> Decision {
-        let refuse = |reason: String| Err(Refusal::Service { name: name.clone(), reason });
-        if self.is_app(name) {
-            return Err(Refusal::State { app: name.clone(), reason: "an app has this name; choose another".into() });
-        }
-        let url = &endpoint.url;
-        if self.leads_back(url) {
-            return refuse(format!("{url} is the platform itself, requests would go round in circles"));
-        }
-        if !endpoint.inside
-            && let Some((ip, what)) = self.leads_inside(url)
-        {
-            return refuse(format!(
-                "{url} leads to {ip}, which is {what}; only a token with the scope admin may register that"
-            ));
-        }
-        if endpoint.tags.len() > MOST_TAGS || endpoint.tags.iter().any(|tag| tag.len() > LONGEST_TAG) {
-            return refuse(format!("at most {MOST_TAGS} tags of {LONGEST_TAG} bytes are kept"));
-        }
-        if endpoint.health.is_some() && url.https {
-            return refuse("a health path is asked over http only; leave it out for an https address".into());
-        }
-        let mut service = self.services.get(name).cloned().unwrap_or_default();
-        if alone {
-            service.endpoints.clear();
-        }
-        if let Some((_, other)) = service.endpoints.iter().find(|(other, e)| *other != id && e.url.https != url.https) {
-            return refuse(format!("{} and {url}: one service speaks either http or https", other.url));
-        }
-        service.endpoints.insert(id.clone(), endpoint.clone());
-        if service.endpoints.len() > MOST_ENDPOINTS {
-            return refuse(format!("it has {MOST_ENDPOINTS} addresses, more are not allowed"));
-        }
-        let said = format!("{name} is at {url}");
-        Ok(self.keep(name, Some(service), said, who))
-    }
-
-    /// Takes one endpoint of a service away, or all.
-    pub(super) fn deregister(&self, name: &AppName, id: Option<&EndpointId>, who: Decider<'_>) -> Decision {
-        let missing = || {
-            let near = nearest(name.as_str(), self.services.keys().map(AppName::as_str));
-            let hint = match near.filter(|near| *near != name.as_str()) {
-                Some(near) => format!("did you mean {near}?"),
-                None => "`platformer services list` lists those there are".into(),
-            };
-            let what = id.map_or_else(|| name.to_string(), |id| format!("{name} with id {id}"));
-            Refusal::NoService { what, hint }
-        };
-        let mut service = self.services.get(name).cloned().ok_or_else(missing)?;
-        match id {
-            Some(id) => _ = service.endpoints.remove(id).ok_or_else(missing)?,
-            None => service.endpoints.clear(),
-        }
-        let left = Some(service).filter(|service| !service.endpoints.is_empty());
-        Ok(self.keep(name, left, format!("{name} is registered no more"), who))
-    }
-
-    fn keep(&self, name: &AppName, service: Option<Service>, said: String, who: Decider<'_>) -> (Vec<Action>, Done) {
-        let message = format!("{said} (by {})", who.by);
-        (vec![Action::KeepService { name: name.clone(), service, message }], Done { said, deployment: None })
-    }
-
     /// Whether an app, declared or not, goes by this name.
     pub fn is_app(&self, name: &AppName) -> bool {
         self.declared_app(name).is_some() || self.instances().iter().any(|member| member.claim.app == *name)
     }
 
     /// Whether a URL is one of our own listeners, as far as its name can be told without asking anybody else.
-    fn leads_back(&self, url: &ServiceUrl) -> bool {
+    pub fn leads_back(&self, url: &ServiceUrl) -> bool {
         self.told_of(url).into_iter().any(|ip| self.is_ours_address(SocketAddr::new(ip, url.port.get())))
     }
 
     /// Whether a URL leads to this machine or its link, as far as that can be told now, and what is there.
-    fn leads_inside(&self, url: &ServiceUrl) -> Option<(IpAddr, &'static str)> {
+    pub fn leads_inside(&self, url: &ServiceUrl) -> Option<(IpAddr, &'static str)> {
         self.told_of(url).into_iter().find_map(|ip| Some((ip, inside(ip, |ip| self.is_local(ip))?)))
     }
 
@@ -202,6 +127,7 @@ impl World {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::service::Service;
     use crate::core::testing::{at, world_with};
     use crate::core::world::{Fact, Intent};
     use std::collections::BTreeMap;

@@ -10,7 +10,9 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio::time::timeout;
 use tokio_util::io::ReaderStream;
 
-use super::{DockerEngine, INSPECTS, run};
+use super::client::{DockerEngine, INSPECTS};
+use super::labels::{self, ImageLabels};
+use super::registry::{credentials, pull};
 use crate::core::names::ImageRef;
 use crate::core::release::ImageNow;
 use crate::ports::engine::EngineError;
@@ -46,11 +48,11 @@ pub async fn image(
     }
     if found.is_none() {
         // By its name, so that it keeps one here: what has none is the first to be cleared away.
-        run::pull(engine, client, image).await?;
+        pull(engine, client, image).await?;
         found = inspect(engine, client, wanted).await?;
     }
     if found.is_none() && exact.is_some() {
-        run::pull(engine, client, wanted).await?;
+        pull(engine, client, wanted).await?;
         found = inspect(engine, client, wanted).await?;
     }
     let id = found.and_then(|image| image.id).map(Arc::from);
@@ -66,7 +68,7 @@ pub async fn now(engine: &DockerEngine, client: &Docker, image: &ImageRef) -> Re
     if is_built_here || image.is_pushed() || image.as_str().contains('@') {
         return Ok(ImageNow { id, manifest: None });
     }
-    let asked = client.inspect_registry_image(image.as_str(), run::credentials(image.as_str()).await);
+    let asked = client.inspect_registry_image(image.as_str(), credentials(image.as_str()).await);
     let answer = timeout(REGISTRY, asked).await.ok().and_then(Result::ok);
     let Some(manifest) = answer.and_then(|answer| answer.descriptor.digest) else {
         return Ok(ImageNow { id, manifest: None });
@@ -106,4 +108,20 @@ pub async fn name(engine: &DockerEngine, client: &Docker, image: &str, name: &Im
     let tag = name.as_str().strip_prefix(name.repository()).and_then(|rest| rest.strip_prefix(':')).unwrap_or("latest");
     let options = TagImageOptionsBuilder::default().repo(name.repository()).tag(tag).build();
     client.tag_image(image, Some(options)).await.map_err(|e| engine.error(e))
+}
+
+/// The labels of an image that is here.
+///
+/// # Errors
+/// It is not here, or the engine does not tell.
+pub async fn labels(engine: &DockerEngine, client: &Docker, image: &str) -> Result<ImageLabels, EngineError> {
+    if let Some(labels) = engine.images.get(image) {
+        return Ok(labels);
+    }
+    let answer = engine.asked(client.inspect_image(image)).await?;
+    let labels = ImageLabels::new(labels::ours(answer.config.and_then(|config| config.labels).unwrap_or_default()));
+    if let Some(id) = answer.id.filter(|id| id == image) {
+        engine.images.keep(id, labels.clone());
+    }
+    Ok(labels)
 }

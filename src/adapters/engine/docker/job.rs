@@ -8,7 +8,8 @@ use bollard::query_parameters::{RemoveContainerOptionsBuilder, WaitContainerOpti
 use futures_util::StreamExt;
 use tokio::time::timeout;
 
-use super::{DockerEngine, run};
+use super::client::DockerEngine;
+use super::run;
 use crate::core::container::{ContainerId, label};
 use crate::core::deploy::GateResult;
 use crate::core::world::JobSpec;
@@ -69,6 +70,7 @@ fn body(engine: &DockerEngine, spec: &JobSpec, labels: HashMap<String, String>) 
             network_mode: Some(engine.network.clone()),
             dns: engine.dns.get().map(|ip| vec![ip.to_string()]),
             extra_hosts: Some(run::host_entries(&spec.hosts)),
+            log_config: Some(run::bounded_log()),
             ..Default::default()
         }),
         ..Default::default()

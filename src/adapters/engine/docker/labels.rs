@@ -4,11 +4,8 @@
 //! whose, only the one who starts it says. What we start gets every label of ours that its image has written over.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-use bollard::Docker;
-
-use super::DockerEngine;
 use crate::core::container::label;
 use crate::ports::engine::EngineError;
 use crate::ports::seal::Seal;
@@ -16,16 +13,11 @@ use crate::ports::seal::Seal;
 /// Labels of ours that an image has; shared between its containers.
 pub type ImageLabels = Arc<BTreeMap<String, String>>;
 
-/// Images whose labels are remembered: an image never changes.
-const IMAGES: usize = 4096;
 /// Labels of ours that are kept of one container or image, and how long a name and a value may be. What is longer
 /// is cut, one character beyond what any reader takes.
 const LABELS: usize = 64;
 const NAME: usize = 128;
 const VALUE: usize = 8193;
-
-#[derive(Default)]
-pub struct Images(Mutex<HashMap<String, ImageLabels>>);
 
 /// What is read from the labels of a container.
 #[derive(Debug, Default, PartialEq)]
@@ -89,31 +81,6 @@ pub fn stamp(
 fn proven(labels: &BTreeMap<String, String>) -> String {
     let value = |name: &str| labels.get(name).map_or("", String::as_str).replace('\n', " ");
     label::PROVEN.map(value).join("\n")
-}
-
-/// The labels of an image that is here.
-///
-/// # Errors
-/// It is not here, or the engine does not tell.
-pub async fn of_image(engine: &DockerEngine, client: &Docker, image: &str) -> Result<ImageLabels, EngineError> {
-    let known = |images: &Images| {
-        let known = images.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.get(image).cloned()
-    };
-    if let Some(labels) = known(&engine.images) {
-        return Ok(labels);
-    }
-    let answer = engine.asked(client.inspect_image(image)).await?;
-    let labels = ImageLabels::new(ours(answer.config.and_then(|config| config.labels).unwrap_or_default()));
-    // A name may come to mean another image; only an id is remembered.
-    if let Some(id) = answer.id.filter(|id| id == image) {
-        let mut images = engine.images.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if images.len() >= IMAGES {
-            images.clear();
-        }
-        images.insert(id, labels.clone());
-    }
-    Ok(labels)
 }
 
 #[cfg(test)]

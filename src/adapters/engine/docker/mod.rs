@@ -2,6 +2,7 @@
 //!
 //! Lists and inspects are the truth; events are only hints to look again.
 
+mod client;
 mod connect;
 mod convert;
 mod events;
@@ -10,10 +11,13 @@ mod job;
 mod labels;
 mod local;
 mod network;
+mod registry;
+mod remembered;
 mod run;
 
+pub use client::DockerEngine;
+
 use std::collections::HashMap;
-use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,7 +27,6 @@ use bollard::query_parameters::{
     ListContainersOptionsBuilder, ListNetworksOptions, LogsOptionsBuilder, RemoveImageOptions,
 };
 use futures_util::{StreamExt, TryStreamExt, stream};
-use tokio::time::timeout;
 
 use crate::core::container::{Container, ContainerId, Owner, label};
 use crate::core::deploy::GateResult;
@@ -31,82 +34,9 @@ use crate::core::names::ImageRef;
 use crate::core::release::ImageNow;
 use crate::core::world::{InstanceSpec, JobSpec};
 use crate::ports::engine::{Engine, EngineError, EngineVersion, Hints, Listing, LogLines, LogQuery, PlatformNetwork};
-use crate::ports::seal::Seal;
-
-/// How many inspects run at once when everything is listed.
-const INSPECTS: usize = 16;
-/// So long Docker may think about one container or image.
-const PATIENCE: Duration = Duration::from_secs(5);
-
-pub struct DockerEngine {
-    /// Negotiated anew after the daemon was away: it may have come back as another version.
-    client: tokio::sync::RwLock<Option<Docker>>,
-    place: String,
-    network: String,
-    /// What instances are told to ask for names.
-    dns: std::sync::OnceLock<std::net::IpAddr>,
-    images: labels::Images,
-    /// `None` where nothing is started: then nothing is known as ours either.
-    seal: Option<Arc<dyn Seal>>,
-}
+use client::INSPECTS;
 
 impl DockerEngine {
-    /// `host` as in `DOCKER_HOST`: `unix://…`, `tcp://…`. What it starts proves by `seal` whose it is. Does not
-    /// connect yet.
-    pub fn new(host: &str, network: &str, seal: Option<Arc<dyn Seal>>) -> Self {
-        Self {
-            client: Default::default(),
-            place: host.to_owned(),
-            network: network.to_owned(),
-            dns: Default::default(),
-            images: Default::default(),
-            seal,
-        }
-    }
-
-    async fn client(&self) -> Result<Docker, EngineError> {
-        if let Some(client) = self.client.read().await.clone() {
-            return Ok(client);
-        }
-        let client = connect::connect(&self.place).await.map_err(|reason| self.unreachable(reason))?;
-        *self.client.write().await = Some(client.clone());
-        Ok(client)
-    }
-
-    async fn forget_client(&self) {
-        *self.client.write().await = None;
-    }
-
-    fn unreachable(&self, reason: impl ToString) -> EngineError {
-        EngineError::Unreachable { place: self.place.clone(), reason: reason.to_string() }
-    }
-
-    fn error(&self, error: bollard::errors::Error) -> EngineError {
-        match error {
-            bollard::errors::Error::DockerResponseServerError { status_code: 404, message } => {
-                EngineError::NotFound(message)
-            }
-            bollard::errors::Error::DockerResponseServerError { message, .. } => EngineError::Refused(message),
-            // It answered, and said in the middle of its answer what went wrong.
-            bollard::errors::Error::DockerStreamError { error } => EngineError::Refused(error),
-            error @ (bollard::errors::Error::JsonDataError { .. } | bollard::errors::Error::JsonSerdeError { .. }) => {
-                EngineError::Refused(format!("Docker's answer cannot be read: {}", connect::innermost(&error)))
-            }
-            other => self.unreachable(connect::innermost(&other)),
-        }
-    }
-
-    /// What Docker answers to a question about one thing, which it may be slow or unable to answer about that one.
-    async fn asked<T>(
-        &self,
-        question: impl Future<Output = Result<T, bollard::errors::Error>>,
-    ) -> Result<T, EngineError> {
-        match timeout(PATIENCE, question).await {
-            Ok(answer) => answer.map_err(|e| self.error(e)),
-            Err(_) => Err(EngineError::Refused(format!("Docker does not answer about it within {PATIENCE:?}"))),
-        }
-    }
-
     /// The container as Docker describes it; where it cannot, as its list has it.
     async fn describe(&self, id: &ContainerId, listed: Option<ContainerSummary>) -> Result<Container, EngineError> {
         let client = self.client().await?;
@@ -131,7 +61,7 @@ impl DockerEngine {
             }
         };
         let image = match &listed.image_id {
-            Some(image) => labels::of_image(self, &client, image).await.ok(),
+            Some(image) => images::labels(self, &client, image).await.ok(),
             None => None,
         };
         convert::listed(listed, image.as_ref(), self.seal.as_ref(), &trouble)
@@ -150,7 +80,7 @@ impl DockerEngine {
         if !labels.is_some_and(|labels| labels.keys().any(|name| name.starts_with(label::PREFIX))) {
             return (Some(Default::default()), None);
         }
-        match labels::of_image(self, client, image.unwrap_or_default()).await {
+        match images::labels(self, client, image.unwrap_or_default()).await {
             Ok(labels) => (Some(labels), None),
             // Taken away by force, after the container was made from it: it says nothing any more.
             Err(EngineError::NotFound(_)) => (Some(Default::default()), None),

@@ -7,7 +7,7 @@ use bollard::Docker;
 use bollard::models::{Ipam, IpamConfig, NetworkConnectRequest, NetworkCreateRequest, NetworkInspect};
 use bollard::query_parameters::{InspectNetworkOptions, ListNetworksOptionsBuilder};
 
-use super::DockerEngine;
+use super::client::DockerEngine;
 use crate::core::container::{ContainerId, Owner, Subnet, label};
 use crate::ports::engine::{EngineError, PlatformNetwork};
 

@@ -5,19 +5,16 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use bollard::Docker;
-use bollard::auth::DockerCredentials;
-use bollard::models::{ContainerCreateBody, CreateImageInfo, HostConfig, HostConfigLogConfig};
+use bollard::models::{ContainerCreateBody, HostConfig, HostConfigLogConfig};
 use bollard::query_parameters::{
-    CreateContainerOptionsBuilder, CreateImageOptionsBuilder, RemoveContainerOptionsBuilder,
-    StopContainerOptionsBuilder,
+    CreateContainerOptionsBuilder, RemoveContainerOptionsBuilder, StopContainerOptionsBuilder,
 };
-use docker_credential::{DockerCredential, get_credential};
-use futures_util::TryStreamExt;
 
-use super::{DockerEngine, labels};
+use super::client::DockerEngine;
+use super::registry::pull;
+use super::{images, labels};
 use crate::core::container::{Container, ContainerId};
-use crate::core::names::{HostName, ImageRef};
-use crate::core::source::login_of;
+use crate::core::names::HostName;
 use crate::core::world::InstanceSpec;
 use crate::ports::engine::{Engine, EngineError};
 
@@ -40,10 +37,10 @@ pub async fn stamped(
     image: &str,
     labels: &BTreeMap<String, String>,
 ) -> Result<HashMap<String, String>, EngineError> {
-    let of_image = match labels::of_image(engine, client, image).await {
+    let of_image = match images::labels(engine, client, image).await {
         Err(EngineError::NotFound(_)) => {
             pull(engine, client, image).await?;
-            labels::of_image(engine, client, image).await?
+            images::labels(engine, client, image).await?
         }
         other => other?,
     };
@@ -95,63 +92,21 @@ pub async fn stop(
     }
 }
 
-/// What `docker login` left for the image's registry: without it the daemon is anybody there.
-pub async fn credentials(image: &str) -> Option<DockerCredentials> {
-    let login = login_of(ImageRef::parse(image).ok()?.repository());
-    let server = login.clone();
-    let found = tokio::task::spawn_blocking(move || get_credential(&login)).await.ok()?.ok()?;
-    let serveraddress = Some(server);
-    Some(match found {
-        DockerCredential::UsernamePassword(user, password) => {
-            DockerCredentials { username: Some(user), password: Some(password), serveraddress, ..Default::default() }
-        }
-        DockerCredential::IdentityToken(token) => {
-            DockerCredentials { identitytoken: Some(token), serveraddress, ..Default::default() }
-        }
-    })
-}
-
-/// Docker answers nothing before the registry does: that no answer comes is not the engine's doing.
-fn told(engine: &DockerEngine, error: bollard::errors::Error) -> EngineError {
-    match error {
-        bollard::errors::Error::RequestTimeoutError => EngineError::Refused("its registry does not answer".into()),
-        error => engine.error(error),
-    }
-}
-
-pub async fn pull(engine: &DockerEngine, client: &Docker, image: &str) -> Result<(), EngineError> {
-    let tag = if image.contains('@') || image.rsplit('/').next().is_some_and(|last| last.contains(':')) {
-        ""
-    } else {
-        "latest"
-    };
-    let options = CreateImageOptionsBuilder::default().from_image(image).tag(tag).build();
-    let progress = client.create_image(Some(options), None, credentials(image).await);
-    let said = |line: CreateImageInfo| match line.error_detail.and_then(|detail| detail.message) {
-        Some(error) => Err(bollard::errors::Error::DockerStreamError { error }),
-        None => Ok(()),
-    };
-    let pulled = progress.try_for_each(|line| std::future::ready(said(line))).await;
-    pulled.map_err(|error| match told(engine, error) {
-        EngineError::NotFound(reason) | EngineError::Refused(reason) => {
-            EngineError::Refused(format!("image {image} is not here and cannot be pulled: {reason}"))
-        }
-        unreachable => unreachable,
-    })
-}
-
 /// Names as `docker run --add-host` takes them.
 pub fn host_entries(hosts: &[(HostName, IpAddr)]) -> Vec<String> {
     hosts.iter().map(|(host, address)| format!("{host}:{address}")).collect()
 }
 
-fn body(engine: &DockerEngine, spec: &InstanceSpec, labels: HashMap<String, String>) -> ContainerCreateBody {
-    let dns = engine.dns.get().map(|ip| vec![ip.to_string()]);
-    // A log that grows for ever fills the disk of whoever keeps an app for a year.
-    let log = HostConfigLogConfig {
+/// A log that grows for ever fills the disk of whoever keeps an app for a year.
+pub fn bounded_log() -> HostConfigLogConfig {
+    HostConfigLogConfig {
         typ: Some("json-file".into()),
         config: Some([("max-size", "10m"), ("max-file", "3")].map(|(k, v)| (k.to_owned(), v.to_owned())).into()),
-    };
+    }
+}
+
+fn body(engine: &DockerEngine, spec: &InstanceSpec, labels: HashMap<String, String>) -> ContainerCreateBody {
+    let dns = engine.dns.get().map(|ip| vec![ip.to_string()]);
     let limits = &spec.limits;
     ContainerCreateBody {
         image: Some(spec.image.clone()),
@@ -167,7 +122,7 @@ fn body(engine: &DockerEngine, spec: &InstanceSpec, labels: HashMap<String, Stri
             memory: limits.memory.as_ref().and_then(|m| i64::try_from(m.bytes()).ok()).filter(|bytes| *bytes > 0),
             nano_cpus: limits.cpus.map(|cpus| (cpus * 1e9) as i64),
             pids_limit: limits.pids.map(i64::from),
-            log_config: Some(log),
+            log_config: Some(bounded_log()),
             ..Default::default()
         }),
         ..Default::default()

@@ -1,5 +1,6 @@
 //! Whether an archive can be unpacked, only below the folder it is unpacked in, and by the app image's programs.
 
+mod damage;
 mod layout;
 mod tar;
 mod zip;
@@ -7,7 +8,8 @@ mod zip;
 use std::fs::File;
 use std::io::{self, BufReader, Seek};
 
-use crate::ports::budget::{Budget, Cancelled, Spent};
+use crate::ports::budget::{Budget, Cancelled};
+use damage::reason;
 
 /// Reads an archive to its end. The name tells its kind; the error is a reason for people.
 pub fn check(file: &File, name: &str, cancelled: &Cancelled) -> Result<(), String> {
@@ -28,14 +30,6 @@ pub fn check(file: &File, name: &str, cancelled: &Cancelled) -> Result<(), Strin
         tar::check(input, name, &budget)
     } else {
         Err(format!("{name} is no archive by its name; .tar, .tar.gz, .tgz, .tar.zst and .zip are"))
-    }
-}
-
-/// What an error while reading an archive means.
-fn reason(name: &str, error: &io::Error) -> String {
-    match Spent::behind(error) {
-        Some(spent) => format!("{name} {spent}"),
-        None => format!("{name} is damaged or cut off: {error}"),
     }
 }
 

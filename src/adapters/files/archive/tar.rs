@@ -4,8 +4,8 @@ use std::io::{self, Read};
 
 use tar::EntryType;
 
+use super::damage::reason;
 use super::layout::Layout;
-use super::reason;
 use crate::ports::budget::Budget;
 
 pub fn check(input: impl Read, name: &str, budget: &Budget) -> Result<(), String> {

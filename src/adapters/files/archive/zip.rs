@@ -6,8 +6,8 @@ use std::path::Path;
 use zip::result::ZipError;
 use zip::{CompressionMethod, ZipArchive};
 
+use super::damage::reason;
 use super::layout::Layout;
-use super::reason;
 use crate::ports::budget::{Budget, MEMBERS, Spent};
 
 /// The list at a zip's end, which is read into memory.

@@ -17,10 +17,10 @@ use super::super::error::Problem as Refusal;
 use super::super::known::unknown_app;
 use super::slice::Slice;
 use super::{By, Context, Sent};
+use crate::core::decide::Command;
 use crate::core::names::AppName;
 use crate::core::plan::AppStatus;
 use crate::core::problem::{Problem, ProblemKind};
-use crate::core::world::Command;
 use crate::ports::snapshot::View;
 
 #[derive(Deserialize, Default, PartialEq)]

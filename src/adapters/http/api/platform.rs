@@ -13,12 +13,12 @@ use utoipa::ToSchema;
 
 use super::super::error::Problem;
 use super::{By, Context};
+use crate::core::decide::Command;
 use crate::core::deploy::Deployment;
 use crate::core::names::Port;
 use crate::core::plan::{Status, SupervisorStatus, ahead};
 use crate::core::render::{RenderError, Renderer};
 use crate::core::routes::Routes;
-use crate::core::world::Command;
 use crate::core::zone::{THIS_MACHINE, Target, Zone};
 use crate::ports::balancer::BalancerStatus;
 use crate::ports::snapshot::View;

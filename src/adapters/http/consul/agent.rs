@@ -20,9 +20,9 @@ use super::super::keyring::Caller;
 use super::super::services::register;
 use crate::core::access::Right;
 use crate::core::app::HealthPath;
+use crate::core::decide::Command;
 use crate::core::names::AppName;
 use crate::core::service::{Endpoint, EndpointId, ServiceUrl};
-use crate::core::world::Command;
 
 /// A service as Consul's clients register it. What we have no use for is left unread.
 #[derive(Deserialize, ToSchema)]

@@ -16,8 +16,8 @@ use super::super::api::read_json;
 use super::super::error::Problem;
 use super::super::keyring::Caller;
 use super::keys::{self, KvOrProblem};
+use crate::core::decide::router_keys;
 use crate::core::kv::{LARGEST_BATCH, LARGEST_VALUE, Op, Pair};
-use crate::core::router_keys;
 use crate::ports::kv::KvError;
 
 #[derive(Deserialize)]

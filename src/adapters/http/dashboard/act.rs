@@ -15,10 +15,10 @@ use super::super::settled::settled;
 use super::super::webhooks::sync_now;
 use super::{Page, app, rows};
 use crate::core::app::{StickyMode, Strategy};
+use crate::core::decide::{Command, DeployRequest, Steer};
 use crate::core::names::{AppName, Version};
 use crate::core::plan::AppStatus;
 use crate::core::split::Split;
-use crate::core::world::{Command, DeployRequest, Steer};
 
 type Fields = BTreeMap<String, String>;
 

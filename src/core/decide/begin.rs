@@ -2,8 +2,11 @@
 
 use std::sync::Arc;
 
-use super::steer::{Decider, Decision, DeployRequest, GateChoice, record, refuse};
-use super::{Action, Done, Intent, Refusal, Verb, World};
+use super::command::Done;
+use super::record::{Decision, record};
+use super::refusal::{Refusal, refuse};
+use super::request::{Decider, DeployRequest, GateChoice};
+use super::verbs::Verb;
 use crate::core::app::{App, Gate, Period, Source, Strategy};
 use crate::core::deploy::{Deployment, End, Entry, Judged, Kind, Stage};
 use crate::core::names::{AppName, ImageRef, Version};
@@ -11,6 +14,7 @@ use crate::core::release::Release;
 use crate::core::repository::Index;
 use crate::core::source::Look;
 use crate::core::split::Percent;
+use crate::core::world::{Action, Intent, World};
 
 /// Canaries are watched this long with all traffic on them, unless the app says otherwise.
 const CANARY_BAKE: Period = Period::seconds(300);

@@ -7,10 +7,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::app::{StickyMode, Strategy};
-use super::names::{AppName, Version};
-use super::split::{Percent, Split};
-use super::world::{DeployRequest, Intent, Steer};
+use super::request::{DeployRequest, Steer};
+use crate::core::app::{StickyMode, Strategy};
+use crate::core::names::{AppName, Version};
+use crate::core::split::{Percent, Split};
+use crate::core::world::Intent;
 
 /// What stands for no release.
 const NULL: [&str; 2] = ["rolling/null", "blue-green/null"];
@@ -245,7 +246,7 @@ fn read_id(app: &AppName, text: &str, known: &BTreeSet<Version>) -> Result<Optio
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::world::Steer::{Abort, Promote, Swap};
+    use crate::core::decide::Steer::{Abort, Promote, Swap};
 
     fn version(text: &str) -> Version {
         Version::parse(text).unwrap()

@@ -2,11 +2,11 @@
 
 use serde::Serialize;
 
-use super::steer::refuse;
-use super::{Intent, Refusal};
+use super::refusal::{Refusal, refuse};
 use crate::core::app::Strategy;
 use crate::core::deploy::Deployment;
 use crate::core::names::{AppName, Version};
+use crate::core::world::Intent;
 
 /// What is asked of an app in a word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]

@@ -2,12 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::steer::{Decider, Decision, Steer};
-use super::{Action, Command, Done, Intent, Record, Refusal, World};
+use super::command::{Command, Done};
+use super::record::Decision;
+use super::refusal::Refusal;
+use super::request::{Decider, Steer};
+use super::router_keys::{Keys, Slot, Wishes};
 use crate::core::app::StickyMode;
 use crate::core::names::{AppName, ImageRef, Version};
 use crate::core::release::Images;
-use crate::core::router_keys::{Keys, Slot, Wishes};
+use crate::core::world::{Action, Intent, Record, World};
 
 impl World {
     /// Decides on all wishes, each with what the ones before it have come to. Nothing is changed by it.
@@ -86,21 +89,6 @@ impl World {
             }
             _ => BTreeSet::new(),
         }
-    }
-}
-
-impl Command {
-    /// The command with what has been asked for it.
-    #[must_use]
-    pub fn with_images(mut self, asked: Images) -> Self {
-        match &mut self {
-            Self::Steer { steer: Steer::Deploy(request), .. } => {
-                request.image_now = Some(asked.into_values().next().unwrap_or_default());
-            }
-            Self::Keys { images, .. } => *images = Some(asked),
-            _ => {}
-        }
-        self
     }
 }
 

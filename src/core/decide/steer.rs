@@ -1,72 +1,14 @@
 //! Steering a deployment under way, and the traffic of an app: what is allowed in which state.
 
-use jiff::Timestamp;
-
-use super::{Action, Done, Intent, Record, Refusal, Standing, Verb, World};
-use crate::core::app::{StickyMode, Strategy};
-use crate::core::deploy::{Deployment, End, Entry, Halt, Stage};
-use crate::core::names::{AppName, ImageRef, Version};
-use crate::core::release::ImageNow;
+use super::record::{Decision, note, record};
+use super::refusal::{Refusal, refuse};
+use super::request::{Decider, Steer};
+use super::verbs::{Standing, Verb};
+use crate::core::app::Strategy;
+use crate::core::deploy::{Deployment, End, Halt, Stage};
+use crate::core::names::{AppName, Version};
 use crate::core::split::{Percent, Split};
-
-/// Which gate a deployment has.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub enum GateChoice {
-    /// The one that the app declares, if any.
-    #[default]
-    Declared,
-    None,
-    Image(ImageRef),
-}
-
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct DeployRequest {
-    /// The newest one there is, if none is named.
-    pub version: Option<Version>,
-    pub image: Option<ImageRef>,
-    pub strategy: Option<Strategy>,
-    /// Whatever the strategy, the traffic waits at 0 % until somebody moves it.
-    pub waits: bool,
-    pub gate: GateChoice,
-    /// What the image's name means, as was asked just before; `None` where nobody has asked yet.
-    pub image_now: Option<ImageNow>,
-    /// Take the place of a deployment under way.
-    pub replace: bool,
-    pub reason: Option<String>,
-    /// Nobody asked: a new version appeared.
-    pub automatic: bool,
-    /// Only say what would be done.
-    pub dry_run: bool,
-}
-
-/// What people do with an app's releases.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Steer {
-    Deploy(Box<DeployRequest>),
-    Promote,
-    Pause,
-    Resume,
-    Abort,
-    /// To this release, or to the one before; during a deployment it is an abort.
-    Rollback(Option<Version>),
-    Swap,
-    Split(Split),
-    Maintenance(bool),
-    Sticky(StickyMode),
-    /// Hold it at this version, or at what is stable.
-    Pin(Option<Version>),
-    Unpin,
-}
-
-/// Who decides when, and the secret that a new deployment's preview is asked for with.
-#[derive(Debug, Clone, Copy)]
-pub struct Decider<'d> {
-    pub by: &'d str,
-    pub now: Timestamp,
-    pub secret: &'d str,
-}
-
-pub(super) type Decision = Result<(Vec<Action>, Done), Refusal>;
+use crate::core::world::{Intent, World};
 
 impl World {
     pub(super) fn steer(&self, app: &AppName, steer: &Steer, who: Decider<'_>) -> Decision {
@@ -197,53 +139,14 @@ impl World {
     }
 }
 
-pub(super) fn refuse(app: &AppName, reason: String) -> Refusal {
-    Refusal::State { app: app.clone(), reason }
-}
-
-/// Records a deployment's new state.
-pub(super) fn record(
-    app: &AppName,
-    mut intent: Intent,
-    deployment: Deployment,
-    action: &str,
-    who: Decider<'_>,
-) -> (Vec<Action>, Done) {
-    let entry = Entry::of(&deployment, action, who.by, who.now);
-    let said = format!(
-        "deployment {} of {app}@{} is {}: {}",
-        deployment.id,
-        deployment.release,
-        deployment.state(),
-        deployment.reason
-    );
-    intent.follow(deployment);
-    let deployment = intent.deployment.clone();
-    (vec![Action::Record(Record::new(app.clone(), intent, vec![entry]))], Done { said, deployment })
-}
-
-/// Records a decision that concerns no deployment.
-pub(super) fn note(app: &AppName, intent: Intent, action: &str, said: String, who: Decider<'_>) -> (Vec<Action>, Done) {
-    let entry = Entry {
-        at: who.now,
-        by: who.by.to_owned(),
-        action: action.to_owned(),
-        release: intent.stable.clone(),
-        state: None,
-        reason: said.clone(),
-        numbers: std::collections::BTreeMap::new(),
-    };
-    (vec![Action::Record(Record::new(app.clone(), intent, vec![entry]))], Done { said, deployment: None })
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::core::decide::Command;
     use crate::core::deploy::Stage;
     use crate::core::testing::{at, deployment, world_with};
-    use crate::core::world::Command;
 
     #[test]
     fn no_split_names_a_candidate_that_is_on_its_way_back() {

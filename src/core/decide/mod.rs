@@ -1,97 +1,27 @@
-//! What people ask of an app, and why it may be refused.
+//! What people ask, and whether it is done: a command and the world become a decision, or a refusal that says why not.
+//!
+//! In: a [`Command`], the [`World`], who asks and `now`. Out: the actions that record the decision. Nothing is acted on
+//! before it is recorded.
 
-use std::sync::Arc;
+mod begin;
+mod command;
+mod keys;
+mod record;
+mod refusal;
+mod request;
+pub mod router_keys;
+mod services;
+mod steer;
+mod verbs;
 
-use super::steer::{Decider, Steer, note};
-use super::{Action, Closing, Intent, World};
-use crate::core::deploy::Deployment;
-use crate::core::names::{AppName, nearest};
-use crate::core::release::Images;
-use crate::core::router_keys::Wishes;
-use crate::core::service::{Endpoint, EndpointId};
+pub use command::{Command, Done};
+pub use refusal::Refusal;
+pub use request::{Decider, DeployRequest, GateChoice, Steer};
+pub use verbs::{Standing, Verb};
 
-#[derive(Debug, Clone, PartialEq)]
-pub enum Command {
-    Scale {
-        app: AppName,
-        replicas: u16,
-    },
-    Stop(AppName),
-    Start(AppName),
-    /// Replace every instance, one after the other.
-    Restart(AppName),
-    /// Stop the app and forget its release; its files stay.
-    Remove(AppName),
-    Steer {
-        app: AppName,
-        steer: Steer,
-    },
-    /// The older routers' keys of several apps, written together: all of it or nothing.
-    Keys {
-        wishes: Wishes,
-        /// What the names of the images mean that it is about; `None` where nobody has asked yet.
-        images: Option<Images>,
-    },
-    /// Make a service known, or one more of its addresses.
-    Register {
-        name: AppName,
-        id: EndpointId,
-        endpoint: Box<Endpoint>,
-        /// In place of every other address under the name.
-        alone: bool,
-    },
-    Deregister {
-        name: AppName,
-        /// Without one every address.
-        id: Option<EndpointId>,
-    },
-    Close {
-        keep_apps: bool,
-    },
-}
-
-/// What was decided.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Done {
-    /// In a sentence.
-    pub said: String,
-    /// The deployment that it concerns.
-    pub deployment: Option<Arc<Deployment>>,
-}
-
-/// Why a command was not taken. Nothing was changed.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
-    #[error("there is no app {app}; {hint}")]
-    Unknown {
-        app: AppName,
-        /// The one that was probably meant, or where to look.
-        hint: String,
-    },
-    #[error("{app} is not declared, its containers were started by hand; {remedy}")]
-    Undeclared { app: AppName, remedy: &'static str },
-    #[error("{replicas} instances of {app}: 0 to 100 are allowed")]
-    TooMany { app: AppName, replicas: u16 },
-    #[error("{app}: {reason}")]
-    State { app: AppName, reason: String },
-    #[error("{app}: deployment {id} is under way ({state}); abort it, or take its place with --replace")]
-    Busy { app: AppName, id: Arc<str>, state: &'static str },
-    /// What was written to the older routers' keys makes no sense as the app stands.
-    #[error("{0}")]
-    Keys(String),
-    #[error("service {name}: {reason}")]
-    Service { name: AppName, reason: String },
-    #[error("there is no service {what}; {hint}")]
-    NoService { what: String, hint: String },
-    #[error("the platform is going down")]
-    Closing,
-}
-
-impl Refusal {
-    pub(super) fn busy(active: &Deployment) -> Self {
-        Self::Busy { app: active.app.clone(), id: active.id.clone(), state: active.state() }
-    }
-}
+use super::names::{AppName, nearest};
+use super::world::{Action, Closing, Intent, World};
+use record::note;
 
 impl World {
     /// Decides on a command: the actions that record it, and what to tell the one who asked.
