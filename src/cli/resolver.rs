@@ -1,14 +1,11 @@
 //! `resolver`: make this machine ask our DNS server, or put back what was there.
 
-use std::path::Path;
-
 use clap::{Args, Subcommand};
-use serde_json::json;
 
 use super::Globals;
 use super::output::{self, Failure};
 use crate::settings::Listen;
-use crate::supervisor::resolv;
+use crate::supervisor::boot;
 
 #[derive(Debug, Args)]
 pub struct Resolver {
@@ -28,7 +25,7 @@ enum Verb {
 
 impl Resolver {
     pub fn run(self, globals: &Globals) -> Result<(), Failure> {
-        let resolver = resolv::Resolver::new(Path::new("/"), &globals.settings.domain);
+        let domain = &globals.settings.domain;
         let own = globals.settings.listen.dns.iter().find_map(|listen| match listen {
             Listen::Address(address) if address.ip().is_loopback() => Some(*address),
             Listen::Address(_) | Listen::Network(_) => None,
@@ -37,21 +34,18 @@ impl Resolver {
             Verb::Install => {
                 let own = own
                     .ok_or_else(|| Failure::usage("listen.dns has no loopback address that this machine could ask"))?;
-                resolver.install(own).map_err(|e| Failure::failed(e.to_string()))?;
+                boot::ask_us(domain, own).map_err(Failure::failed)?;
             }
-            Verb::Uninstall => resolver.uninstall().map_err(|e| Failure::failed(e.to_string()))?,
+            Verb::Uninstall => boot::ask_us_no_more(domain).map_err(Failure::failed)?,
             Verb::Status => {}
         }
-        let (installed, file) = (resolver.is_installed(), resolver.file());
+        let lookups = boot::lookups(domain);
         if globals.json {
-            return output::json(&json!({ "installed": installed, "way": resolver.way(), "file": file }));
+            return output::json(&lookups);
         }
-        match installed {
-            true => output::line(&format!(
-                "this machine asks us for names under .{}, by {}",
-                globals.settings.domain,
-                file.display()
-            )),
+        let file = &lookups.file;
+        match lookups.installed {
+            true => output::line(&format!("this machine asks us for names under .{}, by {}", domain, file.display())),
             false => output::line(&format!("this machine does not ask us; {} is as others left it", file.display())),
         }
     }

@@ -7,8 +7,8 @@ use clap::Args;
 use super::Globals;
 use super::output::Failure;
 use super::up::{Lines, stop_signal};
-use crate::supervisor::Notify;
-use crate::supervisor::watch::{Options, watch};
+use crate::ports::balancer::Reload;
+use crate::supervisor::boot::{Options, watch};
 
 #[derive(Debug, Args)]
 pub struct Watch {
@@ -31,12 +31,12 @@ pub struct Watch {
 
 impl Watch {
     pub async fn run(self, globals: &Globals) -> Result<(), Failure> {
-        let notify = match (self.reload, self.pid) {
-            (Some(command), _) => Notify::Command(command),
-            (None, Some(file)) => Notify::PidFile(file),
-            (None, None) => Notify::Nobody,
+        let reload = match (self.reload, self.pid) {
+            (Some(command), _) => Reload::Command(command),
+            (None, Some(file)) => Reload::PidFile(file),
+            (None, None) => Reload::Nobody,
         };
-        let options = Options { out: self.out, full: self.full, notify, once: self.once };
+        let options = Options { out: self.out, full: self.full, reload, once: self.once };
         watch(globals.settings.clone(), options, &Lines, stop_signal()?).await?;
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! What spreads requests over instances.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,6 +26,16 @@ pub struct BalancerStatus {
     pub state: &'static str,
     pub pid: Option<i32>,
     pub version: String,
+}
+
+/// How an nginx that somebody else runs is told to read its configuration.
+#[derive(Debug, Clone)]
+pub enum Reload {
+    /// A shell command, as docker-gen's `-notify` has it.
+    Command(String),
+    /// SIGHUP to the process whose number is in the file.
+    PidFile(PathBuf),
+    Nobody,
 }
 
 /// One generation ready to be written: its text, and the routes that an adopting supervisor reads back.

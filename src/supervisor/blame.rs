@@ -7,28 +7,28 @@ use std::sync::Arc;
 
 use tokio::time::{Duration, Instant};
 
-use super::execute::Hands;
 use crate::core::names::{AppName, HostName};
-use crate::core::render::Renderer;
+use crate::core::render::{Frame, Renderer};
 use crate::core::routes::{AppRoute, Routes};
 use crate::core::templates::Templates;
 use crate::core::world::{Culprit, Switch, SwitchError};
-use crate::ports::balancer::BalancerError;
+use crate::ports::balancer::{Balancer, BalancerError};
 
 /// A search that takes longer leaves out what it has not looked at; that is tried again later.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A refusal of one generation, being looked into.
 pub struct Search<'a> {
-    hands: &'a Hands,
+    balancer: &'a dyn Balancer,
+    frame: &'a Frame,
     switch: &'a Switch,
     reason: &'a str,
     until: Instant,
 }
 
 impl<'a> Search<'a> {
-    pub fn new(hands: &'a Hands, switch: &'a Switch, reason: &'a str) -> Self {
-        Self { hands, switch, reason, until: Instant::now() + PATIENCE }
+    pub fn new(balancer: &'a dyn Balancer, frame: &'a Frame, switch: &'a Switch, reason: &'a str) -> Self {
+        Self { balancer, frame, switch, reason, until: Instant::now() + PATIENCE }
     }
 
     /// `suspect` is the app behind the line that nginx named, `line` how that is told.
@@ -135,11 +135,10 @@ impl<'a> Search<'a> {
     /// Why nginx, or the template, refuses these routes. Trouble that is nobody's fault counts as a refusal too: what
     /// could not be looked at is not taken for good.
     async fn refusal(&self, templates: &Templates, routes: &Routes) -> Option<String> {
-        let rendered =
-            Renderer::new(templates).and_then(|r| r.render(self.switch.generation, &self.hands.frame, routes));
+        let rendered = Renderer::new(templates).and_then(|r| r.render(self.switch.generation, self.frame, routes));
         match rendered {
             Err(error) => Some(error.to_string()),
-            Ok(rendered) => match self.hands.balancer.check(&rendered).await {
+            Ok(rendered) => match self.balancer.check(&rendered).await {
                 Ok(()) => None,
                 Err(BalancerError::Refused { reason, .. } | BalancerError::Trouble(reason)) => Some(reason),
             },

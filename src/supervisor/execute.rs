@@ -245,7 +245,9 @@ impl Hands {
             Ok(rendered) => rendered,
             // For which app it does not render is not told.
             Err(error) if switch.is_new_text => return Err(SwitchError::Template { reason: error.to_string() }),
-            Err(error) => return Err(Search::new(self, switch, &error.to_string()).run(None, "").await),
+            Err(error) => {
+                return Err(Search::new(&*self.balancer, &self.frame, switch, &error.to_string()).run(None, "").await);
+            }
         };
         let generation = Generation {
             number: switch.generation,
@@ -261,7 +263,7 @@ impl Hands {
         let suspect = line.and_then(|line| app_at_line(&generation.rendered.http, line));
         let place = line.map(|l| format!(", line {l} of what it renders")).unwrap_or_default();
         let app = suspect.as_ref().map(|app| format!(" (for app {app})")).unwrap_or_default();
-        Err(Search::new(self, switch, &reason).run(suspect, &format!("{place}{app}")).await)
+        Err(Search::new(&*self.balancer, &self.frame, switch, &reason).run(suspect, &format!("{place}{app}")).await)
     }
 }
 

@@ -13,12 +13,22 @@ use crate::core::names::Domain;
 
 const MARK: &str = "# platformer";
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "kebab-case")]
+/// What the machine's own resolver reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Way {
     SystemdResolved,
     ResolvConf,
     MacResolver,
+}
+
+impl Way {
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::SystemdResolved => "systemd-resolved",
+            Self::ResolvConf => "resolv-conf",
+            Self::MacResolver => "mac-resolver",
+        }
+    }
 }
 
 /// The files of a machine, below a root that tests replace.

@@ -21,33 +21,23 @@ use super::process::{children, title};
 use crate::core::deploy::Counted;
 use crate::core::render::Rendered;
 use crate::core::world::Found;
-use crate::ports::balancer::{Balancer, BalancerError, BalancerStatus, Generation};
+use crate::ports::balancer::{Balancer, BalancerError, BalancerStatus, Generation, Reload};
 
 /// An nginx that has no new workers by then has refused what it read.
 const PATIENCE: Duration = Duration::from_secs(5);
 const POLL: Duration = Duration::from_millis(10);
 
-/// How the other nginx is told to read its configuration.
-#[derive(Debug, Clone)]
-pub enum Notify {
-    /// A shell command, as docker-gen's `-notify` has it.
-    Command(String),
-    /// SIGHUP to the process whose number is in the file.
-    PidFile(PathBuf),
-    Nobody,
-}
-
 pub struct ForeignNginx {
     out: PathBuf,
     full: bool,
-    notify: Notify,
+    reload: Reload,
 }
 
 impl ForeignNginx {
     /// Writes into the folder `out`: `platformer.conf`, and with `full` an `nginx.conf` around it.
-    pub fn new(out: PathBuf, full: bool, notify: Notify) -> io::Result<Self> {
+    pub fn new(out: PathBuf, full: bool, reload: Reload) -> io::Result<Self> {
         fs::create_dir_all(&out)?;
-        Ok(Self { out: out.canonicalize()?, full, notify })
+        Ok(Self { out: out.canonicalize()?, full, reload })
     }
 
     fn files<'a>(&self, rendered: &'a Rendered) -> Vec<(PathBuf, &'a str)> {
@@ -59,14 +49,14 @@ impl ForeignNginx {
     }
 
     async fn tell(&self) -> Result<(), BalancerError> {
-        match &self.notify {
-            Notify::Nobody => Ok(()),
-            Notify::PidFile(file) => {
+        match &self.reload {
+            Reload::Nobody => Ok(()),
+            Reload::PidFile(file) => {
                 let pid = fs::read_to_string(file).ok().and_then(|t| t.trim().parse().ok());
                 let pid = pid.ok_or_else(|| BalancerError::Trouble(format!("{} names no process", file.display())))?;
                 signal(pid).await
             }
-            Notify::Command(command) => {
+            Reload::Command(command) => {
                 // The operator's own command line, given to `watch` by hand: no other text ever gets here.
                 let output = Command::new("/bin/sh").arg("-c").arg(command).output().await;
                 let output = output.map_err(|e| BalancerError::Trouble(format!("{command:?} does not run: {e}")))?;

@@ -13,7 +13,7 @@ mod status;
 mod switch;
 mod version;
 
-pub use foreign::{ForeignNginx, Notify};
+pub use foreign::ForeignNginx;
 pub use version::{Found, find};
 
 use std::net::SocketAddr;

@@ -1,10 +1,8 @@
-//! Boot: the only file that builds adapters, in this order: DNS, repository, load balancer, apps.
+//! Boots in this order: DNS, repository, load balancer, apps.
 //!
 //! Stopping is the same order backwards. What can be wrong is found before anything that serves is touched.
 
 use std::future::Future;
-use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,19 +11,16 @@ use tokio::net::TcpListener;
 use tokio::sync::{Mutex, watch};
 use tokio::time::Instant;
 
-use super::clock::Clock;
 use super::doctor::Machine;
-use super::execute::Hands;
-use super::lock::{self, KeyError, Lock, LockError};
+use super::files_of::{watch_repository, watch_templates};
 use super::places::{
     check_free, dns_addresses, dns_options, follow_upstreams, listeners, load_templates, machine_names, network, owner,
     raise_open_files, taken,
 };
-use super::reconcile::{CLOSED, Loop, first_view};
-use super::tasks::Tasks;
-use super::{disk, follow, frame, private, ready, sources};
+use super::progress::{BootError, Progress};
+use super::{frame, ready};
 use crate::adapters::engine::docker::DockerEngine;
-use crate::adapters::files::{self, Tree};
+use crate::adapters::files::Tree;
 use crate::adapters::nginx::{self, Nginx};
 use crate::adapters::probe::Probes;
 use crate::adapters::seal::KeptSeal;
@@ -37,10 +32,10 @@ use crate::core::notices::Notices;
 use crate::core::templates::Templates;
 use crate::core::world::{Fact, Platform, World};
 use crate::ports::balancer::Balancer;
-use crate::ports::engine::{Engine, EngineError};
+use crate::ports::engine::Engine;
 use crate::ports::inbox::Inbox;
 use crate::ports::kv::Kv;
-use crate::ports::ledger::{Ledger, LedgerError};
+use crate::ports::ledger::Ledger;
 use crate::ports::limits::Limits;
 use crate::ports::meters::Meters;
 use crate::ports::resolver::Resolver;
@@ -48,34 +43,15 @@ use crate::ports::seal::Seal;
 use crate::ports::snapshot::Snapshot;
 use crate::ports::sources::{Nudges, Sources};
 use crate::settings::Settings;
+use crate::supervisor::clock::Clock;
+use crate::supervisor::execute::Hands;
+use crate::supervisor::lock::{self, Lock};
+use crate::supervisor::reconcile::{CLOSED, Loop, first_view};
+use crate::supervisor::tasks::Tasks;
+use crate::supervisor::{disk, follow, private, sources};
 
 /// Requests under way when the balancer is stopped may take this long.
 const QUIT: Duration = Duration::from_secs(10);
-
-/// Why the platform did not come up. Nothing that was running before is affected.
-#[derive(Debug, thiserror::Error)]
-pub enum BootError {
-    #[error(transparent)]
-    Lock(#[from] LockError),
-    #[error(transparent)]
-    Key(#[from] KeyError),
-    #[error(transparent)]
-    Ledger(#[from] LedgerError),
-    #[error("{0}")]
-    Engine(#[from] EngineError),
-    #[error("{address} ({setting}) is taken{}", holder.as_ref().map(|h| format!(" by {h}")).unwrap_or_default())]
-    Taken { address: SocketAddr, setting: &'static str, holder: Option<String> },
-    #[error("{0}")]
-    Other(String),
-    #[error("the platform stopped: {0}")]
-    Died(String),
-}
-
-/// Told about each step as it is done.
-pub trait Progress: Send + Sync {
-    fn done(&self, step: &str, detail: &str, took: Duration);
-    fn warn(&self, text: &str);
-}
 
 /// Boots, then runs until `stop` resolves or somebody asks for it over the API.
 pub async fn up(settings: Settings, progress: &dyn Progress, stop: impl Future<Output = ()>) -> Result<(), BootError> {
@@ -320,34 +296,6 @@ fn follow_everything(
     if let Some(folder) = settings.templates.clone() {
         tasks.renewed("watch the templates", move || watch_templates(folder.clone(), templates.clone(), inbox.clone()));
     }
-}
-
-/// Scans the repository anew whenever it changes.
-pub(super) fn watch_repository(tasks: &mut Tasks, tree: Tree) {
-    tasks.renewed("watch the repository", move || {
-        let tree = tree.clone();
-        async move {
-            let scanned = tree.clone();
-            files::watch(tree.root(), move || scanned.rescan(false)).await
-        }
-    });
-}
-
-pub(super) async fn watch_templates(folder: PathBuf, first: Arc<Templates>, inbox: Inbox) -> String {
-    let last = Arc::new(std::sync::Mutex::new(first));
-    let path = folder.clone();
-    files::watch(&folder, move || {
-        let mut last = last.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        match files::load_templates(&path) {
-            Ok(read) if read != **last => {
-                *last = Arc::new(read);
-                inbox.tell(Fact::TemplatesLoaded(last.clone()));
-            }
-            Ok(_) => {}
-            Err(error) => tracing::warn!(%error, "templates cannot be read, the last ones stay in use"),
-        }
-    })
-    .await
 }
 
 fn serve(tasks: &mut Tasks, name: &'static str, serving: impl Future<Output = std::io::Result<()>> + Send + 'static) {

@@ -234,7 +234,7 @@ fn resolver(settings: &Settings) -> Check {
 
 fn disk(name: &'static str, path: &Path) -> Check {
     let existing = path.ancestors().find(|p| p.exists()).unwrap_or(path);
-    let Some(found) = super::disk::disk("", existing) else {
+    let Some(found) = crate::supervisor::disk::disk("", existing) else {
         return failed(name, format!("{} cannot be asked", existing.display()), "check that the folder can be reached");
     };
     let said = format!("{} MiB free at {}", found.free >> 20, existing.display());

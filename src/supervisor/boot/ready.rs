@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
-use super::boot::Progress;
+use super::progress::Progress;
 use crate::core::names::AppName;
 use crate::core::plan::AppStatus;
 use crate::core::problem::ProblemKind;

@@ -10,16 +10,13 @@ use std::sync::Arc;
 
 use tokio::sync::broadcast::error::RecvError;
 
-use super::boot::{BootError, Progress, watch_repository, watch_templates};
-use super::clock::Clock;
-use super::execute::Hands;
+use super::files_of::{watch_repository, watch_templates};
+use super::frame;
 use super::places::{dns_options, load_templates, machine_names};
-use super::reconcile::{Loop, first_view};
-use super::tasks::Tasks;
-use super::{follow, frame};
+use super::progress::{BootError, Progress};
 use crate::adapters::engine::docker::DockerEngine;
 use crate::adapters::files::Tree;
-use crate::adapters::nginx::{self, ForeignNginx, Notify};
+use crate::adapters::nginx::{self, ForeignNginx};
 use crate::adapters::probe::Probes;
 use crate::core::container::{ContainerId, Owner};
 use crate::core::deploy::{Deployment, Entry};
@@ -27,6 +24,7 @@ use crate::core::names::{AppName, HostName};
 use crate::core::service::Service;
 use crate::core::world::{Fact, Intent, Platform, Record, World};
 use crate::core::zone::Zone;
+use crate::ports::balancer::Reload;
 use crate::ports::engine::Engine;
 use crate::ports::inbox::Inbox;
 use crate::ports::ledger::{Ledger, LedgerError};
@@ -34,13 +32,18 @@ use crate::ports::meters::Meters;
 use crate::ports::resolver::Resolver;
 use crate::ports::snapshot::Snapshot;
 use crate::settings::Settings;
+use crate::supervisor::clock::Clock;
+use crate::supervisor::execute::Hands;
+use crate::supervisor::follow;
+use crate::supervisor::reconcile::{Loop, first_view};
+use crate::supervisor::tasks::Tasks;
 
 /// What `watch` is told beyond the settings.
 #[derive(Debug, Clone)]
 pub struct Options {
     pub out: PathBuf,
     pub full: bool,
-    pub notify: Notify,
+    pub reload: Reload,
     /// Write once what there is now, and end.
     pub once: bool,
 }
@@ -58,7 +61,7 @@ pub async fn watch(
     // Without an nginx beside us the oldest one is rendered for.
     let features = nginx::find(&settings.nginx.binary).map(|found| found.features()).unwrap_or_default();
     let out = options.out.clone();
-    let balancer = ForeignNginx::new(out.clone(), options.full, options.notify.clone())
+    let balancer = ForeignNginx::new(out.clone(), options.full, options.reload.clone())
         .map_err(|e| other(format!("{}: {e}", out.display())))?;
     let frame = Arc::new(frame::foreign(&settings, features, &out, options.full).map_err(other)?);
     let templates = Arc::new(load_templates(settings.templates.as_deref()).map_err(other)?);

@@ -9,8 +9,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio::time::Instant;
 
-use super::boot::{BootError, Progress};
-use super::tasks::Tasks;
+use super::progress::{BootError, Progress};
 use crate::adapters::host::holder::holder;
 use crate::adapters::{dns, files};
 use crate::core::container::Owner;
@@ -21,6 +20,7 @@ use crate::core::templates::Templates;
 use crate::core::zone::DnsOptions;
 use crate::ports::engine::{Engine, EngineError, PlatformNetwork};
 use crate::settings::{Listen, Settings, Upstream};
+use crate::supervisor::tasks::Tasks;
 
 /// More than all limits together.
 const OPEN_FILES: u64 = 65_536;
