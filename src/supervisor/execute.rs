@@ -108,6 +108,7 @@ impl Hands {
         });
     }
 
+    /// Carries an action out, an arm for each, and says what came of it.
     async fn act(&self, action: Action) -> Fact {
         match action {
             Action::Switch(switch) => self.switch(switch).await,

@@ -39,24 +39,7 @@ impl World {
             return Err(refuse(app, format!("apps/{app}.toml holds it at {pin}; change source.pin there")));
         }
         let release = self.release(declared, &intent, version, asked, index, who)?;
-        if let Some(active) = intent.underway() {
-            if !(asked.replace || asked.automatic) {
-                return Err(Refusal::busy(active));
-            }
-            if asked.automatic && active.release == release.version {
-                return Err(refuse(app, format!("{} is being deployed", release.version)));
-            }
-        }
-        if intent.stable.as_ref() == Some(&release.version) {
-            let remedy = match intent.candidate() {
-                Some(_) => format!("`platformer abort {app}` takes the candidate back"),
-                None => format!("`platformer restart {app}` replaces its instances"),
-            };
-            return Err(refuse(
-                app,
-                format!("{} is stable already and nothing has changed; {remedy}", release.version),
-            ));
-        }
+        may_begin(app, &intent, asked, &release.version)?;
         // Where there is nothing to go over from there is nothing to go over slowly.
         let by_itself = if intent.stable.is_some() { declared.deploy.strategy } else { Strategy::BlueGreen };
         let strategy = asked.strategy.unwrap_or(by_itself);
@@ -368,4 +351,23 @@ fn with_plan(deployment: Deployment, wanted: u16) -> Deployment {
         });
     }
     Deployment { plan, ..deployment }
+}
+/// Whether a deployment of this version may begin beside what is under way and what is stable.
+fn may_begin(app: &AppName, intent: &Intent, asked: &DeployRequest, version: &Version) -> Result<(), Refusal> {
+    if let Some(active) = intent.underway() {
+        if !(asked.replace || asked.automatic) {
+            return Err(Refusal::busy(active));
+        }
+        if asked.automatic && active.release == *version {
+            return Err(refuse(app, format!("{version} is being deployed")));
+        }
+    }
+    if intent.stable.as_ref() == Some(version) {
+        let remedy = match intent.candidate() {
+            Some(_) => format!("`platformer abort {app}` takes the candidate back"),
+            None => format!("`platformer restart {app}` replaces its instances"),
+        };
+        return Err(refuse(app, format!("{version} is stable already and nothing has changed; {remedy}")));
+    }
+    Ok(())
 }

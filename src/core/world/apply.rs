@@ -9,7 +9,7 @@ use super::{
     Action, Claimed, EngineState, Fact, Health, Intent, Phase, Refused, Retiring, Subject, SwitchError, Switching,
     World,
 };
-use crate::core::container::{Container, ContainerId, RunState};
+use crate::core::container::{Container, ContainerId, Network, RunState, Subnet};
 use crate::core::disk;
 use crate::core::names::AppName;
 use crate::core::repository::Index;
@@ -39,33 +39,10 @@ impl World {
         }
     }
 
+    /// Takes in what has become known. One arm for each fact: what takes more than a few lines has a name of its own.
     pub fn apply(&mut self, fact: Fact, now: Timestamp) {
         match fact {
-            Fact::Listed { containers, networks, local } => {
-                if !matches!(self.engine, EngineState::Connected { .. }) {
-                    self.engine = EngineState::Connected { since: now };
-                    self.back(now);
-                }
-                self.listed = true;
-                self.taken_names.clear();
-                self.joining.clear();
-                self.leaving.clear();
-                self.local_addresses = local;
-                if self.networks != networks {
-                    self.networks = networks;
-                    self.claim_anew();
-                }
-                let listed: BTreeSet<_> = containers.iter().map(|c| c.id.clone()).collect();
-                self.removed.retain(|id| listed.contains(id));
-                let gone: Vec<_> = self.containers.keys().filter(|id| !listed.contains(*id)).cloned().collect();
-                for id in gone {
-                    self.forget(&id, now);
-                }
-                for container in containers {
-                    self.see(container, now);
-                }
-                self.join_anew();
-            }
+            Fact::Listed { containers, networks, local } => self.listed(containers, networks, local, now),
             Fact::Seen(container) => {
                 self.see(*container, now);
                 self.join_anew();
@@ -75,14 +52,7 @@ impl World {
                 self.forget(&id, now);
                 self.join_anew();
             }
-            Fact::Died { id, code, at } => {
-                let known = self.containers.get(&id).map(|known| &known.container);
-                let known = known.filter(|c| c.is_running() && c.started_at.is_none_or(|s| s <= at));
-                if let Some(container) = known {
-                    let state = RunState::Exited { code, oom: false, at: Some(at) };
-                    self.see(Container { state, attachments: Vec::new(), ..(**container).clone() }, now);
-                }
-            }
+            Fact::Died { id, code, at } => self.container_died(&id, code, at, now),
             Fact::EngineLost => {
                 if !matches!(self.engine, EngineState::Unknown { .. }) {
                     self.engine = EngineState::Unknown { since: now };
@@ -144,6 +114,42 @@ impl World {
             Fact::Disks(found) => disk::renew(&mut self.disks, found, now),
             Fact::ClockSet { by } => self.clock_set(by, now),
             Fact::Tick => {}
+        }
+    }
+
+    fn listed(&mut self, containers: Vec<Container>, networks: Vec<Network>, local: Vec<Subnet>, now: Timestamp) {
+        if !matches!(self.engine, EngineState::Connected { .. }) {
+            self.engine = EngineState::Connected { since: now };
+            self.back(now);
+        }
+        self.listed = true;
+        self.taken_names.clear();
+        self.joining.clear();
+        self.leaving.clear();
+        self.local_addresses = local;
+        if self.networks != networks {
+            self.networks = networks;
+            self.claim_anew();
+        }
+        let listed: BTreeSet<_> = containers.iter().map(|c| c.id.clone()).collect();
+        self.removed.retain(|id| listed.contains(id));
+        let gone: Vec<_> = self.containers.keys().filter(|id| !listed.contains(*id)).cloned().collect();
+        for id in gone {
+            self.forget(&id, now);
+        }
+        for container in containers {
+            self.see(container, now);
+        }
+        self.join_anew();
+    }
+
+    /// The process of a container ended; one that began later is not meant.
+    fn container_died(&mut self, id: &ContainerId, code: i64, at: Timestamp, now: Timestamp) {
+        let known = self.containers.get(id).map(|known| &known.container);
+        let known = known.filter(|c| c.is_running() && c.started_at.is_none_or(|s| s <= at));
+        if let Some(container) = known {
+            let state = RunState::Exited { code, oom: false, at: Some(at) };
+            self.see(Container { state, attachments: Vec::new(), ..(**container).clone() }, now);
         }
     }
 
