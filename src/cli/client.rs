@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use reqwest::{ClientBuilder, Method, RequestBuilder, Response, StatusCode, Url};
 use serde_json::Value;
 
-use super::Globals;
 use super::context::{Context, Contexts};
+use super::globals::Globals;
 use super::output::Failure;
 use super::tunnel::{self, Tunnel};
 use crate::settings::Settings;

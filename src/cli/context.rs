@@ -10,7 +10,7 @@ use reqwest::Url;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::Globals;
+use super::globals::Globals;
 use super::output::{self, Failure};
 
 /// The platform of this machine, which always has this name.

@@ -37,7 +37,7 @@ fn overview(command: &Command) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::Arguments;
+    use crate::cli::command::Arguments;
     use clap::CommandFactory;
     use std::collections::BTreeSet;
 

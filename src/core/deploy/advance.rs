@@ -135,7 +135,11 @@ fn starting(current: &Deployment, seen: &Observed, now: Timestamp) -> Option<Dep
         Strategy::BlueGreen | Strategy::Canary | Strategy::Recreate | Strategy::Manual => seen.wanted,
     };
     if seen.candidate_ready >= needed {
-        let healthy = current.at(Stage::Healthy, format!("{} instances are ready", seen.candidate_ready), now);
+        let ready = match seen.candidate_ready {
+            1 => "1 instance is ready".to_owned(),
+            many => format!("{many} instances are ready"),
+        };
+        let healthy = current.at(Stage::Healthy, ready, now);
         return Some(Deployment { deaths_before: seen.crash.as_ref().map_or(0, |crash| crash.count), ..healthy });
     }
     let waits_for_old = current.stop_first && seen.old_left > 0;

@@ -6,12 +6,12 @@ use clap::{Args, Subcommand};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::Globals;
-use super::apps::New;
-use super::client::Client;
-use super::content::segment;
 use super::deploy;
-use super::output::{self, Failure};
+use crate::cli::client::Client;
+use crate::cli::content::segment;
+use crate::cli::globals::Globals;
+use crate::cli::new::New;
+use crate::cli::output::{self, Failure};
 use crate::core::names::nearest;
 
 #[derive(Debug, Args)]
@@ -63,7 +63,7 @@ impl Then {
     /// Says what was done; where it is asked for, makes a release of it.
     async fn run(self, app: &str, key: &str, done: Value, client: &Client, globals: &Globals) -> Result<(), Failure> {
         if !self.deploy {
-            return self::done(done, globals);
+            return globals.done(&done);
         }
         let status = client.get(&format!("/v1/apps/{}", segment(app))).await?;
         let Some(stable) = status["stable"].as_str() else {
@@ -101,7 +101,7 @@ impl Config {
             }
             Verb::Remove { app } => {
                 let url = format!("/v1/config/{}", segment(&app));
-                done(client.json(client.request(Method::DELETE, &url)).await?, globals)
+                globals.done(&client.json(client.request(Method::DELETE, &url)).await?)
             }
         }
     }
@@ -141,9 +141,4 @@ fn get(app: &str, key: Option<&str>, answer: &Value, globals: &Globals) -> Resul
         Failure::failed(format!("{app} has no key {key}{near}"))
     })?;
     if globals.json { output::json(&json!({ key: value })) } else { output::value(value) }
-}
-
-/// Prints what was decided.
-pub fn done(answer: Value, globals: &Globals) -> Result<(), Failure> {
-    if globals.json { output::json(&answer) } else { output::line(answer["done"].as_str().unwrap_or("done")) }
 }

@@ -8,12 +8,11 @@ use reqwest::{Body, Method};
 use serde_json::Value;
 use tokio_util::io::ReaderStream;
 
-use super::Globals;
-use super::apps::New;
-use super::client::Client;
-use super::config::done;
-use super::content::segment;
-use super::output::{self, Failure, Mark};
+use crate::cli::client::Client;
+use crate::cli::content::segment;
+use crate::cli::globals::Globals;
+use crate::cli::new::New;
+use crate::cli::output::{self, Failure, Mark};
 
 #[derive(Debug, Args)]
 pub struct Repository {
@@ -46,7 +45,7 @@ impl Repository {
             Verb::Push { app, version, file, new } => push(client, globals, (&app, &version), file, &new).await,
             Verb::Remove { app, version } => {
                 let url = format!("/v1/repository/{}/{}", segment(&app), segment(&version));
-                done(client.json(client.request(Method::DELETE, &url)).await?, globals)
+                globals.done(&client.json(client.request(Method::DELETE, &url)).await?)
             }
             Verb::Verify => verify(client, globals).await,
         }

@@ -3,10 +3,10 @@
 use clap::Args;
 use serde_json::Value;
 
-use super::Globals;
-use super::client::Client;
-use super::content::segment;
-use super::output::{self, Failure, cell};
+use crate::cli::client::Client;
+use crate::cli::content::segment;
+use crate::cli::globals::Globals;
+use crate::cli::output::{self, Failure, cell};
 
 #[derive(Debug, Args)]
 pub struct History {

@@ -3,9 +3,9 @@
 use clap::Args;
 use serde_json::Value;
 
-use super::Globals;
-use super::client::Client;
-use super::output::{self, Failure};
+use crate::cli::client::Client;
+use crate::cli::globals::Globals;
+use crate::cli::output::{self, Failure};
 
 #[derive(Debug, Args)]
 pub struct Dns {}

@@ -6,10 +6,10 @@ use clap::{Args, Subcommand};
 use reqwest::Method;
 use serde_json::Value;
 
-use super::Globals;
-use super::client::Client;
-use super::content::segment;
-use super::output::{self, Failure};
+use crate::cli::client::Client;
+use crate::cli::content::segment;
+use crate::cli::globals::Globals;
+use crate::cli::output::{self, Failure};
 
 #[derive(Debug, Args)]
 pub struct Kv {

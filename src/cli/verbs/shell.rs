@@ -3,7 +3,7 @@
 use clap::{Args, CommandFactory};
 use clap_complete::Shell;
 
-use super::output::Failure;
+use crate::cli::output::Failure;
 
 #[derive(Debug, Args)]
 pub struct Completions {

@@ -6,9 +6,9 @@ use clap::Args;
 use futures_util::StreamExt;
 use reqwest::Method;
 
-use super::client::Client;
-use super::content::segment;
-use super::output::Failure;
+use crate::cli::client::Client;
+use crate::cli::content::segment;
+use crate::cli::output::Failure;
 use crate::core::log::plain;
 
 #[derive(Debug, Args)]

@@ -4,11 +4,10 @@ use clap::{Args, Subcommand};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::Globals;
-use super::client::Client;
-use super::config::done;
-use super::content::segment;
-use super::output::{self, Failure, cell};
+use crate::cli::client::Client;
+use crate::cli::content::segment;
+use crate::cli::globals::Globals;
+use crate::cli::output::{self, Failure, cell};
 
 #[derive(Debug, Args)]
 pub struct Services {
@@ -68,7 +67,7 @@ impl Services {
             }
             Verb::Remove { name } => {
                 let answer: Value = client.json(client.request(Method::DELETE, &path(&name))).await?;
-                done(answer, globals)
+                globals.done(&answer)
             }
         }
     }

@@ -5,8 +5,8 @@ use std::time::Duration;
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::Globals;
-use super::output::{self, Failure, Mark};
+use crate::cli::globals::Globals;
+use crate::cli::output::{self, Failure, Mark};
 use crate::supervisor;
 use crate::supervisor::boot::Progress;
 

@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::Globals;
-use super::output::Failure;
 use super::up::{Lines, stop_signal};
+use crate::cli::globals::Globals;
+use crate::cli::output::Failure;
 use crate::ports::balancer::Reload;
 use crate::supervisor::boot::{Options, watch};
 

@@ -6,11 +6,10 @@ use clap::Args;
 use reqwest::Method;
 use serde_json::json;
 
-use super::Globals;
-use super::client::Client;
-use super::config::done;
-use super::content::segment;
-use super::output::{self, Failure, Mark, cell};
+use crate::cli::client::Client;
+use crate::cli::content::segment;
+use crate::cli::globals::Globals;
+use crate::cli::output::{self, Failure, Mark, cell};
 
 #[derive(Debug, Args)]
 pub struct Named {
@@ -20,7 +19,7 @@ pub struct Named {
 impl Named {
     pub async fn run(self, verb: &str, client: &Client, globals: &Globals) -> Result<(), Failure> {
         let url = format!("/v1/apps/{}/{verb}", segment(&self.app));
-        done(client.json(client.request(Method::POST, &url)).await?, globals)
+        globals.done(&client.json(client.request(Method::POST, &url)).await?)
     }
 }
 
@@ -34,7 +33,7 @@ pub struct Scale {
 impl Scale {
     pub async fn run(self, client: &Client, globals: &Globals) -> Result<(), Failure> {
         let request = client.request(Method::PUT, &format!("/v1/apps/{}/scale", segment(&self.app)));
-        done(client.json(request.json(&json!({ "replicas": self.replicas }))).await?, globals)
+        globals.done(&client.json(request.json(&json!({ "replicas": self.replicas }))).await?)
     }
 }
 
@@ -43,21 +42,6 @@ pub struct Apply {
     /// Files named APP.toml
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
-}
-
-/// Whoever makes something under a name that is new says so: a slip of the fingers is refused with the nearest name.
-#[derive(Debug, Args)]
-pub struct New {
-    /// Also where there is nothing of that name yet
-    #[arg(long)]
-    new: bool,
-}
-
-impl New {
-    /// The question to the API, as a query.
-    pub fn query(&self) -> &'static str {
-        if self.new { "" } else { "?known=true" }
-    }
 }
 
 impl Apply {
@@ -78,7 +62,7 @@ impl Apply {
             let answer = client.json(request).await?;
             let problems = answer["problems"].as_array().cloned().unwrap_or_default();
             is_well &= problems.is_empty();
-            done(answer, globals)?;
+            globals.done(&answer)?;
             for problem in problems.iter().filter(|_| !globals.json) {
                 let text = |key: &str| cell(&problem[key]);
                 output::marked(Mark::Warning, &format!("{}: {}", text("subject"), text("reason")))?;
@@ -100,6 +84,6 @@ pub struct Remove {
 impl Remove {
     pub async fn run(self, client: &Client, globals: &Globals) -> Result<(), Failure> {
         let url = format!("/v1/apps/{}?files={}", segment(&self.app), self.files);
-        done(client.json(client.request(Method::DELETE, &url)).await?, globals)
+        globals.done(&client.json(client.request(Method::DELETE, &url)).await?)
     }
 }

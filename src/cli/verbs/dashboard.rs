@@ -6,9 +6,9 @@ use clap::Args;
 use reqwest::Method;
 use serde_json::json;
 
-use super::Globals;
-use super::client::Client;
-use super::output::{self, Failure};
+use crate::cli::client::Client;
+use crate::cli::globals::Globals;
+use crate::cli::output::{self, Failure};
 
 #[derive(Debug, Args)]
 pub struct Dashboard {

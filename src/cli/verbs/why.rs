@@ -2,9 +2,9 @@
 
 use clap::Args;
 
-use super::Globals;
-use super::client::Client;
-use super::output::{self, Failure, Mark};
+use crate::cli::client::Client;
+use crate::cli::globals::Globals;
+use crate::cli::output::{self, Failure, Mark};
 
 #[derive(Debug, Args)]
 pub struct Why {
@@ -14,8 +14,8 @@ pub struct Why {
 
 impl Why {
     pub async fn run(self, client: &Client, globals: &Globals) -> Result<(), Failure> {
-        let request =
-            client.request(reqwest::Method::GET, &format!("/v1/why?target={}", super::content::segment(&self.target)));
+        let request = client
+            .request(reqwest::Method::GET, &format!("/v1/why?target={}", crate::cli::content::segment(&self.target)));
         let answer = client.json(request).await?;
         if globals.json {
             output::json(&answer)?;

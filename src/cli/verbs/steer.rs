@@ -4,12 +4,11 @@ use clap::{Args, ValueEnum};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::Globals;
-use super::apps::New;
-use super::client::Client;
-use super::config::done;
-use super::content::segment;
-use super::output::Failure;
+use crate::cli::client::Client;
+use crate::cli::content::segment;
+use crate::cli::globals::Globals;
+use crate::cli::new::New;
+use crate::cli::output::Failure;
 
 #[derive(Debug, Args)]
 pub struct Split {
@@ -25,7 +24,7 @@ impl Split {
         let split = crate::core::split::Split::parse(self.shares.iter().map(String::as_str))
             .map_err(|e| Failure::usage(e.to_string()))?;
         let request = client.request(Method::PUT, &format!("/v1/apps/{}/split", segment(&self.app)));
-        done(client.json(request.json(&json!({ "split": split }))).await?, globals)
+        globals.done(&client.json(request.json(&json!({ "split": split }))).await?)
     }
 }
 
@@ -41,7 +40,7 @@ pub struct Pin {
 impl Pin {
     pub async fn run(self, client: &Client, globals: &Globals) -> Result<(), Failure> {
         let request = client.request(Method::PUT, &format!("/v1/apps/{}/pin{}", segment(&self.app), self.new.query()));
-        done(client.json(request.json(&json!({ "version": self.version }))).await?, globals)
+        globals.done(&client.json(request.json(&json!({ "version": self.version }))).await?)
     }
 }
 
@@ -53,7 +52,7 @@ pub struct Unpin {
 impl Unpin {
     pub async fn run(self, client: &Client, globals: &Globals) -> Result<(), Failure> {
         let request = client.request(Method::DELETE, &format!("/v1/apps/{}/pin", segment(&self.app)));
-        done(client.json(request).await?, globals)
+        globals.done(&client.json(request).await?)
     }
 }
 
@@ -73,6 +72,6 @@ impl Maintenance {
     pub async fn run(self, client: &Client, globals: &Globals) -> Result<(), Failure> {
         let request = client.request(Method::PUT, &format!("/v1/apps/{}/maintenance", segment(&self.app)));
         let answer: Value = client.json(request.json(&json!({ "on": matches!(self.state, Switch::On) }))).await?;
-        done(answer, globals)
+        globals.done(&answer)
     }
 }

@@ -4,12 +4,11 @@ use clap::{Args, Subcommand};
 use reqwest::Method;
 use serde_json::json;
 
-use super::Globals;
-use super::apps::New;
-use super::client::Client;
-use super::config::done;
-use super::content::segment;
-use super::output::{self, Failure};
+use crate::cli::client::Client;
+use crate::cli::content::segment;
+use crate::cli::globals::Globals;
+use crate::cli::new::New;
+use crate::cli::output::{self, Failure};
 
 #[derive(Debug, Args)]
 pub struct Token {
@@ -73,7 +72,7 @@ impl Token {
             }
             Verb::Revoke { id } => {
                 let url = format!("/v1/tokens/{}", segment(&id));
-                done(client.json(client.request(Method::DELETE, &url)).await?, globals)
+                globals.done(&client.json(client.request(Method::DELETE, &url)).await?)
             }
         }
     }

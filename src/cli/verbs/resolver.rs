@@ -2,8 +2,8 @@
 
 use clap::{Args, Subcommand};
 
-use super::Globals;
-use super::output::{self, Failure};
+use crate::cli::globals::Globals;
+use crate::cli::output::{self, Failure};
 use crate::settings::Listen;
 use crate::supervisor::boot;
 

@@ -5,11 +5,11 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
-use super::Globals;
-use super::client::Client;
-use super::content::segment;
-use super::output::{self, Failure};
 use super::push;
+use crate::cli::client::Client;
+use crate::cli::content::segment;
+use crate::cli::globals::Globals;
+use crate::cli::output::{self, Failure};
 
 /// How often the outcome is asked for.
 const POLL: std::time::Duration = std::time::Duration::from_millis(100);

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::Globals;
-use super::client::Client;
-use super::context::Contexts;
-use super::output::{self, Failure, Mark};
+use crate::cli::client::Client;
+use crate::cli::context::Contexts;
+use crate::cli::globals::Globals;
+use crate::cli::output::{self, Failure, Mark};
 use crate::ports::doctor::Doctor;
 use crate::supervisor::Machine;
 

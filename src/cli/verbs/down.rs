@@ -7,9 +7,9 @@ use reqwest::Method;
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
-use super::Globals;
-use super::client::Client;
-use super::output::{self, Failure};
+use crate::cli::client::Client;
+use crate::cli::globals::Globals;
+use crate::cli::output::{self, Failure};
 
 /// Draining may take the longest of the apps' limits.
 const PATIENCE: Duration = Duration::from_secs(180);

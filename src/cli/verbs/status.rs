@@ -3,10 +3,13 @@
 use clap::Args;
 use serde_json::Value;
 
-use super::Globals;
-use super::client::Client;
-use super::output::{self, Failure, Mark, cell};
-use super::times::Times;
+use crate::cli::client::Client;
+use crate::cli::globals::Globals;
+use crate::cli::output::{self, Failure, Mark, cell};
+use crate::cli::times::Times;
+
+/// So many hosts of an app are listed.
+const HOSTS: usize = 4;
 
 #[derive(Debug, Args)]
 pub struct Status {
@@ -18,7 +21,7 @@ impl Status {
     pub async fn run(self, client: &Client, globals: &Globals) -> Result<(), Failure> {
         match &self.app {
             Some(app) => {
-                let status = client.get(&format!("/v1/apps/{}", super::content::segment(app))).await?;
+                let status = client.get(&format!("/v1/apps/{}", crate::cli::content::segment(app))).await?;
                 if globals.json { output::json(&status) } else { one(&status, globals.time) }
             }
             None => {
@@ -96,7 +99,6 @@ fn row(app: &Value) -> Vec<String> {
         let text = shares.map(|(version, share)| format!("{version}={share}")).collect::<Vec<_>>().join(" ");
         if text.is_empty() { "-".to_owned() } else { text }
     };
-    let hosts = app["hosts"].as_array().into_iter().flatten().map(cell).collect::<Vec<_>>();
     let deployment = match &app["deployment"] {
         Value::Null => "-".to_owned(),
         d => [cell(&d["state"]), d["step"].as_str().unwrap_or_default().to_owned()].join(" ").trim_end().to_owned(),
@@ -111,8 +113,18 @@ fn row(app: &Value) -> Vec<String> {
         shares("measured"),
         if app["maintenance"] == true { format!("{ready} maintenance") } else { ready },
         deployment,
-        hosts.join(" "),
+        hosts(app),
     ]
+}
+
+/// The first of its hosts: a label may list thousands, and the table is everybody's.
+fn hosts(app: &Value) -> String {
+    let all = app["hosts"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let first = all.iter().take(HOSTS).map(cell).collect::<Vec<_>>().join(" ");
+    match all.len().saturating_sub(HOSTS) {
+        0 => first,
+        more => format!("{first} (and {more} more, see --json)"),
+    }
 }
 
 /// Why more are ready than are wanted: `1 by hand`, `2 of 1.0.1`, `1 leaving`.
@@ -140,6 +152,13 @@ fn beyond(app: &Value) -> String {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn an_app_of_many_hosts_leaves_room_for_the_others() {
+        let app = |count: usize| json!({ "hosts": (0..count).map(|n| format!("h{n}.test")).collect::<Vec<_>>() });
+        assert_eq!(hosts(&app(2)), "h0.test h1.test");
+        assert_eq!(hosts(&app(10_000)), "h0.test h1.test h2.test h3.test (and 9996 more, see --json)");
+    }
 
     #[test]
     fn more_than_are_wanted_are_explained() {

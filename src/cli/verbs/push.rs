@@ -16,10 +16,10 @@ use tokio::process::Command;
 use tokio::time::sleep;
 use tokio_util::io::ReaderStream;
 
-use super::Globals;
-use super::client::Client;
-use super::content::segment;
-use super::output::{self, Failure};
+use crate::cli::client::Client;
+use crate::cli::content::segment;
+use crate::cli::globals::Globals;
+use crate::cli::output::{self, Failure};
 use crate::core::digest::sha256_of;
 use crate::core::names::{AppName, ImageRef, Version};
 
