@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use axum::http::StatusCode;
 use jiff::Timestamp;
 
-use super::error::Problem;
+use crate::adapters::http::error::Problem;
 use crate::core::access::{Right, Scope, Token, allows};
 use crate::core::digest::sha256;
 use crate::core::names::AppName;

@@ -1,108 +1,33 @@
 //! HTTP: the control API on its own listener, and what nginx asks the supervisor over a unix socket.
 //!
-//! The two share nothing but the snapshot: the listener that containers reach has no control routes.
+//! On the ground: what handlers work with (`context`), what every request passes (`route`), and connections (`serve`).
+//! On it, handlers by whom they serve: `api`, `webhooks`, `consul`, `dashboard`, and `inside` for what nginx asks.
+//! On top `routes`, which alone knows them all. The two listeners share nothing but the snapshot: the one that
+//! containers reach has no control routes.
 
-pub mod access;
 mod api;
-mod callback;
-mod config;
 mod consul;
+mod context;
 mod dashboard;
-mod doors;
 mod error;
-mod events;
-mod holding;
-mod images;
-mod internal;
+mod inside;
 mod keyring;
-mod known;
-mod linger;
-mod logs;
-mod metrics;
-mod pages;
-mod receive;
-mod repository;
-mod secrets;
-mod server;
-mod services;
-mod settled;
+mod page;
+mod route;
+mod routes;
+mod serve;
 mod webhooks;
 
 use std::future::Future;
-use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::Mutex;
 
-pub use api::Listed;
-pub use dashboard::Links;
-use doors::Doors;
+use crate::ports::limits::Resource;
+pub use context::{Context, Served};
 pub use keyring::Keyring;
-
-use crate::core::render::Frame;
-use crate::ports::balancer::Balancer;
-use crate::ports::doctor::Doctor;
-use crate::ports::engine::Engine;
-use crate::ports::inbox::Inbox;
-use crate::ports::kv::Kv;
-use crate::ports::ledger::Ledger;
-use crate::ports::library::Library;
-use crate::ports::limits::{Limits, Resource};
-use crate::ports::meters::Meters;
-use crate::ports::seal::Seal;
-use crate::ports::snapshot::Snapshot;
-use crate::ports::sources::Nudges;
-use crate::ports::tokens::Tokens;
-
-/// Who is served the repository.
-#[derive(Debug, Clone, Copy)]
-pub struct Served {
-    /// Everybody, and not only this machine and the platform's network.
-    pub open: bool,
-    /// Only who shows a token: an instance its own, others one that may read.
-    pub require_token: bool,
-}
-
-/// What handlers work with.
-#[derive(Clone)]
-pub struct Context {
-    pub snapshot: Snapshot,
-    pub inbox: Inbox,
-    pub library: Arc<dyn Library>,
-    pub engine: Arc<dyn Engine>,
-    pub doctor: Arc<dyn Doctor>,
-    pub balancer: Arc<dyn Balancer>,
-    pub ledger: Arc<dyn Ledger>,
-    pub kv: Arc<dyn Kv>,
-    pub seal: Arc<dyn Seal>,
-    pub meters: Meters,
-    pub limits: Limits,
-    pub frame: Arc<Frame>,
-    pub keyring: Arc<Keyring>,
-    /// Where images are received.
-    pub uploads: Arc<Path>,
-    pub nudges: Nudges,
-    pub links: Arc<Links>,
-    pub listed: Arc<Listed>,
-    /// The engine's network that instances are started on.
-    pub network: Arc<str>,
-    pub tokens: Arc<dyn Tokens>,
-    /// Held while a request with a key of its own is answered.
-    pub once: Arc<Mutex<()>>,
-    pub started_at: jiff::Timestamp,
-    /// Who is served the repository, and who has to show what.
-    pub repository: Served,
-    /// Whether this machine uses the registry without a token.
-    pub services_open: bool,
-    /// Whether Docker Hub is told that its webhook was taken.
-    pub webhook_callback: bool,
-    /// Host names besides loopback under which the API may be asked.
-    pub allowed_hosts: Arc<[String]>,
-    /// Origins besides our own whose pages may change things.
-    pub trusted_origins: Arc<[String]>,
-}
+use serve::doors::Doors;
+use serve::server;
 
 /// How long a client may take over the head of a request, and a connection may be idle.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -114,7 +39,7 @@ pub async fn serve_api(
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
     let doors = Doors::new(context.limits.clone(), Resource::ApiConnection);
-    server::serve(listener, api::router(context), |from, _| from.ip(), Some(doors), Some(PATIENCE), stop).await
+    server::serve(listener, routes::of_api(context), |from, _| from.ip(), Some(doors), Some(PATIENCE), stop).await
 }
 
 /// Serves pages and the repository to nginx until `stop` resolves.
@@ -124,6 +49,6 @@ pub async fn serve_internal(
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
     // nginx keeps connections for longer, and its own clients' patience is its own affair.
-    server::serve(listener, internal::router(context), |_, headers| internal::told_by_nginx(headers), None, None, stop)
+    server::serve(listener, routes::inside(context), |_, headers| inside::told_by_nginx(headers), None, None, stop)
         .await
 }

@@ -17,7 +17,7 @@ mod verbs;
 pub use command::{Command, Done};
 pub use refusal::Refusal;
 pub use request::{Decider, DeployRequest, GateChoice, Steer};
-pub use verbs::{Standing, Verb};
+pub use verbs::{Sides, Standing, Verb};
 
 use super::names::{AppName, nearest};
 use super::world::{Action, Closing, Intent, World};

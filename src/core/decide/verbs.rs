@@ -2,7 +2,9 @@
 
 use serde::Serialize;
 
+use super::command::Command;
 use super::refusal::{Refusal, refuse};
+use super::request::Steer;
 use crate::core::app::Strategy;
 use crate::core::deploy::Deployment;
 use crate::core::names::{AppName, Version};
@@ -54,6 +56,67 @@ impl Verb {
         self.words().1
     }
 
+    /// The verb of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|verb| verb.name() == name)
+    }
+
+    /// What is asked of the app with it.
+    pub fn command(self, app: AppName) -> Command {
+        let steer = match self {
+            Self::Restart => return Command::Restart(app),
+            Self::Start => return Command::Start(app),
+            Self::Stop => return Command::Stop(app),
+            Self::Promote => Steer::Promote,
+            Self::Resume => Steer::Resume,
+            Self::Pause => Steer::Pause,
+            Self::Abort => Steer::Abort,
+            Self::Rollback => Steer::Rollback(None),
+            Self::Swap => Steer::Swap,
+            Self::MaintenanceOn => Steer::Maintenance(true),
+            Self::MaintenanceOff => Steer::Maintenance(false),
+            Self::Pin => Steer::Pin(None),
+            Self::Unpin => Steer::Unpin,
+        };
+        Command::Steer { app, steer }
+    }
+
+    /// What it does, in sentences, to whoever is to confirm it; none where nothing is taken from anybody.
+    pub fn plan(self, sides: &Sides<'_>) -> Vec<String> {
+        let Sides { app, stable, candidate, wanted, ready } = sides;
+        let candidate = candidate.map_or("the candidate".to_owned(), |version| format!("{app}@{version}"));
+        let stable = stable.map_or("what runs".to_owned(), |version| format!("{app}@{version}"));
+        match self {
+            Self::Promote => vec![
+                format!("give {candidate} all traffic now"),
+                format!("drain {stable} and stop it, or keep it where the strategy says so"),
+            ],
+            Self::Abort => {
+                vec![format!("give {stable} all traffic at once"), format!("drain {candidate} and stop it")]
+            }
+            Self::Rollback => vec![
+                "start the release before, with its own config, and wait until it is ready".into(),
+                "switch all traffic to it at once".into(),
+                format!("drain {stable} and stop it"),
+                "hold the app there until somebody deploys by hand or unpins it".into(),
+            ],
+            Self::Swap => vec![
+                "switch all traffic to the side that stayed warm".into(),
+                format!("keep {stable} running, to be swapped back to"),
+            ],
+            Self::Restart => {
+                vec![format!("replace each of the {wanted} instances, one after the other; none of them is missed")]
+            }
+            Self::Stop => {
+                vec![format!("drain and stop {ready} instances"), "answer 503 until it is started again".into()]
+            }
+            Self::MaintenanceOn => {
+                vec!["answer every request with a page and 503".into(), "leave the instances running".into()]
+            }
+            Self::Resume | Self::Pause | Self::MaintenanceOff | Self::Start | Self::Pin | Self::Unpin => Vec::new(),
+        }
+    }
+
     fn words(self) -> (&'static str, &'static str) {
         match self {
             Self::Promote => ("promote", "Promote"),
@@ -71,6 +134,17 @@ impl Verb {
             Self::Unpin => ("unpin", "Unpin"),
         }
     }
+}
+
+/// What an app's plan is told about.
+#[derive(Debug, Clone, Copy)]
+pub struct Sides<'a> {
+    pub app: &'a AppName,
+    pub stable: Option<&'a Version>,
+    pub candidate: Option<&'a Version>,
+    /// Instances that it is to have.
+    pub wanted: usize,
+    pub ready: usize,
 }
 
 /// Where a declared app stands, as far as it decides what may be asked of it.

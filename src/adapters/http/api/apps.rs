@@ -1,27 +1,23 @@
 //! Apps: shown, declared, and steered by commands.
 
-use std::sync::Arc;
-
-use arc_swap::ArcSwapOption;
 use axum::Json;
-use axum::body::Bytes;
 use axum::extract::{Path, Query, State};
-use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
-use super::super::error::Problem as Refusal;
-use super::super::known::unknown_app;
-use super::slice::Slice;
-use super::{By, Context, Sent};
+use super::listed::List;
+use crate::adapters::http::context::Context;
+use crate::adapters::http::error::Problem as Refusal;
+use crate::adapters::http::route::by::By;
+use crate::adapters::http::route::known::unknown_app;
+use crate::adapters::http::route::sent::Sent;
+use crate::adapters::http::route::slice::Slice;
 use crate::core::decide::Command;
 use crate::core::names::AppName;
-use crate::core::plan::AppStatus;
 use crate::core::problem::{Problem, ProblemKind};
-use crate::ports::snapshot::View;
 
 #[derive(Deserialize, Default, PartialEq)]
 #[serde(default)]
@@ -30,33 +26,6 @@ pub struct ListQuery {
     q: String,
     limit: Option<usize>,
     offset: usize,
-}
-
-/// Written straight from the view: a copy of a hundred apps takes longer than the text.
-#[derive(Serialize)]
-struct List<'a> {
-    apps: Vec<&'a AppStatus>,
-    total: usize,
-}
-
-/// The whole list as it was last written: it is asked for more often than anything in it changes.
-#[derive(Default)]
-pub struct Listed(ArcSwapOption<(Arc<View>, Bytes)>);
-
-impl Listed {
-    fn text(&self, view: &Arc<View>) -> Result<Bytes, Refusal> {
-        if let Some(last) = self.0.load().as_deref().filter(|(of, _)| Arc::ptr_eq(of, view)) {
-            return Ok(last.1.clone());
-        }
-        let list = List { apps: view.status.apps.iter().collect(), total: view.status.apps.len() };
-        let text = Bytes::from(serde_json::to_vec(&list).map_err(internal)?);
-        self.0.store(Some(Arc::new((view.clone(), text.clone()))));
-        Ok(text)
-    }
-}
-
-fn internal(error: serde_json::Error) -> Refusal {
-    Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", error.to_string())
 }
 
 pub async fn list(State(context): State<Context>, Query(asked): Query<ListQuery>) -> Result<Response, Refusal> {

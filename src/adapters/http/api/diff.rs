@@ -7,10 +7,10 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use similar::TextDiff;
 
-use super::super::error::Problem;
-use super::super::known::exists;
-use super::super::receive;
-use super::Context;
+use crate::adapters::http::context::Context;
+use crate::adapters::http::error::Problem;
+use crate::adapters::http::route::known::exists;
+use crate::adapters::http::serve::receive;
 use crate::core::config::masked;
 use crate::core::names::{AppName, Version};
 use crate::core::release::Release;

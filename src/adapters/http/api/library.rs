@@ -8,11 +8,11 @@ use futures_util::{Stream, StreamExt};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::super::error::Problem;
-use super::super::known::Known;
-use super::super::receive;
-use super::Context;
-use super::slice::Slice;
+use crate::adapters::http::context::Context;
+use crate::adapters::http::error::Problem;
+use crate::adapters::http::route::known::Known;
+use crate::adapters::http::route::slice::Slice;
+use crate::adapters::http::serve::receive;
 use crate::core::names::{AppName, Version};
 use crate::ports::library::Pushed;
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use super::table::Row;
+use crate::adapters::http::route::table::Row;
 use crate::core::access::Right;
 use crate::core::asker::Askers;
 

@@ -11,8 +11,9 @@ use serde_json::{Value, json};
 use similar::TextDiff;
 use utoipa::ToSchema;
 
-use super::super::error::Problem;
-use super::{By, Context};
+use crate::adapters::http::context::Context;
+use crate::adapters::http::error::Problem;
+use crate::adapters::http::route::by::By;
 use crate::core::decide::Command;
 use crate::core::deploy::Deployment;
 use crate::core::names::Port;

@@ -9,10 +9,11 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
-use super::super::error::Problem;
-use super::super::keyring::Caller;
-use super::super::known::Known;
-use super::{Context, Sent};
+use crate::adapters::http::context::Context;
+use crate::adapters::http::error::Problem;
+use crate::adapters::http::keyring::Caller;
+use crate::adapters::http::route::known::Known;
+use crate::adapters::http::route::sent::Sent;
 use crate::core::access::{Scope, Token};
 
 #[derive(Deserialize, ToSchema)]
@@ -85,11 +86,20 @@ pub fn shown_session(session: &Token) -> Value {
 }
 
 pub async fn revoke(State(context): State<Context>, Path(id): Path<String>) -> Result<Json<Value>, Problem> {
+    let done = end_of(&context, &id)?;
+    Ok(Json(json!({ "done": done })))
+}
+
+/// Ends a token, or a session; in a sentence, what was done.
+///
+/// # Errors
+/// If there is none with this id.
+pub fn end_of(context: &Context, id: &str) -> Result<String, Problem> {
     let missing = || Problem::new(StatusCode::NOT_FOUND, "unknown-token", "there is no token or session with this id");
-    if !context.keyring.revoke(&id)? {
+    if !context.keyring.revoke(id)? {
         return Err(missing());
     }
-    Ok(Json(json!({ "done": format!("{id} opens nothing any more, nor what was opened with it") })))
+    Ok(format!("{id} opens nothing any more, nor what was opened with it"))
 }
 
 /// When something ends that is valid for so long: hours and less as jiff reads them, or whole days.

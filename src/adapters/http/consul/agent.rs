@@ -13,11 +13,12 @@ use serde_json::{Map, Value, json};
 use url::Url;
 use utoipa::ToSchema;
 
-use super::super::Context;
-use super::super::api::{By, Vouched};
-use super::super::error::Problem;
-use super::super::keyring::Caller;
-use super::super::services::register;
+use crate::adapters::http::api::services::register;
+use crate::adapters::http::context::Context;
+use crate::adapters::http::error::Problem;
+use crate::adapters::http::keyring::Caller;
+use crate::adapters::http::route::by::By;
+use crate::adapters::http::route::by::Vouched;
 use crate::core::access::Right;
 use crate::core::app::HealthPath;
 use crate::core::decide::Command;

@@ -11,11 +11,11 @@ use axum::response::Response;
 use serde_json::{Value, json};
 use url::form_urlencoded;
 
-use super::super::Context;
-use super::super::access::Peer;
-use super::super::error::Problem;
 use super::DATACENTER;
 use super::wait::wait;
+use crate::adapters::http::context::Context;
+use crate::adapters::http::error::Problem;
+use crate::adapters::http::route::access::Peer;
 use crate::core::names::{AppName, Version};
 use crate::core::plan::{AppStatus, InstanceStatus};
 use crate::core::world::Condition;

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use axum::http::StatusCode;
 
-use super::super::Context;
-use super::super::error::Problem;
-use super::super::keyring::Caller;
+use crate::adapters::http::context::Context;
+use crate::adapters::http::error::Problem;
+use crate::adapters::http::keyring::Caller;
 use crate::core::access::Right;
 use crate::core::decide::Command;
 use crate::core::decide::router_keys::{self, Wishes};

@@ -7,12 +7,12 @@ use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use serde::Deserialize;
 
-use super::super::Context;
-use super::super::access::Peer;
-use super::super::error::Problem;
-use super::super::keyring::Caller;
 use super::keys::{self, KvOrProblem};
 use super::wait::wait;
+use crate::adapters::http::context::Context;
+use crate::adapters::http::error::Problem;
+use crate::adapters::http::keyring::Caller;
+use crate::adapters::http::route::access::Peer;
 use crate::core::kv::{LARGEST_VALUE, Op, Pair};
 use crate::ports::kv::KvError;
 

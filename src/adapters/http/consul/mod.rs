@@ -19,9 +19,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::access::Plain;
-use super::api::read_json;
-use super::error::Problem;
+use crate::adapters::http::error::Problem;
+use crate::adapters::http::route::access::Plain;
+use crate::adapters::http::route::sent::read_json;
 use crate::core::kv::Pair;
 
 /// The one datacenter that we are.

@@ -11,11 +11,11 @@ use base64::prelude::BASE64_STANDARD;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::super::Context;
-use super::super::api::read_json;
-use super::super::error::Problem;
-use super::super::keyring::Caller;
 use super::keys::{self, KvOrProblem};
+use crate::adapters::http::context::Context;
+use crate::adapters::http::error::Problem;
+use crate::adapters::http::keyring::Caller;
+use crate::adapters::http::route::sent::read_json;
 use crate::core::decide::router_keys;
 use crate::core::kv::{LARGEST_BATCH, LARGEST_VALUE, Op, Pair};
 use crate::ports::kv::KvError;

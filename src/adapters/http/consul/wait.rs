@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
-use super::super::Context;
-use super::super::access::Peer;
-use super::super::error::Problem;
+use crate::adapters::http::context::Context;
+use crate::adapters::http::error::Problem;
+use crate::adapters::http::route::access::Peer;
 use crate::core::app::Period;
 use crate::ports::limits::Resource;
 

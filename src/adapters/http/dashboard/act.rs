@@ -8,14 +8,15 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 use serde_json::{Value, json};
 
-use super::super::Context;
-use super::super::api::By;
-use super::super::error::Problem;
-use super::super::settled::settled;
-use super::super::webhooks::sync_now;
-use super::{Page, app, rows};
+use super::app;
+use crate::adapters::http::api::sync::look_now;
+use crate::adapters::http::context::Context;
+use crate::adapters::http::error::Problem;
+use crate::adapters::http::page::Page;
+use crate::adapters::http::route::by::By;
+use crate::adapters::http::route::settled::settled;
 use crate::core::app::{StickyMode, Strategy};
-use crate::core::decide::{Command, DeployRequest, Steer};
+use crate::core::decide::{Command, DeployRequest, Sides, Steer, Verb};
 use crate::core::names::{AppName, Version};
 use crate::core::plan::AppStatus;
 use crate::core::split::Split;
@@ -38,13 +39,16 @@ pub async fn act(
     let name = AppName::parse(&name)?;
     let view = context.snapshot.view();
     let status = app::find(&view, name.as_str())?;
-    let acts = rows::actions(status);
     let action = fields.get("action").map(String::as_str).unwrap_or_default();
-    let title = acts.iter().find(|(known, _)| *known == action).map_or(action, |(_, label)| label);
-    let title = format!("{}: {name}", if title.is_empty() { "Act" } else { title });
+    let title = match Verb::named(action) {
+        Some(verb) => verb.label(),
+        None if action.is_empty() => "Act",
+        None => action,
+    };
+    let title = format!("{title}: {name}");
     let done = match read(status, action, &fields) {
         Err(reason) => Err(Problem::bad(reason)),
-        Ok(Act::Sync) => sync_now(State(context.clone()), Path(name.to_string())).await.map(drop),
+        Ok(Act::Sync) => look_now(&context, &name).await.map(drop),
         Ok(Act::Ask { command, is_confirmed, plan }) if is_confirmed || fields.contains_key("confirm") => {
             drop(plan);
             match context.inbox.ask(command, &by.0).await {
@@ -85,64 +89,31 @@ async fn planned(context: &Context, by: &By, command: &Command, plan: Vec<String
 }
 
 fn read(app: &AppStatus, action: &str, fields: &Fields) -> Result<Act, String> {
+    if let Some(verb) = Verb::named(action) {
+        let plan = verb.plan(&Sides {
+            app: &app.name,
+            stable: app.stable.as_ref(),
+            candidate: app.candidate.as_ref(),
+            wanted: app.wanted,
+            ready: app.ready,
+        });
+        return Ok(Act::Ask { command: verb.command(app.name.clone()), is_confirmed: plan.is_empty(), plan });
+    }
     let name = app.name.clone();
     let value = fields.get("value").map(|value| value.trim()).unwrap_or_default();
-    let candidate = app.candidate.as_ref().map_or("the candidate".to_owned(), |v| format!("{name}@{v}"));
-    let stable = app.stable.as_ref().map_or("what runs".to_owned(), |v| format!("{name}@{v}"));
     let steer = |steer: Steer| Command::Steer { app: app.name.clone(), steer };
-    let ask = |command: Command, plan: &[String]| Ok(Act::Ask { command, is_confirmed: false, plan: plan.to_vec() });
-    let now = |command: Command| Ok(Act::Ask { command, is_confirmed: true, plan: Vec::new() });
+    let ask = |command: Command, plan: Vec<String>| Ok(Act::Ask { command, is_confirmed: false, plan });
     match action {
-        "promote" => ask(
-            steer(Steer::Promote),
-            &[
-                format!("give {candidate} all traffic now"),
-                format!("drain {stable} and stop it, or keep it where the strategy says so"),
-            ],
-        ),
-        "abort" => ask(
-            steer(Steer::Abort),
-            &[format!("give {stable} all traffic at once"), format!("drain {candidate} and stop it")],
-        ),
-        "rollback" => ask(
-            steer(Steer::Rollback(None)),
-            &[
-                "start the release before, with its own config, and wait until it is ready".into(),
-                "switch all traffic to it at once".into(),
-                format!("drain {stable} and stop it"),
-                "hold the app there until somebody deploys by hand or unpins it".into(),
-            ],
-        ),
-        "swap" => ask(
-            steer(Steer::Swap),
-            &[
-                "switch all traffic to the side that stayed warm".into(),
-                format!("keep {stable} running, to be swapped back to"),
-            ],
-        ),
-        "restart" => ask(
-            Command::Restart(name),
-            &[format!("replace each of the {} instances, one after the other; none of them is missed", app.wanted)],
-        ),
-        "stop" => ask(
-            Command::Stop(name),
-            &[format!("drain and stop {} instances", app.ready), "answer 503 until it is started again".into()],
-        ),
-        "maintenance-on" => ask(
-            steer(Steer::Maintenance(true)),
-            &["answer every request with a page and 503".into(), "leave the instances running".into()],
-        ),
         "scale" => {
             let replicas: u16 = value.parse().map_err(|_| format!("{value:?} is no number of instances"))?;
-            ask(Command::Scale { app: name, replicas }, &[format!("from {} instances to {replicas}", app.wanted)])
+            ask(Command::Scale { app: name, replicas }, vec![format!("from {} instances to {replicas}", app.wanted)])
         }
         "split" => {
             let shares = fields.iter().filter_map(|(key, share)| Some((key.strip_prefix("share.")?, share.trim())));
             let shares: Vec<String> = shares.map(|(version, share)| format!("{version}={share}")).collect();
             let split = Split::parse(shares.iter().map(String::as_str)).map_err(|e| e.to_string())?;
-            let plan: Vec<String> =
-                split.iter().map(|(version, share)| format!("{share} % of the visitors to {version}")).collect();
-            ask(steer(Steer::Split(split)), &plan)
+            let plan = split.iter().map(|(version, share)| format!("{share} % of the visitors to {version}")).collect();
+            ask(steer(Steer::Split(split)), plan)
         }
         "deploy" => {
             let version = Version::parse(value).map_err(|e| e.to_string())?;
@@ -151,17 +122,12 @@ fn read(app: &AppStatus, action: &str, fields: &Fields) -> Result<Act, String> {
                 strategy.map(|text| serde_json::from_value::<Strategy>(json!(text)).map_err(|e| e.to_string()));
             let request =
                 DeployRequest { version: Some(version), strategy: strategy.transpose()?, ..DeployRequest::default() };
-            ask(steer(Steer::Deploy(Box::new(request))), &[])
+            // The core itself says what it would do.
+            ask(steer(Steer::Deploy(Box::new(request))), Vec::new())
         }
-        "pause" => now(steer(Steer::Pause)),
-        "resume" => now(steer(Steer::Resume)),
-        "start" => now(Command::Start(name)),
-        "maintenance-off" => now(steer(Steer::Maintenance(false))),
-        "pin" => now(steer(Steer::Pin(None))),
-        "unpin" => now(steer(Steer::Unpin)),
         "sticky" => {
             let mode: StickyMode = serde_json::from_value(json!(value)).map_err(|e| e.to_string())?;
-            now(steer(Steer::Sticky(mode)))
+            Ok(Act::Ask { command: steer(Steer::Sticky(mode)), is_confirmed: true, plan: Vec::new() })
         }
         "sync" => Ok(Act::Sync),
         other => Err(format!("there is no action {other:?}")),

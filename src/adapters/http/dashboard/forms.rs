@@ -2,17 +2,20 @@
 
 use std::collections::BTreeMap;
 
-use axum::extract::{Multipart, Path, State};
+use axum::extract::{Multipart, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::{Extension, Form};
 
-use super::super::Context;
-use super::super::api::{By, Vouched, library, tokens};
-use super::super::error::Problem;
-use super::super::keyring::Caller;
-use super::super::services;
 use super::pages::{registry_page, repository_page, settings_page};
+use crate::adapters::http::api::library;
+use crate::adapters::http::api::services;
+use crate::adapters::http::api::tokens;
+use crate::adapters::http::context::Context;
+use crate::adapters::http::error::Problem;
+use crate::adapters::http::keyring::Caller;
+use crate::adapters::http::route::by::By;
+use crate::adapters::http::route::by::Vouched;
 use crate::core::access::Right;
 use crate::core::kv::{self, Op};
 use crate::core::names::{AppName, Version};
@@ -76,7 +79,7 @@ async fn change(context: &Context, by: &By, fields: &Fields) -> Result<(), Probl
                 .await
                 .map(drop)
         }
-        "remove" => services::remove(State(context.clone()), By(by.0.clone()), Path(name.to_owned())).await.map(drop),
+        "remove" => services::deregister(context, by, name).await.map(drop),
         "put-key" => {
             let key = kv::key(name).map_err(Problem::bad)?;
             write(context, Op::Set { key, value: value.as_bytes().into(), flags: 0 }).await
@@ -101,7 +104,7 @@ pub async fn settings(
             let expires = Some(field(&fields, "expires")).filter(|text| !text.is_empty());
             tokens::made(&context, &caller, field(&fields, "scope"), expires).map(Some)
         }
-        "revoke" => tokens::revoke(State(context.clone()), Path(field(&fields, "id").to_owned())).await.map(|_| None),
+        "revoke" => tokens::end_of(&context, field(&fields, "id")).map(|_| None),
         other => Err(Problem::bad(format!("there is no action {other:?}"))),
     };
     let (made, refused, status) = match done {

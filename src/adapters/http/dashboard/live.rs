@@ -11,10 +11,10 @@ use futures_util::{Stream, stream};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::super::Context;
-use super::super::access::Peer;
-use super::super::error::Problem;
-use super::super::holding::holding;
+use crate::adapters::http::context::Context;
+use crate::adapters::http::error::Problem;
+use crate::adapters::http::route::access::Peer;
+use crate::adapters::http::serve::holding::holding;
 use crate::ports::limits::Resource;
 use crate::ports::snapshot::View;
 

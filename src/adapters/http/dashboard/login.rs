@@ -1,6 +1,5 @@
 //! Logging in with a token, or with a link that the command line prints and that works once; and out again.
 
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::extract::{Query, Request, State};
@@ -11,58 +10,18 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::super::Context;
-use super::super::access::{COOKIE, cookie, peer};
-use super::super::error::Problem;
-use super::super::keyring::Caller;
-use crate::core::digest::sha256;
+use super::assets::build;
+use super::links::LINK;
+use crate::adapters::http::context::Context;
+use crate::adapters::http::error::Problem;
+use crate::adapters::http::keyring::Caller;
+use crate::adapters::http::page::{rendered, wants_page};
+use crate::adapters::http::route::access::{COOKIE, cookie, peer};
 
 /// A browser stays logged in for so long.
 const SESSION: Duration = Duration::from_secs(12 * 3600);
-/// A link that nobody followed within this time opens nothing.
-const LINK: Duration = Duration::from_secs(300);
-/// Links of one token that wait to be followed; of more the oldest opens nothing any more.
-pub const LINKS: usize = 20;
 /// More than any token and its field's name.
 const LONGEST_FORM: usize = 4096;
-
-/// Links that were made and not followed yet, oldest first.
-#[derive(Default)]
-pub struct Links(Mutex<Vec<Link>>);
-
-struct Link {
-    /// Of its code.
-    digest: String,
-    /// The token that it was made with.
-    root: String,
-    until: Timestamp,
-}
-
-impl Links {
-    /// How many wait.
-    pub fn count(&self) -> usize {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).len()
-    }
-
-    fn add(&self, code: &str, root: &str, now: Timestamp) {
-        let mut links = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        links.retain(|link| link.until > now);
-        if links.iter().filter(|link| link.root == root).count() >= LINKS
-            && let Some(oldest) = links.iter().position(|link| link.root == root)
-        {
-            links.remove(oldest);
-        }
-        links.push(Link { digest: sha256(code), root: root.to_owned(), until: now + LINK });
-    }
-
-    /// The token that the link was made with; it opens nothing any more.
-    fn take(&self, code: &str, now: Timestamp) -> Option<String> {
-        let (mut links, digest) = (self.0.lock().unwrap_or_else(PoisonError::into_inner), sha256(code));
-        let at = links.iter().position(|link| link.digest == digest)?;
-        let link = links.remove(at);
-        (link.until > now).then_some(link.root)
-    }
-}
 
 pub async fn link(
     State(context): State<Context>,
@@ -88,13 +47,13 @@ pub async fn show(Query(asked): Query<Asked>) -> Response {
 }
 
 fn form(code: Option<&str>, refused: Option<&str>, status: StatusCode) -> Response {
-    super::rendered("login.html", &json!({ "code": code, "refused": refused, "build": super::build() }), status)
+    rendered("login.html", &json!({ "code": code, "refused": refused, "build": build() }), status)
 }
 
 /// A form with the field `token`, or a link's `code`, becomes a session: a cookie that scripts cannot read and other
 /// sites cannot send.
 pub async fn login(State(context): State<Context>, request: Request) -> Result<Response, Problem> {
-    let (from, is_browser) = (peer(request.extensions()), super::wants_page(request.headers()));
+    let (from, is_browser) = (peer(request.extensions()), wants_page(request.headers()));
     let body = axum::body::to_bytes(request.into_body(), LONGEST_FORM).await;
     let body =
         body.map_err(|_| Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "a login is one short field"))?;
@@ -135,27 +94,4 @@ pub async fn logout(State(context): State<Context>, headers: HeaderMap) -> Resul
 fn field(body: &[u8], name: &str) -> Option<String> {
     let text = std::str::from_utf8(body).ok()?;
     text.split('&').find_map(|pair| pair.split_once('=').filter(|(key, _)| *key == name)).map(|(_, v)| v.to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_link_works_once_and_not_for_long() {
-        let (links, now) = (Links::default(), Timestamp::UNIX_EPOCH);
-        links.add("a", "root", now);
-        links.add("b", "root", now);
-        assert!(links.take("a", now).is_some() && links.take("a", now).is_none());
-        assert!(links.take("b", now + LINK).is_none() && links.take("c", now).is_none());
-    }
-
-    #[test]
-    fn of_too_many_links_of_one_token_the_oldest_is_dead() {
-        let (links, now) = (Links::default(), Timestamp::UNIX_EPOCH);
-        links.add("other", "b", now);
-        (0..=LINKS).for_each(|n| links.add(&n.to_string(), "a", now));
-        assert_eq!(links.take("0", now), None);
-        assert_eq!((links.take("1", now).as_deref(), links.take("other", now).as_deref()), (Some("a"), Some("b")));
-    }
 }

@@ -9,12 +9,13 @@ use jiff::{Timestamp, Unit};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::super::Context;
-use super::super::api::{library, platform};
-use super::super::error::Problem;
-use super::super::keyring::Caller;
-use super::Page;
 use super::rows::{self, Numbers};
+use crate::adapters::http::api::library;
+use crate::adapters::http::api::platform;
+use crate::adapters::http::context::Context;
+use crate::adapters::http::error::Problem;
+use crate::adapters::http::keyring::Caller;
+use crate::adapters::http::page::Page;
 use crate::core::access::Right;
 use crate::core::event::Event;
 use crate::core::plan::{DeploymentStatus, why};

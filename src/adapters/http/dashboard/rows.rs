@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::super::Context;
-use super::super::keyring::Caller;
+use crate::adapters::http::context::Context;
+use crate::adapters::http::keyring::Caller;
 use crate::core::access::Right;
 use crate::core::deploy::{Tally, wilson};
 use crate::core::names::{AppName, Version};

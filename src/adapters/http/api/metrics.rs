@@ -13,10 +13,10 @@ use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
-use super::Context;
-use super::dashboard::LINKS;
-use super::error::Problem;
-use super::keyring::{SESSIONS, TOKENS};
+use crate::adapters::http::context::Context;
+use crate::adapters::http::dashboard::LINKS;
+use crate::adapters::http::error::Problem;
+use crate::adapters::http::keyring::{SESSIONS, TOKENS};
 use crate::core::deploy::Tally;
 use crate::core::kv::MOST_KEYS;
 use crate::ports::meters::Totals;

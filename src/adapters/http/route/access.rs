@@ -15,10 +15,10 @@ use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
 use tokio::time::timeout;
 
-use super::Context;
-use super::dashboard;
-use super::error::Problem;
-use super::keyring::Caller;
+use crate::adapters::http::context::Context;
+use crate::adapters::http::error::Problem;
+use crate::adapters::http::keyring::Caller;
+use crate::adapters::http::page;
 use crate::core::access::Right;
 use crate::core::asker::{Asker, Askers};
 use crate::core::names::AppName;
@@ -86,10 +86,10 @@ pub async fn check(
         let app = params.iter().find(|(name, _)| *name == "app").map(|(_, value)| AppName::parse(value));
         app.and_then(Result::ok)
     });
-    let as_page = guard.tone == Tone::Page && dashboard::wants_page(request.headers());
+    let as_page = guard.tone == Tone::Page && page::wants_page(request.headers());
     let caller = match admit(&guard, &request, app.as_ref()) {
         Ok(caller) => caller,
-        Err(problem) if as_page => return dashboard::refused(&guard.context, refuse(problem)).await,
+        Err(problem) if as_page => return page::refused(&guard.context, refuse(problem)).await,
         Err(problem) if guard.tone == Tone::Text => return as_text(problem),
         Err(problem) => return refuse(problem),
     };
@@ -116,7 +116,7 @@ pub async fn check(
     }
     let is_made = response.headers().contains_key(header::CONTENT_SECURITY_POLICY);
     match guard.tone {
-        Tone::Page if as_page && !is_made => dashboard::refused(&guard.context, response).await,
+        Tone::Page if as_page && !is_made => page::refused(&guard.context, response).await,
         Tone::Page | Tone::Problem => as_problem(response).await,
         Tone::Text => response,
     }
@@ -309,8 +309,8 @@ pub async fn nothing(State(context): State<Context>, request: Request) -> Respon
             Problem::new(StatusCode::NOT_FOUND, "no-route", detail).into_response()
         }
     };
-    match dashboard::wants_page(request.headers()) {
-        true => dashboard::refused(&guard.context, response).await,
+    match page::wants_page(request.headers()) {
+        true => page::refused(&guard.context, response).await,
         false => response,
     }
 }

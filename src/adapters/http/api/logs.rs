@@ -7,11 +7,11 @@ use axum::response::{IntoResponse, Response};
 use futures_util::{StreamExt, stream};
 use serde::Deserialize;
 
-use super::Context;
-use super::access::Peer;
-use super::error::Problem;
-use super::holding::holding;
-use super::known::exists;
+use crate::adapters::http::context::Context;
+use crate::adapters::http::error::Problem;
+use crate::adapters::http::route::access::Peer;
+use crate::adapters::http::route::known::exists;
+use crate::adapters::http::serve::holding::holding;
 use crate::core::names::AppName;
 use crate::ports::engine::{LogLines, LogQuery};
 use crate::ports::limits::{Held, Resource};

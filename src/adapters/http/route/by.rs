@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 
-use super::super::keyring::Caller;
+use crate::adapters::http::keyring::Caller;
 use crate::core::access::{Right, allows};
 
 /// The header in which a client says who it acts for.

@@ -18,8 +18,8 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 
-use super::access::Peer;
-use super::doors::{Answer, Door, Doors};
+use crate::adapters::http::route::access::Peer;
+use crate::adapters::http::serve::doors::{Answer, Door, Doors};
 
 /// Who sent a request, by the address of its connection and its headers.
 pub type Who<A> = fn(&A, &HeaderMap) -> IpAddr;

@@ -15,9 +15,11 @@ use serde_json::{Value, json};
 use tokio::time::timeout;
 use utoipa::ToSchema;
 
-use super::Context;
-use super::api::{By, Sent, Vouched};
-use super::error::Problem;
+use crate::adapters::http::context::Context;
+use crate::adapters::http::error::Problem;
+use crate::adapters::http::route::by::By;
+use crate::adapters::http::route::by::Vouched;
+use crate::adapters::http::route::sent::Sent;
 use crate::core::app::HealthPath;
 use crate::core::decide::Command;
 use crate::core::names::AppName;
@@ -129,7 +131,15 @@ pub async fn register(
 }
 
 pub async fn remove(State(context): State<Context>, by: By, Path(name): Path<String>) -> Result<Json<Value>, Problem> {
-    let name = AppName::parse(&name)?;
-    let done = context.inbox.ask(Command::Deregister { name, id: None }, &by.0).await?;
-    Ok(Json(json!({ "success": true, "done": done.said })))
+    let said = deregister(&context, &by, &name).await?;
+    Ok(Json(json!({ "success": true, "done": said })))
+}
+
+/// Takes a service away; in a sentence, what was done.
+///
+/// # Errors
+/// If there is none of that name.
+pub async fn deregister(context: &Context, by: &By, name: &str) -> Result<String, Problem> {
+    let name = AppName::parse(name)?;
+    Ok(context.inbox.ask(Command::Deregister { name, id: None }, &by.0).await?.said)
 }

@@ -3,8 +3,8 @@
 use axum::http::StatusCode;
 use serde::Deserialize;
 
-use super::Context;
-use super::error::Problem;
+use crate::adapters::http::context::Context;
+use crate::adapters::http::error::Problem;
 use crate::core::names::{AppName, Version, nearest};
 use crate::ports::snapshot::View;
 

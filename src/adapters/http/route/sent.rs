@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::{FromRequest, Request};
 use serde::de::DeserializeOwned;
 
-use super::super::error::Problem;
+use crate::adapters::http::error::Problem;
 
 /// What the framework puts before the parser's own words.
 const FRAMEWORK: &str = "Failed to deserialize the JSON body into the target type: ";

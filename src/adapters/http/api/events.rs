@@ -13,10 +13,10 @@ use futures_util::{Stream, StreamExt, stream};
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 
-use super::Context;
-use super::access::Peer;
-use super::error::Problem;
-use super::holding::holding;
+use crate::adapters::http::context::Context;
+use crate::adapters::http::error::Problem;
+use crate::adapters::http::route::access::Peer;
+use crate::adapters::http::serve::holding::holding;
 use crate::core::event::Event;
 use crate::ports::limits::Resource;
 

@@ -7,10 +7,10 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
-use super::Context;
-use super::api::Sent;
-use super::error::Problem;
-use super::known::{Known, exists};
+use crate::adapters::http::context::Context;
+use crate::adapters::http::error::Problem;
+use crate::adapters::http::route::known::{Known, exists};
+use crate::adapters::http::route::sent::Sent;
 use crate::core::config;
 use crate::core::digest::sha256;
 use crate::core::names::{AppName, EnvName};

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use super::Context;
+use crate::adapters::http::context::Context;
 use crate::core::decide::Done;
 use crate::core::deploy::Kind;
 use crate::core::names::AppName;

@@ -3,33 +3,30 @@
 //! What is new, and which digest it has, is asked at the app's own source. What is well-formed and not for this app is
 //! answered with 200 and the reason: senders keep what is refused and try it again, and everything behind it waits.
 
+mod callback;
+
 use std::borrow::Cow;
-use std::time::Duration;
 
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tokio::time::timeout;
 use url::form_urlencoded;
 
-use super::Context;
-use super::access::Peer;
-use super::api::read_json;
-use super::callback::Callback;
-use super::error::Problem;
+use crate::adapters::http::api::sync::{source, sync};
+use crate::adapters::http::context::Context;
+use crate::adapters::http::error::Problem;
+use crate::adapters::http::route::access::Peer;
+use crate::adapters::http::route::sent::read_json;
 use crate::core::app::Source;
 use crate::core::digest::sha256;
-use crate::core::names::{AppName, Version};
+use crate::core::names::AppName;
 use crate::core::source::{full_image, is_same_repository};
 use crate::ports::tokens::Answered;
-
-/// Senders give up after about ten seconds; the look goes on.
-const LOOK: Duration = Duration::from_secs(8);
+use callback::Callback;
 
 /// The addresses and the secret to set up at the other side.
 pub async fn show(State(context): State<Context>, Path(app): Path<String>) -> Result<Response, Problem> {
@@ -229,53 +226,6 @@ impl IntoResponse for Taken {
     }
 }
 
-/// What came of looking at an app's source.
-#[derive(Default)]
-struct Came {
-    /// The deployment of the version that is wanted now.
-    deployment: Option<String>,
-    /// The version that is deployed once what is under way has ended.
-    queued: Option<Version>,
-}
-
-/// Looks at an app's source now, or where that takes longer than senders wait, as soon as it can be.
-async fn sync(context: &Context, app: &AppName) -> (StatusCode, Came) {
-    match timeout(LOOK, looked_at(context, app)).await {
-        Ok(came) => (StatusCode::OK, came.unwrap_or_default()),
-        Err(_) => (StatusCode::ACCEPTED, Came::default()),
-    }
-}
-
-async fn looked_at(context: &Context, app: &AppName) -> Option<Came> {
-    let asked_at = Timestamp::now();
-    context.nudges.look(app).await;
-    let is_known = |view: &crate::ports::snapshot::View| {
-        let status = view.status.apps.iter().find(|status| status.name == *app);
-        status.is_none_or(|status| status.source.as_ref().is_some_and(|s| s.looked_at >= Some(asked_at)))
-    };
-    let view = context.snapshot.until(is_known).await;
-    let status = view.status.apps.iter().find(|status| status.name == *app)?;
-    let wanted = status.source.as_ref()?.wanted.as_ref()?;
-    let deployment = status.deployment.as_ref().filter(|deployment| deployment.release.base() == *wanted);
-    Some(Came { deployment: deployment.map(|d| d.id.to_string()), queued: status.queued.clone() })
-}
-
-/// `POST /v1/apps/APP/sync`: the same for who has a token.
-pub async fn sync_now(State(context): State<Context>, Path(app): Path<String>) -> Result<Response, Problem> {
-    let app = AppName::parse(&app)?;
-    if source(&context, &app).is_none() {
-        let detail = format!("apps/{app}.toml has no source.image and no source.git to look at");
-        return Err(Problem::new(StatusCode::NOT_FOUND, "no-source", detail));
-    }
-    let (status, came) = sync(&context, &app).await;
-    let done = match status {
-        StatusCode::OK => format!("the source of {app} was looked at"),
-        _ => format!("the source of {app} is looked at as soon as it answers"),
-    };
-    let body = json!({ "done": done, "deployment": came.deployment, "queued": came.queued });
-    Ok((status, Json(body)).into_response())
-}
-
 #[derive(Deserialize)]
 struct HubPush {
     repository: Option<HubRepository>,
@@ -330,11 +280,6 @@ impl Repository {
 
 fn text<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
     headers.get(name).and_then(|value| value.to_str().ok())
-}
-
-fn source(context: &Context, app: &AppName) -> Option<Source> {
-    let view = context.snapshot.view();
-    view.index.as_ref()?.apps.get(app)?.source.clone().filter(Source::is_remote)
 }
 
 fn known(context: &Context, app: &str) -> Option<(AppName, Source)> {

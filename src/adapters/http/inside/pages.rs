@@ -4,9 +4,9 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 
-use super::Context;
-use super::access::{Peer, is_own_host};
-use super::repository::text;
+use crate::adapters::http::context::Context;
+use crate::adapters::http::route::access::{Peer, is_own_host};
+use crate::adapters::http::route::plain::text;
 use crate::core::asker::{Asker, Askers};
 use crate::core::names::AppName;
 use crate::core::world::Condition;

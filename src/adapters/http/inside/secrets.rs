@@ -9,9 +9,9 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use tokio::time::timeout;
 
-use super::Context;
-use super::receive;
-use super::repository::text;
+use crate::adapters::http::context::Context;
+use crate::adapters::http::route::plain::text;
+use crate::adapters::http::serve::receive;
 use crate::core::config::{self, Assignment};
 use crate::core::names::{AppName, Version};
 use crate::core::repository::File;

@@ -20,11 +20,11 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
-use super::Context;
-use super::api::Sent;
-use super::error::Problem;
-use super::known::unknown_app;
-use super::receive::{self, blocking, disk};
+use crate::adapters::http::context::Context;
+use crate::adapters::http::error::Problem;
+use crate::adapters::http::route::known::unknown_app;
+use crate::adapters::http::route::sent::Sent;
+use crate::adapters::http::serve::receive::{self, blocking, disk};
 use crate::core::names::{AppName, ImageRef, Version};
 use crate::ports::budget::Waiting;
 use archive::Unusable;

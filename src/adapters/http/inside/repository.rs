@@ -16,9 +16,12 @@ use serde::Deserialize;
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 use tokio_util::io::ReaderStream;
 
-use super::access::Peer;
-use super::holding::holding;
-use super::{Context, access, secrets};
+use super::secrets;
+use crate::adapters::http::context::Context;
+use crate::adapters::http::route::access;
+use crate::adapters::http::route::access::Peer;
+use crate::adapters::http::route::plain::text;
+use crate::adapters::http::serve::holding::holding;
 use crate::core::names::AppName;
 use crate::core::repository::File;
 use crate::ports::limits::{Held, Resource};
@@ -226,8 +229,4 @@ fn content_type(path: &str) -> &'static str {
         Some("tgz") => "application/gzip",
         _ => mime_guess::from_path(path).first_raw().unwrap_or("application/octet-stream"),
     }
-}
-
-pub fn text(status: StatusCode, body: &str) -> Response {
-    (status, [(header::CONTENT_TYPE, "text/plain; charset=utf-8")], body.to_owned()).into_response()
 }

@@ -10,7 +10,7 @@ use axum::body::Bytes;
 use axum::http::StatusCode;
 use nix::sys::statvfs::fstatvfs;
 
-use super::error::Problem;
+use crate::adapters::http::error::Problem;
 use crate::core::text::{LARGEST, decode};
 
 /// What is left free on the disk whatever is sent; a twentieth of a small one.

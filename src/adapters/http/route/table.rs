@@ -11,8 +11,8 @@ use axum::routing::{self, MethodFilter, MethodRouter, on};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
-use super::super::Context;
-use super::super::access::{self, Guard, Tone};
+use crate::adapters::http::context::Context;
+use crate::adapters::http::route::access::{self, Guard, Tone};
 use crate::core::access::Right;
 use crate::core::asker::Askers;
 

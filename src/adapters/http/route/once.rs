@@ -6,8 +6,9 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::Value;
 
-use super::super::error::Problem;
-use super::{By, Context};
+use crate::adapters::http::context::Context;
+use crate::adapters::http::error::Problem;
+use crate::adapters::http::route::by::By;
 use crate::core::digest::sha256;
 use crate::ports::tokens::Answered;
 

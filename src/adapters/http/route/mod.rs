@@ -1,0 +1,11 @@
+//! What every request passes on its way to a handler, and what handlers are given of it.
+
+pub mod access;
+pub mod by;
+pub mod known;
+pub mod once;
+pub mod plain;
+pub mod sent;
+pub mod settled;
+pub mod slice;
+pub mod table;

@@ -1,0 +1,7 @@
+//! Connections, and bodies as they come and go.
+
+pub mod doors;
+pub mod holding;
+pub mod linger;
+pub mod receive;
+pub mod server;
