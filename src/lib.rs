@@ -1,6 +1,6 @@
 //! platformer: one supervisor that turns a machine into an app platform.
 //!
-//! Five floors; imports go down only, and `tests/layers.rs` refuses one that does not:
+//! Five floors; imports go down only, and `tests/layers` refuses one that does not:
 //!
 //! ```text
 //! cli         talks    one file per verb, and the API client

@@ -37,5 +37,6 @@ pub mod templates;
 pub mod testing;
 pub mod text;
 pub mod toml_error;
+pub mod view;
 pub mod world;
 pub mod zone;

@@ -11,11 +11,11 @@ use crate::core::asker::Asker;
 use crate::core::decide::router_keys::Keys;
 use crate::core::event::Event;
 use crate::core::names::{AppName, Version};
-use crate::core::plan::{ServiceStatus, Status};
 use crate::core::release::{Blob, Release, path_of};
 use crate::core::repository::Index;
 use crate::core::routes::Routes;
 use crate::core::templates::Templates;
+use crate::core::view::{ServiceStatus, Status};
 use crate::core::zone::Zone;
 use crate::ports::journal::Journal;
 

@@ -10,13 +10,14 @@ use crate::core::source::Wanted;
 use crate::core::world::{Intent, World};
 
 /// A version that is to be deployed by itself.
-pub(super) struct Due {
+pub struct Due {
     pub wanted: Wanted,
     /// It waits until the deployment under way has ended.
     pub queued: bool,
 }
 
-pub(super) fn due(world: &World, app: &App, intent: &Intent) -> Option<Due> {
+/// The version that an app is to have without anybody asking, if it has not.
+pub fn due(world: &World, app: &App, intent: &Intent) -> Option<Due> {
     let source = app.source.as_ref();
     let is_automatic = app.deploy.auto || source.is_some_and(|source| source.auto == Auto::Newest);
     let is_first = intent.stable.is_none() && app.gate.is_some();

@@ -14,17 +14,9 @@ mod outcome;
 mod problems;
 mod routes;
 mod services;
-mod status;
-mod summary;
-mod why;
 mod zone;
 
 pub use ahead::ahead;
 pub use diff::plan;
+pub use due::due;
 pub use outcome::Plan;
-pub use services::{EndpointStatus, ServiceStatus, services};
-pub use status::{
-    AppStatus, DeploymentStatus, EngineStatus, Generations, InstanceStatus, Status, SupervisorStatus, status,
-};
-pub use summary::SourceStatus;
-pub use why::{Step, why};

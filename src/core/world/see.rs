@@ -158,9 +158,10 @@ mod tests {
     use super::*;
     use crate::core::container::{RunState, label};
     use crate::core::decide::{Command, Decider};
-    use crate::core::plan::{plan, status};
+    use crate::core::plan::plan;
     use crate::core::release::Release;
     use crate::core::testing::{at, container, world_with};
+    use crate::core::view::status;
     use crate::core::world::{Action, Fact, Intent};
 
     const OLD: [(&str, &str); 3] = [(label::APP, "shop"), (label::VERSION, "1.0"), (label::OWNER, "me")];

@@ -7,8 +7,8 @@ use tokio::time::{Instant, timeout_at};
 
 use super::progress::Progress;
 use crate::core::names::AppName;
-use crate::core::plan::AppStatus;
 use crate::core::problem::ProblemKind;
+use crate::core::view::AppStatus;
 use crate::ports::snapshot::{Snapshot, View};
 
 /// After this the boot says what is not ready yet, and goes on.

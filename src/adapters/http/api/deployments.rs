@@ -25,8 +25,8 @@ use crate::core::app::Strategy;
 use crate::core::decide::{Command, DeployRequest, Done, GateChoice, Steer};
 use crate::core::deploy::Entry;
 use crate::core::names::{AppName, ImageRef, Version};
-use crate::core::plan::DeploymentStatus;
 use crate::core::split::Split;
+use crate::core::view::DeploymentStatus;
 use crate::ports::snapshot::Releases;
 
 /// How many entries of a history are sent, unless more are asked for.

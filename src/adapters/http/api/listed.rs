@@ -8,7 +8,7 @@ use axum::http::StatusCode;
 use serde::Serialize;
 
 use crate::adapters::http::error::Problem;
-use crate::core::plan::AppStatus;
+use crate::core::view::AppStatus;
 use crate::ports::snapshot::View;
 
 /// Written straight from the view: a copy of a hundred apps takes longer than the text.

@@ -17,9 +17,10 @@ use crate::adapters::http::route::by::By;
 use crate::core::decide::Command;
 use crate::core::deploy::Deployment;
 use crate::core::names::Port;
-use crate::core::plan::{Status, SupervisorStatus, ahead};
+use crate::core::plan::ahead;
 use crate::core::render::{RenderError, Renderer};
 use crate::core::routes::Routes;
+use crate::core::view::{Status, SupervisorStatus};
 use crate::core::zone::{THIS_MACHINE, Target, Zone};
 use crate::ports::balancer::BalancerStatus;
 use crate::ports::snapshot::View;
@@ -167,7 +168,7 @@ pub async fn why(State(context): State<Context>, Query(query): Query<WhyQuery>) 
         .zone
         .as_ref()
         .ok_or_else(|| Problem::new(StatusCode::SERVICE_UNAVAILABLE, "starting", "the names are not known yet"))?;
-    let steps = crate::core::plan::why(&query.target, zone, &view.routes, &view.status);
+    let steps = crate::core::view::why(&query.target, zone, &view.routes, &view.status);
     let ok = steps.iter().all(|step| step.ok);
     Ok(Json(json!({ "target": query.target, "ok": ok, "steps": steps })))
 }

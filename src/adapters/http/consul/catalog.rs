@@ -17,7 +17,7 @@ use crate::adapters::http::context::Context;
 use crate::adapters::http::error::Problem;
 use crate::adapters::http::route::access::Peer;
 use crate::core::names::{AppName, Version};
-use crate::core::plan::{AppStatus, InstanceStatus};
+use crate::core::view::{AppStatus, InstanceStatus};
 use crate::core::world::Condition;
 use crate::ports::snapshot::View;
 

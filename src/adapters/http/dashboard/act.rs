@@ -18,8 +18,8 @@ use crate::adapters::http::route::settled::settled;
 use crate::core::app::{StickyMode, Strategy};
 use crate::core::decide::{Command, DeployRequest, Sides, Steer, Verb};
 use crate::core::names::{AppName, Version};
-use crate::core::plan::AppStatus;
 use crate::core::split::Split;
+use crate::core::view::AppStatus;
 
 type Fields = BTreeMap<String, String>;
 

@@ -24,8 +24,8 @@ use crate::core::app::Strategy;
 use crate::core::config;
 use crate::core::log::plain;
 use crate::core::names::{AppName, Version};
-use crate::core::plan::{AppStatus, DeploymentStatus};
 use crate::core::split::Percent;
+use crate::core::view::{AppStatus, DeploymentStatus};
 use crate::ports::engine::LogQuery;
 use crate::ports::snapshot::View;
 
@@ -142,7 +142,7 @@ fn steps(deployment: &DeploymentStatus) -> Vec<Value> {
     steps
 }
 
-fn instance(instance: &crate::core::plan::InstanceStatus) -> Value {
+fn instance(instance: &crate::core::view::InstanceStatus) -> Value {
     let state = rows::of_condition(instance.state);
     json!({
         "name": instance.name, "release": instance.release, "state": state.word, "icon": state.icon,

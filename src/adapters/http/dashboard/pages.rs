@@ -18,7 +18,7 @@ use crate::adapters::http::keyring::Caller;
 use crate::adapters::http::page::Page;
 use crate::core::access::Right;
 use crate::core::event::Event;
-use crate::core::plan::{DeploymentStatus, why};
+use crate::core::view::{DeploymentStatus, why};
 use crate::core::world::EngineState;
 
 /// Rows of a page that could be endless.

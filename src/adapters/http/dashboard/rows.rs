@@ -10,8 +10,8 @@ use crate::adapters::http::keyring::Caller;
 use crate::core::access::Right;
 use crate::core::deploy::{Tally, wilson};
 use crate::core::names::{AppName, Version};
-use crate::core::plan::AppStatus;
 use crate::core::split::Percent;
+use crate::core::view::AppStatus;
 use crate::core::world::{Condition, EngineState};
 use crate::ports::snapshot::View;
 

@@ -7,14 +7,13 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::due::due;
-use super::outcome::Plan;
 use super::summary::{self, Count, SourceStatus};
 use crate::core::app::{App, Strategy};
 use crate::core::container::ContainerId;
 use crate::core::decide::{Standing, Verb};
 use crate::core::deploy::{Deployment, GateResult, Kind};
 use crate::core::names::{AppName, HostName, ImageRef, Version};
+use crate::core::plan::{Plan, due};
 use crate::core::problem::Problem;
 use crate::core::routes::AppRoute;
 use crate::core::split::Percent;
