@@ -36,8 +36,9 @@ async fn what_an_older_version_started_is_taken_over_with_its_network_and_no_req
     let before = started_as_before(&platform, &model);
     platform.until_ready("hello", 2).await;
     let is_ours = |status: &Value| {
-        let instances = app_of(status, "hello").unwrap()["instances"].as_array().unwrap();
-        instances.iter().any(|i| before.ends_with(i["name"].as_str().unwrap()) && i["managed"] == true)
+        let instances = app_of(status, "hello").and_then(|app| app["instances"].as_array());
+        let is_it = |i: &Value| before.ends_with(i["name"].as_str().unwrap()) && i["managed"] == true;
+        instances.is_some_and(|all| all.iter().any(is_it))
     };
     assert!(!is_ours(&platform.status().await.unwrap()), "whoever knows our owner label is not ours by that");
 
