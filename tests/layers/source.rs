@@ -84,7 +84,7 @@ pub fn read(texts: &BTreeMap<String, String>) -> Vec<Source> {
 }
 
 fn test_files(module: &Module) -> impl Iterator<Item = Names> {
-    module.test_children.iter().map(|child| [&module.name[..], &[child.clone()]].concat())
+    module.test_children.iter().map(|child| [&module.name[..], std::slice::from_ref(child)].concat())
 }
 
 fn parse(path: &str, text: &str) -> Source {
