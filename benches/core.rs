@@ -7,12 +7,13 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use platformer::core::app::parse_file;
 use platformer::core::container::{Attachment, Container, ContainerId, Owner, RunState};
+use platformer::core::decide::Seed;
 use platformer::core::names::Domain;
 use platformer::core::plan::plan;
 use platformer::core::render::{Features, Frame, Listeners, Renderer};
 use platformer::core::repository::Index;
 use platformer::core::templates::Templates;
-use platformer::core::world::{Action, Fact, Platform, Subject, World};
+use platformer::core::world::{Fact, Platform, Subject, World};
 use platformer::core::zone::DnsOptions;
 
 const APPS: u32 = 1_000;
@@ -20,20 +21,17 @@ const INSTANCES: u32 = 10;
 const ROUNDS: usize = 15;
 
 fn main() {
-    let (mut world, frame) = (world(), frame());
+    let (mut world, frame, seed) = (world(), frame(), Seed::new("bench"));
     // The first plan records releases, the second has something to say about everything.
     for _ in 0..2 {
-        let now = Timestamp::now();
-        for action in plan(&mut world, now).actions {
-            if let Action::Record(_) = action {
-                world.begin(&action, now);
-            }
+        for write in plan(&world, Timestamp::now(), &seed).writes {
+            world.take_over(&write);
         }
     }
-    let mut planned = plan(&mut world, Timestamp::now());
+    let mut planned = plan(&world, Timestamp::now(), &seed);
     let served: usize = planned.routes.apps.values().map(|a| a.main().len()).sum();
     assert_eq!(served, (APPS * INSTANCES) as usize, "every instance is routed");
-    let planning = median(|| planned = plan(&mut world, Timestamp::now()));
+    let planning = median(|| planned = plan(&world, Timestamp::now(), &seed));
     let templates = Templates::built_in();
     let mut bytes = 0;
     let rendering = median(|| {
@@ -44,9 +42,9 @@ fn main() {
     println!("plan + diff  {planning:>9.1?}  aim ≤ 50 ms");
     println!("render       {rendering:>9.1?}  aim ≤ 150 ms");
     for what in [Hostile::Distinct, Hostile::Same, Hostile::Refused] {
-        let mut world = hostile(what);
-        let mut planned = plan(&mut world, Timestamp::now());
-        let turning = median(|| planned = plan(&mut world, Timestamp::now()));
+        let world = hostile(what);
+        let mut planned = plan(&world, Timestamp::now(), &seed);
+        let turning = median(|| planned = plan(&world, Timestamp::now(), &seed));
         let hosts: usize = planned.routes.apps.values().map(|route| route.granted.hosts().len()).sum();
         println!("one turn beside 1,000 containers, {what:?}: {turning:>9.1?}  aim ≤ 50 ms  ({hosts} hosts granted)");
     }

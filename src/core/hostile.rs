@@ -17,14 +17,13 @@ use proptest::test_runner::TestRunner;
 use super::app::{App, parse_file};
 use super::container::{Attachment, Container, ContainerId, RunState};
 use super::names::{AppName, Version};
-use super::plan::plan;
 use super::problem::{Problem, ProblemKind};
 use super::release::Release;
 use super::repository::Index;
 use super::routes::Routes;
 use super::service::{Endpoint, EndpointId, Service, ServiceUrl};
 use super::templates::Templates;
-use super::testing::{at, container, platform};
+use super::testing::{at, container, planned_and_recorded, platform};
 use super::world::{Action, Fact, InstanceSpec, Intent, Subject, Undone, World};
 use super::zone::QueryKind;
 
@@ -266,7 +265,7 @@ impl Life {
 
     fn turn(&mut self) {
         self.now += Duration::from_secs(1);
-        let planned = plan(&mut self.world, self.now);
+        let planned = planned_and_recorded(&mut self.world, self.now);
         (self.routes, self.problems) = (planned.routes.clone(), planned.problems);
         for action in planned.actions {
             self.world.begin(&action, self.now);

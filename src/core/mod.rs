@@ -5,6 +5,7 @@
 pub mod access;
 pub mod app;
 pub mod asker;
+pub mod brain;
 pub mod claim;
 pub mod config;
 pub mod container;

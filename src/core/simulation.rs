@@ -1,8 +1,9 @@
-//! The seeded simulator: the real core against an engine and a balancer that lose, delay and fail.
+//! The seeded simulator: the brain that runs in production, against an engine, a balancer and a ledger that lose,
+//! delay and fail.
 //!
 //! Four apps are deployed by every strategy, several at once, with good releases and bad ones. Invariants, checked
 //! after every act: *an instance that the live routes name is never stopped*; a release that is not healthy, or has
-//! not passed its gate, has no traffic; where stable can serve, somebody does; a neighbour that claims what is not its
+//! not passed its gate, has no traffic; nothing is started that is not on record; where stable can serve, somebody does; a neighbour that claims what is not its
 //! own takes no host, serves no app's visitors and is never stopped. And once the trouble ends, everything
 //! converges: nothing is stuck, nothing is left over. A failing seed prints itself; `SIMULATE=seed` replays it alone.
 //! That each of these is seen is tried with a [`Mistake`] of each kind.
@@ -14,18 +15,19 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::app::{Strategy, parse_file};
+use super::brain::{Brain, Step, Ticket};
 use super::container::{Container, ContainerId, RunState};
-use super::decide::{Command, Decider, DeployRequest, Steer};
+use super::decide::{Command, DeployRequest, Seed, Steer};
 use super::deploy::{Counted, Deployment, GateResult, Stage, Tally};
 use super::grants::Granted;
 use super::names::{AppName, Version};
-use super::plan::plan;
+use super::notices::Notices;
 use super::repository::{File, Index};
 use super::routes::Routes;
 use super::split::{Percent, Split};
 use super::templates::Templates;
 use super::testing::{Random, at, container, platform};
-use super::world::{Action, Culprit, Fact, Intent, Subject, Switch, SwitchError, Undone, Unprepared, World};
+use super::world::{Action, Culprit, Fact, Intent, Subject, Switch, SwitchError, Undone, Unprepared, World, Write};
 
 const APPS: [(&str, &str); 4] = [
     ("shop", "replicas = 2"),
@@ -61,6 +63,7 @@ enum Mistake {
     StopANeighbour,
     LoseAHost,
     ServeByANeighbour,
+    ActUnrecorded,
 }
 
 /// What is outside: it goes on while the supervisor is dead.
@@ -77,6 +80,8 @@ struct Outside {
     troubled: bool,
     now: Timestamp,
     violation: Option<String>,
+    /// Commands that were given, and whether each begins a deployment.
+    given: Vec<bool>,
     began: u64,
 }
 
@@ -127,6 +132,7 @@ impl Outside {
             troubled: true,
             now: at(1_000_000),
             violation: None,
+            given: Vec::new(),
             began: 0,
         }
     }
@@ -170,7 +176,7 @@ impl Outside {
         Some(Fact::Seen(Box::new(Container { trouble: Some("500".into()), health: None, ..known.clone() })))
     }
 
-    fn boot(&mut self) -> World {
+    fn boot(&mut self) -> Brain {
         // An operator's own, which nginx may refuse.
         let own = [("platformer.conf.tera".to_owned(), format!("{}\n# own\n", super::templates::BUILT_IN[0].1))].into();
         let templates = if self.random.one_in(2) { Templates::overridden(&own) } else { Templates::built_in() };
@@ -186,23 +192,34 @@ impl Outside {
         world.apply(Fact::Adopted(found), self.now);
         world.apply(Fact::Indexed(index()), self.now);
         world.apply(self.listed(), self.now);
-        world
+        Brain::new(world, Notices::default(), self.now)
     }
 
     fn version_of(&self, id: &ContainerId) -> Option<Version> {
         Version::parse(self.containers.get(id)?.label("platformer.version")?).ok()
     }
 
+    /// Nothing is done about a release that the ledger does not know.
+    fn is_on_record(&mut self, app: &AppName, version: &Version) -> bool {
+        let is_known = self.ledger.get(app).is_some_and(|intent| intent.releases.contains_key(version));
+        if !is_known {
+            self.violation = Some(format!("something is begun for {app}@{version}, which is not on record"));
+        }
+        is_known
+    }
+
     /// Carries an action out, as far as trouble lets it.
     fn act(&mut self, action: Action) {
         match action {
-            Action::Record(record) => _ = self.ledger.insert(record.app, *record.intent),
-            Action::KeepService { .. } | Action::Inherit(_) => {}
             Action::Publish(_) | Action::Keep { .. } | Action::Connect(_) | Action::RemoveNetwork(_) => {}
             Action::Prepare { app, release } => {
+                let is_on_record = self.is_on_record(&app, &release.version);
                 let result = match self.random.draw() % 12 {
                     0 if self.troubled => Err(Unprepared::Later("no answer".into())),
-                    1 if self.troubled && self.ledger[&app].stable.as_ref() != Some(&release.version) => {
+                    1 if self.troubled
+                        && is_on_record
+                        && self.ledger[&app].stable.as_ref() != Some(&release.version) =>
+                    {
                         Err(Unprepared::Never("no such image".into()))
                     }
                     _ => Ok("sha256:1".into()),
@@ -231,6 +248,7 @@ impl Outside {
             Action::Switch(_) if self.mistake == Some(Mistake::NeverTell) => {}
             Action::Switch(switch) => self.switch(switch),
             Action::Start(spec) => {
+                self.is_on_record(&spec.app, &spec.version);
                 if self.trouble(8) {
                     self.facts.push_back(Fact::Started {
                         name: spec.name.clone(),
@@ -386,7 +404,7 @@ impl Outside {
     }
 
     /// Something happens that nobody of us did.
-    fn happen(&mut self, world: &mut World) {
+    fn happen(&mut self, brain: &mut Brain) {
         let victim = self.containers.keys().nth((self.random.draw() % 9) as usize).cloned();
         match (self.random.draw() % 30, victim) {
             (0, Some(id)) => {
@@ -406,16 +424,16 @@ impl Outside {
                 self.tell(Fact::BalancerDied { reason: "killed".into() });
             }
             (3, _) => self.tell(Fact::EngineLost),
-            (4, _) => *world = self.boot(),
+            (4, _) => *brain = self.boot(),
             (5, _) => {
                 let app = name(self.random.draw());
-                self.command(world, &Command::Restart(app));
+                self.command(brain, Command::Restart(app));
             }
             (6, _) => {
                 let replicas = (self.random.draw() % 4) as u16;
-                self.command(world, &Command::Scale { app: name(2), replicas });
+                self.command(brain, Command::Scale { app: name(2), replicas });
             }
-            (7..=14, _) => self.steer(world),
+            (7..=14, _) => self.steer(brain),
             (15..=17, _) => self.disturb(),
             (18, Some(id)) => {
                 if let Some(fact) = self.undescribed(&id) {
@@ -426,7 +444,7 @@ impl Outside {
         }
     }
 
-    fn steer(&mut self, world: &mut World) {
+    fn steer(&mut self, brain: &mut Brain) {
         use Strategy::{BlueGreen, Canary, Manual, Recreate, Rolling};
         let app = name(self.random.draw());
         let target = version(self.random.draw() % (VERSIONS + 2));
@@ -439,7 +457,7 @@ impl Outside {
             5 => Steer::Swap,
             6 => {
                 let share = Percent::of(self.random.draw() % 101, 100);
-                Steer::Split(Split::between(world.stable(&app), &target, share))
+                Steer::Split(Split::between(brain.world().stable(&app), &target, share))
             }
             _ => Steer::Deploy(Box::new(DeployRequest {
                 version: Some(target),
@@ -448,19 +466,14 @@ impl Outside {
                 ..DeployRequest::default()
             })),
         };
-        self.command(world, &Command::Steer { app, steer });
+        self.command(brain, Command::Steer { app, steer });
     }
 
-    fn command(&mut self, world: &mut World, command: &Command) {
-        let who = Decider { by: "test", now: self.now, secret: "secret" };
-        let Ok((actions, done)) = world.decide(command, who) else { return };
+    fn command(&mut self, brain: &mut Brain, command: Command) {
         let begins =
             matches!(command, Command::Steer { steer: Steer::Deploy(_) | Steer::Rollback(_) | Steer::Swap, .. });
-        self.began += u64::from(begins && done.deployment.is_some());
-        for action in actions {
-            world.begin(&action, self.now);
-            self.act(action);
-        }
+        self.given.push(begins);
+        brain.ask(Ticket(self.given.len() as u64 - 1), command, "test".into());
     }
 
     /// Whether what is live and what runs is what is wanted, and nothing is under way.
@@ -510,34 +523,64 @@ impl Outside {
         Ok(())
     }
 
-    fn turn(&mut self, world: &mut World) {
+    fn turn(&mut self, brain: &mut Brain) {
         self.now += Duration::from_millis(200);
         for _ in 0..3 {
             if let Some(fact) = self.facts.pop_front() {
-                world.apply(fact, self.now);
+                brain.tell(fact);
             }
         }
-        let plan = plan(world, self.now);
         if self.mistake == Some(Mistake::StopANeighbour) {
             let theirs = self.containers.values().find(|c| !c.ours).map(|c| c.id.clone());
             theirs.into_iter().for_each(|id| self.act(Action::Stop { id, grace: Duration::ZERO, log_for: None }));
         }
         if self.mistake == Some(Mistake::StopWhileRouted) {
-            let leaving: Vec<ContainerId> = world.retiring.keys().cloned().collect();
+            let leaving: Vec<ContainerId> = brain.world().retiring.keys().cloned().collect();
             leaving.into_iter().for_each(|id| self.act(Action::Stop { id, grace: Duration::ZERO, log_for: None }));
         }
-        for action in plan.actions {
-            // A kill between two acts: what was begun is forgotten, what was done stays.
+        let mut step = brain.turn(self.now, Seed::new("simulated"));
+        let turn = loop {
+            let pending = match step {
+                Step::Done(turn) => break turn,
+                Step::Record(pending) => pending,
+            };
+            step = if self.trouble(40) {
+                pending.lost("disk full".into())
+            } else {
+                if self.mistake != Some(Mistake::ActUnrecorded) {
+                    self.keep(pending.writes());
+                }
+                pending.kept()
+            };
+            // A kill after it was recorded, and before anything was begun.
             if self.trouble(80) {
-                *world = self.boot();
+                drop(step);
+                *brain = self.boot();
                 return;
             }
-            world.begin(&action, self.now);
+        };
+        for (ticket, answer) in turn.answers {
+            let is_begun = answer.is_ok_and(|done| done.deployment.is_some());
+            self.began += u64::from(is_begun && self.given[ticket.0 as usize]);
+        }
+        for (ticket, images) in turn.questions {
+            brain.images(ticket, images.into_iter().map(|image| (image, Default::default())).collect());
+        }
+        for action in turn.actions {
+            // A kill between two acts: what was begun is forgotten, what was done stays.
+            if self.trouble(80) {
+                *brain = self.boot();
+                return;
+            }
             self.act(action);
         }
-        for (app, wanted) in plan.due {
-            let request = DeployRequest { automatic: true, version: Some(wanted.version), ..DeployRequest::default() };
-            self.command(world, &Command::Steer { app, steer: Steer::Deploy(Box::new(request)) });
+    }
+
+    fn keep(&mut self, writes: &[Write]) {
+        for write in writes {
+            if let Write::Decision(record) = write {
+                self.ledger.insert(record.app.clone(), (*record.intent).clone());
+            }
         }
     }
 }
@@ -545,13 +588,13 @@ impl Outside {
 /// Lives one life. Returns how many deployments were begun in it.
 fn run(seed: u64, mistake: Option<Mistake>) -> Result<u64, String> {
     let mut outside = Outside::new(seed, mistake);
-    let mut world = outside.boot();
+    let mut brain = outside.boot();
     for turn in 0..120 {
-        outside.happen(&mut world);
+        outside.happen(&mut brain);
         if turn % 3 == 0 {
             outside.ask();
         }
-        outside.turn(&mut world);
+        outside.turn(&mut brain);
         if let Some(violation) = outside.violation.take() {
             return Err(violation);
         }
@@ -562,30 +605,31 @@ fn run(seed: u64, mistake: Option<Mistake>) -> Result<u64, String> {
     for turn in 1..2_000 {
         if turn % 20 == 1 {
             outside.facts.push_back(outside.listed());
-            let probing = world.probing.clone();
+            let probing = brain.world().probing.clone();
             outside.act(Action::Probe(probing));
-            if outside.live.is_none() && world.balancer.live.is_some() {
+            if outside.live.is_none() && brain.world().balancer.live.is_some() {
                 outside.facts.push_back(Fact::BalancerDied { reason: "killed".into() });
             }
             outside.ask();
         }
         if turn % 200 == 0 {
             for n in 0..APPS.len() as u64 {
-                let halted = world.intents.get(&name(n)).and_then(Intent::active).is_some_and(|d| d.halt.is_some());
+                let halted =
+                    brain.world().intents.get(&name(n)).and_then(Intent::active).is_some_and(|d| d.halt.is_some());
                 if halted {
-                    outside.command(&mut world, &Command::Steer { app: name(n), steer: Steer::Abort });
+                    outside.command(&mut brain, Command::Steer { app: name(n), steer: Steer::Abort });
                 }
                 // Its first release did not pass; that it is not tried again by itself is right.
                 let is_without =
-                    world.intents.get(&name(n)).is_some_and(|i| i.stable.is_none() && i.active().is_none());
+                    brain.world().intents.get(&name(n)).is_some_and(|i| i.stable.is_none() && i.active().is_none());
                 if is_without {
                     let first = DeployRequest { version: Some(version(0)), ..DeployRequest::default() };
-                    outside
-                        .command(&mut world, &Command::Steer { app: name(n), steer: Steer::Deploy(Box::new(first)) });
+                    let steer = Steer::Deploy(Box::new(first));
+                    outside.command(&mut brain, Command::Steer { app: name(n), steer });
                 }
             }
         }
-        outside.turn(&mut world);
+        outside.turn(&mut brain);
         if let Some(violation) = outside.violation.take() {
             return Err(violation);
         }
@@ -622,8 +666,8 @@ fn whatever_is_lost_fails_or_dies_no_routed_instance_is_stopped_and_all_converge
 #[test]
 fn a_mistake_of_each_kind_is_noticed() {
     use Mistake::{
-        LeaveAnInstance, LoseAHost, NeverTell, NobodyServes, ServeByANeighbour, StopANeighbour, StopWhileRouted,
-        TrafficBeforeItIsHealthy, TrafficWithoutTheGate,
+        ActUnrecorded, LeaveAnInstance, LoseAHost, NeverTell, NobodyServes, ServeByANeighbour, StopANeighbour,
+        StopWhileRouted, TrafficBeforeItIsHealthy, TrafficWithoutTheGate,
     };
     for (mistake, seen) in [
         (StopWhileRouted, "was stopped while the live routes name it"),
@@ -635,6 +679,7 @@ fn a_mistake_of_each_kind_is_noticed() {
         (StopANeighbour, "is none of ours"),
         (LoseAHost, "has lost a host"),
         (ServeByANeighbour, "is served by a neighbour"),
+        (ActUnrecorded, "which is not on record"),
     ] {
         let noticed = (1..200).find_map(|seed| run(seed, Some(mistake)).err().filter(|why| why.contains(seen)));
         assert!(noticed.is_some(), "{mistake:?} was not noticed in 200 lives");

@@ -7,9 +7,11 @@ use jiff::Timestamp;
 
 use super::app::{App, Canary, Period, Proxy, Sticky, Strategy, parse_file};
 use super::container::{Attachment, Container, ContainerId, Owner, RunState};
+use super::decide::Seed;
 use super::deploy::{Deployment, Judged, Kind, Stage};
 use super::grants::Granted;
 use super::names::{AppName, Domain, HostName, Version};
+use super::plan::{Plan, plan};
 use super::render::{Features, Frame, Listeners};
 use super::repository::Index;
 use super::routes::AppRoute;
@@ -178,4 +180,19 @@ pub fn deployment(strategy: Strategy, stage: Stage) -> Deployment {
         judged: Judged::default(),
         last_lines: Vec::new(),
     }
+}
+
+/// What is planned, noted in the world; nothing of it is recorded or begun.
+pub fn planned(world: &mut World, now: Timestamp) -> Plan {
+    world.forget_past(now);
+    let plan = plan(world, now, &Seed::new("test"));
+    world.note(&plan.notes);
+    plan
+}
+
+/// The same, and what follows from itself is so at once.
+pub fn planned_and_recorded(world: &mut World, now: Timestamp) -> Plan {
+    let plan = planned(world, now);
+    plan.writes.iter().for_each(|write| world.take_over(write));
+    plan
 }

@@ -5,15 +5,30 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
 use super::ledger::Complain;
+use crate::core::brain::{Declined, Ticket};
 use crate::core::decide::{Command, Done, Refusal};
 use crate::core::kv::{Op, Pair};
+use crate::core::release::Images;
 use crate::core::world::Fact;
 use crate::ports::kv::KvError;
 
 pub enum Message {
     Fact(Fact),
-    Command { command: Command, by: String, reply: oneshot::Sender<Result<Done, CommandError>> },
-    Transaction { transaction: Transaction, by: String, reply: oneshot::Sender<Result<Kept, TransactionError>> },
+    Command {
+        command: Command,
+        by: String,
+        reply: oneshot::Sender<Result<Done, CommandError>>,
+    },
+    Transaction {
+        transaction: Transaction,
+        by: String,
+        reply: oneshot::Sender<Result<Kept, TransactionError>>,
+    },
+    /// What the names of images mean that a command waits for.
+    Images {
+        ticket: Ticket,
+        images: Images,
+    },
 }
 
 /// Keys that are only kept, and keys that tell of the platform itself: all of it happens, or nothing.
@@ -48,6 +63,15 @@ pub enum CommandError {
     Closed,
 }
 
+impl From<Declined> for CommandError {
+    fn from(declined: Declined) -> Self {
+        match declined {
+            Declined::Refused(refusal) => Self::Refused(refusal),
+            Declined::NotRecorded(reason) => Self::NotRecorded(reason),
+        }
+    }
+}
+
 #[derive(Clone)]
 pub struct Inbox(mpsc::UnboundedSender<Message>);
 
@@ -69,10 +93,10 @@ impl Inbox {
         Arc::new(move |flaw| inbox.tell(Fact::Flawed(flaw)))
     }
 
-    /// Gives a message to the loop once more, with what had to be asked first.
-    pub fn again(&self, message: Message) {
-        // After the loop has ended there is nobody to tell, and dropping the message says so to whoever waits.
-        let _ = self.0.send(message);
+    /// Tells what the names of images mean that a command waits for.
+    pub fn images(&self, ticket: Ticket, images: Images) {
+        // After the loop has ended nobody waits any more.
+        let _ = self.0.send(Message::Images { ticket, images });
     }
 
     /// Has a transaction done, for the one who asked for it.

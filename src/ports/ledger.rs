@@ -8,7 +8,7 @@ use crate::core::deploy::{Deployment, Entry};
 use crate::core::flaw::Flaw;
 use crate::core::names::AppName;
 use crate::core::service::Service;
-use crate::core::world::{Intent, Record};
+use crate::core::world::{Intent, Write};
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LedgerError {
@@ -26,15 +26,11 @@ pub type Complain = Arc<dyn Fn(Flaw) + Send + Sync>;
 pub trait Ledger: Send + Sync {
     fn recall(&self) -> Result<BTreeMap<AppName, Intent>, LedgerError>;
     /// Keeps what was decided together, with the deployments that it concerns: all or nothing, durable when it returns.
-    fn record(&self, decisions: &[&Record]) -> Result<(), LedgerError>;
+    fn write(&self, writes: &[Write]) -> Result<(), LedgerError>;
     /// Every registered service.
     fn services(&self) -> Result<BTreeMap<AppName, Service>, LedgerError>;
-    /// Keeps a registered service, or forgets it; durable when it returns.
-    fn keep_service(&self, name: &AppName, service: Option<&Service>) -> Result<(), LedgerError>;
     /// The containers that a version without proofs started; `None` where that was never kept.
     fn inherited(&self) -> Result<Option<BTreeSet<ContainerId>>, LedgerError>;
-    /// Keeps which those are; durable when it returns.
-    fn inherit(&self, containers: &BTreeSet<ContainerId>) -> Result<(), LedgerError>;
     /// The latest `limit` entries of an app, newest first.
     fn history(&self, app: &AppName, limit: usize) -> Result<Vec<Entry>, LedgerError>;
     /// The latest `limit` deployments of an app or of all, newest first.

@@ -1,12 +1,14 @@
 //! Runs actions on ports; each result returns as a fact.
 
 use std::collections::BTreeSet;
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::timeout;
 
 use super::blame::Search;
+use crate::core::brain::Ticket;
 use crate::core::container::{Container, ContainerId};
 use crate::core::deploy::GateResult;
 use crate::core::names::ImageRef;
@@ -15,7 +17,7 @@ use crate::core::render::{Frame, Renderer, app_at_line};
 use crate::core::world::{Action, Fact, InstanceSpec, Switch, SwitchError, Undone, Unprepared};
 use crate::ports::balancer::{Balancer, BalancerError, Generation};
 use crate::ports::engine::{Engine, EngineError};
-use crate::ports::inbox::{Inbox, Message};
+use crate::ports::inbox::Inbox;
 use crate::ports::library::{Library, LibraryError};
 use crate::ports::meters::Meters;
 use crate::ports::prober::Prober;
@@ -50,37 +52,99 @@ impl Hands {
     /// Begins an action. What is quick is done at once; the rest goes on by itself and tells its result,
     /// also if it panics, so that nothing waits for ever.
     pub fn run(&self, action: Action) {
+        let hands = self.clone();
         match action {
             Action::Publish(zone) => self.resolver.publish(zone),
             Action::Probe(targets) => self.prober.probe(&targets),
-            // Recorded by the loop before anything else is begun.
-            Action::Record(_) | Action::KeepService { .. } | Action::Inherit(_) => {}
             Action::Keep { kept, gone } => {
                 self.library.iter().for_each(|library| library.forget_all_but(&kept.contents));
                 self.remove_images(gone);
             }
-            Action::Prepare { .. }
-            | Action::Gate { .. }
-            | Action::Switch(_)
-            | Action::Start(_)
-            | Action::Restart(_)
-            | Action::Connect(_)
-            | Action::RemoveNetwork(_)
-            | Action::Drain { .. }
-            | Action::Stop { .. } => {
-                let hands = self.clone();
-                let on_panic = failed(&action);
-                tokio::spawn(async move {
-                    let inbox = hands.inbox.clone();
-                    let work = tokio::spawn(async move { hands.act(action).await });
-                    inbox.tell(work.await.unwrap_or(on_panic));
+            Action::Switch(switch) => {
+                let generation = switch.generation;
+                let failed = Fact::Unswitched { generation, error: SwitchError::Trouble { reason: panicked() } };
+                self.go(Some(failed), async move { Some(hands.switch(switch).await) });
+            }
+            Action::Start(mut spec) => {
+                let failed = Fact::Started { name: spec.name.clone(), result: Err(Undone::Refused(panicked())) };
+                self.give_token(&mut spec);
+                self.go(Some(failed), async move {
+                    Some(match hands.engine.start(&spec).await {
+                        Err(EngineError::NameTaken(name)) => Fact::NameTaken(name),
+                        result => Fact::Started { name: spec.name, result: result.map(Box::new).map_err(undone) },
+                    })
+                });
+            }
+            Action::Restart(id) => {
+                let failed = Fact::Restarted { id: id.clone(), result: Err(Undone::Refused(panicked())) };
+                self.go(Some(failed), async move {
+                    let result = hands.engine.restart(&id).await.map_err(undone);
+                    // Told first, so that a start again is not taken for one that nothing came of.
+                    if let (Ok(()), Ok(container)) = (&result, hands.engine.inspect(&id).await) {
+                        hands.inbox.tell(Fact::Seen(Box::new(container)));
+                    }
+                    Some(Fact::Restarted { id, result })
+                });
+            }
+            Action::Connect(id) => self.go(None, async move {
+                match hands.join(&id).await {
+                    Ok(container) => Some(Fact::Seen(Box::new(container))),
+                    Err(error) => {
+                        tracing::warn!(container = %id, %error, "it is not on the platform's network yet");
+                        None
+                    }
+                }
+            }),
+            Action::RemoveNetwork(name) => self.go(None, async move {
+                match hands.engine.remove_network(&name).await {
+                    Ok(()) => tracing::info!(network = %name, "an older network of the platform was removed"),
+                    Err(error) => tracing::warn!(network = %name, %error, "an older network of the platform stays"),
+                }
+                None
+            }),
+            Action::Drain { id, address, limit } => self.go(Some(Fact::Drained(id.clone())), async move {
+                if let Some(address) = address {
+                    hands.balancer.drained(address, limit).await;
+                }
+                Some(Fact::Drained(id))
+            }),
+            Action::Stop { id, grace, log_for } => {
+                let failed = Fact::Stopped { id: id.clone(), result: Err(panicked()) };
+                self.go(Some(failed), async move {
+                    if let Some(deployment) = log_for {
+                        hands.inbox.tell(Fact::Wrote { deployment, lines: hands.last_lines(&id).await });
+                    }
+                    let result = hands.engine.stop(&id, grace).await.map_err(|e| e.to_string());
+                    Some(Fact::Stopped { id, result })
+                });
+            }
+            Action::Prepare { app, release } => {
+                let version = release.version.clone();
+                let told = |result| Fact::Prepared { app, version, result };
+                let failed = told.clone()(Err(Unprepared::Later(panicked())));
+                self.go(Some(failed), async move { Some(told(hands.prepare(&release).await)) });
+            }
+            Action::Gate { deployment, job } => {
+                let told = |result| Fact::Gated { deployment, result };
+                let failed = told.clone()(ungated(panicked()));
+                self.go(Some(failed), async move {
+                    Some(told(hands.engine.job(&job).await.unwrap_or_else(|error| ungated(error.to_string()))))
                 });
             }
         }
     }
 
-    /// Asks what the names of images mean, and gives the message back to the loop with that.
-    pub fn ask_images(&self, images: BTreeSet<ImageRef>, told: impl FnOnce(Images) -> Message + Send + 'static) {
+    /// Has work go on by itself, and tells what came of it.
+    fn go(&self, failed: Option<Fact>, work: impl Future<Output = Option<Fact>> + Send + 'static) {
+        let inbox = self.inbox.clone();
+        tokio::spawn(async move {
+            let told = tokio::spawn(work).await.unwrap_or(failed);
+            told.into_iter().for_each(|fact| inbox.tell(fact));
+        });
+    }
+
+    /// Asks what the names of images mean that a command waits for.
+    pub fn ask_images(&self, ticket: Ticket, images: BTreeSet<ImageRef>) {
         let (engine, inbox) = (self.engine.clone(), self.inbox.clone());
         tokio::spawn(async move {
             let mut asked = Images::new();
@@ -89,7 +153,7 @@ impl Hands {
                 let now = timeout(ASKING, engine.image_now(&image)).await.ok().and_then(Result::ok);
                 asked.insert(image, now.unwrap_or_default());
             }
-            inbox.again(told(asked));
+            inbox.images(ticket, asked);
         });
     }
 
@@ -106,74 +170,6 @@ impl Hands {
                 }
             }
         });
-    }
-
-    /// Carries an action out, an arm for each, and says what came of it.
-    async fn act(&self, action: Action) -> Fact {
-        match action {
-            Action::Switch(switch) => self.switch(switch).await,
-            Action::Start(mut spec) => {
-                self.give_token(&mut spec);
-                match self.engine.start(&spec).await {
-                    Err(EngineError::NameTaken(name)) => Fact::NameTaken(name),
-                    result => Fact::Started { name: spec.name, result: result.map(Box::new).map_err(undone) },
-                }
-            }
-            Action::Restart(id) => {
-                let result = self.engine.restart(&id).await.map_err(undone);
-                // Told first, so that a start again is not taken for one that nothing came of.
-                if let (Ok(()), Ok(container)) = (&result, self.engine.inspect(&id).await) {
-                    self.inbox.tell(Fact::Seen(Box::new(container)));
-                }
-                Fact::Restarted { id, result }
-            }
-            Action::Connect(id) => match self.join(&id).await {
-                Ok(container) => Fact::Seen(Box::new(container)),
-                Err(error) => {
-                    tracing::warn!(container = %id, %error, "it is not on the platform's network yet");
-                    Fact::Tick
-                }
-            },
-            Action::RemoveNetwork(name) => {
-                match self.engine.remove_network(&name).await {
-                    Ok(()) => tracing::info!(network = %name, "an older network of the platform was removed"),
-                    Err(error) => tracing::warn!(network = %name, %error, "an older network of the platform stays"),
-                }
-                Fact::Tick
-            }
-            Action::Drain { id, address, limit } => {
-                if let Some(address) = address {
-                    self.balancer.drained(address, limit).await;
-                }
-                Fact::Drained(id)
-            }
-            Action::Stop { id, grace, log_for } => {
-                if let Some(deployment) = log_for {
-                    self.inbox.tell(Fact::Wrote { deployment, lines: self.last_lines(&id).await });
-                }
-                let result = self.engine.stop(&id, grace).await.map_err(|e| e.to_string());
-                Fact::Stopped { id, result }
-            }
-            Action::Prepare { app, release } => {
-                let result = self.prepare(&release).await;
-                Fact::Prepared { app, version: release.version, result }
-            }
-            Action::Gate { deployment, job } => {
-                let failed = |error: EngineError| GateResult {
-                    exit_code: None,
-                    error: Some(error.to_string()),
-                    log: Vec::new(),
-                };
-                let result = self.engine.job(&job).await.unwrap_or_else(failed);
-                Fact::Gated { deployment, result }
-            }
-            Action::Record(_)
-            | Action::KeepService { .. }
-            | Action::Inherit(_)
-            | Action::Publish(_)
-            | Action::Probe(_)
-            | Action::Keep { .. } => Fact::Tick,
-        }
     }
 
     async fn join(&self, id: &ContainerId) -> Result<Container, EngineError> {
@@ -277,33 +273,11 @@ fn undone(error: EngineError) -> Undone {
     }
 }
 
-/// What to tell when an action could not even report.
-fn failed(action: &Action) -> Fact {
-    let reason = || "it panicked; this is a bug of the platform".to_owned();
-    match action {
-        Action::Switch(switch) => {
-            Fact::Unswitched { generation: switch.generation, error: SwitchError::Trouble { reason: reason() } }
-        }
-        Action::Start(spec) => Fact::Started { name: spec.name.clone(), result: Err(Undone::Refused(reason())) },
-        Action::Restart(id) => Fact::Restarted { id: id.clone(), result: Err(Undone::Refused(reason())) },
-        Action::Drain { id, .. } => Fact::Drained(id.clone()),
-        Action::Stop { id, .. } => Fact::Stopped { id: id.clone(), result: Err(reason()) },
-        Action::Prepare { app, release } => Fact::Prepared {
-            app: app.clone(),
-            version: release.version.clone(),
-            result: Err(Unprepared::Later(reason())),
-        },
-        Action::Gate { deployment, .. } => Fact::Gated {
-            deployment: deployment.clone(),
-            result: GateResult { exit_code: None, error: Some(reason()), log: Vec::new() },
-        },
-        Action::Connect(_)
-        | Action::RemoveNetwork(_)
-        | Action::Record(_)
-        | Action::KeepService { .. }
-        | Action::Inherit(_)
-        | Action::Publish(_)
-        | Action::Probe(_)
-        | Action::Keep { .. } => Fact::Tick,
-    }
+/// What to tell of an action that could not even report.
+fn panicked() -> String {
+    "it panicked; this is a bug of the platform".into()
+}
+
+fn ungated(error: String) -> GateResult {
+    GateResult { exit_code: None, error: Some(error), log: Vec::new() }
 }

@@ -11,20 +11,23 @@ use jiff::Timestamp;
 
 use super::clock::{Clock, Reading};
 use super::execute::Hands;
-use super::reconcile::{Loop, first_view};
+use super::reconcile::{Loop, Means};
+use super::show::first_view;
 use crate::adapters::files::Tree;
 use crate::core::app::parse_file;
 use crate::core::container::{Container, ContainerId, Owner};
 use crate::core::decide::Command;
+use crate::core::decide::Seed;
 use crate::core::deploy::{Counted, Deployment, Entry, GateResult};
 use crate::core::names::{AppName, Domain, HostName, ImageRef};
+use crate::core::notices::Notices;
 use crate::core::release::ImageNow;
 use crate::core::render::{Features, Frame, Listeners, Rendered};
 use crate::core::repository::Index;
 use crate::core::service::Service;
 use crate::core::templates::Templates;
 use crate::core::testing::{container, platform};
-use crate::core::world::{Fact, Found, InstanceSpec, Intent, JobSpec, Platform, ProbeTarget, Record, World};
+use crate::core::world::{Fact, Found, InstanceSpec, Intent, JobSpec, Platform, ProbeTarget, World, Write};
 use crate::core::zone::Zone;
 use crate::ports::balancer::{Balancer, BalancerError, BalancerStatus, Generation};
 use crate::ports::engine::{Engine, EngineError, EngineVersion, Hints, Listing, LogLines, LogQuery, PlatformNetwork};
@@ -217,7 +220,7 @@ impl Ledger for FakeLedger {
         Ok(BTreeMap::new())
     }
 
-    fn record(&self, _: &[&Record]) -> Result<(), LedgerError> {
+    fn write(&self, _: &[Write]) -> Result<(), LedgerError> {
         match *self.full.lock().unwrap() {
             true => Err(LedgerError::Broken { path: "ledger".into(), reason: "disk full".into() }),
             false => Ok(()),
@@ -228,16 +231,8 @@ impl Ledger for FakeLedger {
         Ok(BTreeMap::new())
     }
 
-    fn keep_service(&self, _: &AppName, _: Option<&Service>) -> Result<(), LedgerError> {
-        Ok(())
-    }
-
     fn inherited(&self) -> Result<Option<BTreeSet<ContainerId>>, LedgerError> {
         Ok(None)
-    }
-
-    fn inherit(&self, _: &BTreeSet<ContainerId>) -> Result<(), LedgerError> {
-        Ok(())
     }
 
     fn history(&self, _: &AppName, _: usize) -> Result<Vec<Entry>, LedgerError> {
@@ -304,7 +299,10 @@ impl Rig {
             frame,
             inbox: inbox.clone(),
         };
-        tokio::spawn(Loop::new(world, messages, hands, ledger.clone(), snapshot.clone(), clock).run());
+        let seed = Seed::new("test");
+        let means =
+            Means { messages, hands, ledger: ledger.clone(), kv: None, snapshot: snapshot.clone(), clock, seed };
+        tokio::spawn(Loop::new(world, Notices::default(), means).run());
         inbox.tell(Fact::Adopted(None));
         inbox.tell(Fact::Listed { containers: Vec::new(), networks: Vec::new(), local: Vec::new() });
         Self { engine, balancer, ledger, inbox, snapshot }

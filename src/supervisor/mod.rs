@@ -4,7 +4,6 @@ mod answers;
 mod blame;
 pub mod boot;
 mod clock;
-mod decisions;
 mod disk;
 mod execute;
 #[cfg(test)]
@@ -14,6 +13,7 @@ pub mod init;
 mod lock;
 mod private;
 mod reconcile;
+mod show;
 mod sources;
 mod tasks;
 

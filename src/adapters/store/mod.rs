@@ -18,7 +18,7 @@ use crate::core::container::ContainerId;
 use crate::core::deploy::{Deployment, Entry};
 use crate::core::names::AppName;
 use crate::core::service::Service;
-use crate::core::world::{Intent, Record};
+use crate::core::world::{Intent, Write};
 use crate::ports::ledger::{Complain, Ledger, LedgerError};
 use file::Rows;
 
@@ -94,13 +94,22 @@ impl Store {
         serde_json::to_string(value).map_err(|e| self.broken(e.to_string()))
     }
 
-    fn texts<'r>(&self, record: &'r Record) -> Result<Texts<'r>, LedgerError> {
-        let deployments = record.ended.iter().chain(&record.intent.deployment);
-        Ok(Texts {
-            app: record.app.as_str(),
-            intent: self.text(&*record.intent)?,
-            deployments: deployments.map(|d| Ok((&*d.id, self.text(&**d)?))).collect::<Result<_, _>>()?,
-            entries: record.entries.iter().map(|entry| self.text(entry)).collect::<Result<_, _>>()?,
+    fn row<'w>(&self, write: &'w Write) -> Result<Row<'w>, LedgerError> {
+        Ok(match write {
+            Write::Decision(record) => {
+                let deployments = record.ended.iter().chain(&record.intent.deployment);
+                Row::Decision {
+                    app: record.app.as_str(),
+                    intent: self.text(&*record.intent)?,
+                    deployments: deployments.map(|d| Ok((&*d.id, self.text(&**d)?))).collect::<Result<_, _>>()?,
+                    entries: record.entries.iter().map(|entry| self.text(entry)).collect::<Result<_, _>>()?,
+                }
+            }
+            Write::Service { name, service, .. } => Row::Service {
+                name: name.as_str(),
+                service: service.as_ref().map(|service| self.text(service)).transpose()?,
+            },
+            Write::Inherited(containers) => Row::Inherited(self.text(containers)?),
         })
     }
 
@@ -109,27 +118,26 @@ impl Store {
     }
 }
 
-/// A decision as it is written down.
-struct Texts<'r> {
-    app: &'r str,
-    intent: String,
-    /// Each with its id.
-    deployments: Vec<(&'r str, String)>,
-    entries: Vec<String>,
+/// What is written down, as texts.
+enum Row<'w> {
+    Decision {
+        app: &'w str,
+        intent: String,
+        /// Each with its id.
+        deployments: Vec<(&'w str, String)>,
+        entries: Vec<String>,
+    },
+    Service {
+        name: &'w str,
+        service: Option<String>,
+    },
+    Inherited(String),
 }
 
-impl Ledger for Store {
-    fn recall(&self) -> Result<BTreeMap<AppName, Intent>, LedgerError> {
-        let remedy = "the app is taken for a new one: `platformer deploy APP@VERSION` decides which version serves";
-        self.named("intents", remedy, "SELECT app, intent FROM intents")
-    }
-
-    fn record(&self, decisions: &[&Record]) -> Result<(), LedgerError> {
-        let texts: Vec<Texts> = decisions.iter().map(|record| self.texts(record)).collect::<Result<_, _>>()?;
-        self.with(|connection| {
-            // Rolled back when it is dropped before the commit.
-            let change = connection.unchecked_transaction()?;
-            for Texts { app, intent, deployments, entries } in &texts {
+impl Row<'_> {
+    fn put(&self, change: &Connection) -> Result<(), rusqlite::Error> {
+        match self {
+            Row::Decision { app, intent, deployments, entries } => {
                 change.execute("INSERT OR REPLACE INTO intents (app, intent) VALUES (?1, ?2)", [*app, intent])?;
                 for (id, text) in deployments {
                     let insert = "INSERT OR REPLACE INTO deployments (id, app, deployment) VALUES (?1, ?2, ?3)";
@@ -139,6 +147,34 @@ impl Ledger for Store {
                     change.execute("INSERT INTO history (app, entry) VALUES (?1, ?2)", [*app, entry])?;
                 }
             }
+            Row::Service { name, service: Some(service) } => {
+                let insert = "INSERT OR REPLACE INTO services (name, service) VALUES (?1, ?2)";
+                change.execute(insert, [*name, service])?;
+            }
+            Row::Service { name, service: None } => {
+                change.execute("DELETE FROM services WHERE name = ?1", [*name])?;
+            }
+            Row::Inherited(containers) => {
+                let insert = "INSERT OR REPLACE INTO inherited (id, containers) VALUES ('1', ?1)";
+                change.execute(insert, [containers])?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Ledger for Store {
+    fn recall(&self) -> Result<BTreeMap<AppName, Intent>, LedgerError> {
+        let remedy = "the app is taken for a new one: `platformer deploy APP@VERSION` decides which version serves";
+        self.named("intents", remedy, "SELECT app, intent FROM intents")
+    }
+
+    fn write(&self, writes: &[Write]) -> Result<(), LedgerError> {
+        let rows: Vec<Row> = writes.iter().map(|write| self.row(write)).collect::<Result<_, _>>()?;
+        self.with(|connection| {
+            // Rolled back when it is dropped before the commit.
+            let change = connection.unchecked_transaction()?;
+            rows.iter().try_for_each(|row| row.put(&change))?;
             change.commit()
         })
     }
@@ -147,29 +183,10 @@ impl Ledger for Store {
         self.named("services", "register the service again", "SELECT name, service FROM services")
     }
 
-    fn keep_service(&self, name: &AppName, service: Option<&Service>) -> Result<(), LedgerError> {
-        let text = service.map(|service| self.text(service)).transpose()?;
-        self.with(|connection| match &text {
-            Some(text) => {
-                let insert = "INSERT OR REPLACE INTO services (name, service) VALUES (?1, ?2)";
-                connection.execute(insert, [name.as_str(), text])
-            }
-            None => connection.execute("DELETE FROM services WHERE name = ?1", [name.as_str()]),
-        })?;
-        Ok(())
-    }
-
     fn inherited(&self) -> Result<Option<BTreeSet<ContainerId>>, LedgerError> {
         let remedy = "it is asked anew which containers are the platform's";
         let rows = self.read("inherited", remedy, "SELECT id, containers FROM inherited", [])?;
         Ok(rows.into_iter().next().map(|(_, containers)| containers))
-    }
-
-    fn inherit(&self, containers: &BTreeSet<ContainerId>) -> Result<(), LedgerError> {
-        let text = self.text(containers)?;
-        let insert = "INSERT OR REPLACE INTO inherited (id, containers) VALUES ('1', ?1)";
-        self.with(|connection| connection.execute(insert, [text]))?;
-        Ok(())
     }
 
     fn history(&self, app: &AppName, limit: usize) -> Result<Vec<Entry>, LedgerError> {
@@ -200,6 +217,7 @@ mod tests {
     use crate::core::app::Strategy;
     use crate::core::deploy::Stage;
     use crate::core::names::Version;
+    use crate::core::world::Record;
     use jiff::Timestamp;
     use std::sync::Arc;
 
@@ -222,7 +240,7 @@ mod tests {
             numbers: BTreeMap::new(),
         };
         let record = Record::new(app.clone(), intent.clone(), vec![entry(1), entry(2)]);
-        opened(folder.path()).unwrap().record(&[&record]).unwrap();
+        opened(folder.path()).unwrap().write(&[Write::Decision(record)]).unwrap();
         let store = opened(folder.path()).unwrap();
         assert_eq!(store.recall().unwrap(), BTreeMap::from([(app.clone(), intent)]));
         assert_eq!(store.history(&app, 9).unwrap(), [entry(2), entry(1)]);
@@ -236,7 +254,7 @@ mod tests {
         let store = opened(folder.path()).unwrap();
         assert_eq!(store.inherited().unwrap(), None);
         for ids in [BTreeSet::new(), BTreeSet::from([ContainerId("a".into())])] {
-            store.inherit(&ids).unwrap();
+            store.write(&[Write::Inherited(ids.clone())]).unwrap();
             assert_eq!(opened(folder.path()).unwrap().inherited().unwrap(), Some(ids));
         }
     }
@@ -251,7 +269,7 @@ mod tests {
             let started_at = crate::core::testing::at(n);
             let deployment = Deployment { id, app: app.clone(), started_at, ..first.clone() };
             let intent = Intent { deployment: Some(Arc::new(deployment)), ..Intent::new(started_at) };
-            store.record(&[&Record::new(app, intent, Vec::new())]).unwrap();
+            store.write(&[Write::Decision(Record::new(app, intent, Vec::new()))]).unwrap();
         }
         let ids = |app: Option<&str>, limit| {
             let app = app.map(|app| AppName::parse(app).unwrap());
@@ -267,7 +285,7 @@ mod tests {
         let cart = AppName::parse("cart").unwrap();
         for (current, ended) in [(draining, Vec::new()), (next, vec![ended])] {
             let intent = Intent { deployment: Some(current), ..Intent::new(crate::core::testing::at(0)) };
-            store.record(&[&Record { ended, ..Record::new(cart.clone(), intent, Vec::new()) }]).unwrap();
+            store.write(&[Write::Decision(Record { ended, ..Record::new(cart.clone(), intent, Vec::new()) })]).unwrap();
         }
         let first = store.deployment("cart-1").unwrap().unwrap();
         assert_eq!((first.stage, first.ended_at), (Stage::Done, Some(crate::core::testing::at(9))));
@@ -303,7 +321,7 @@ mod tests {
         let intent = Intent { deployment: Some(Arc::new(deployment)), ..Intent::new(Timestamp::UNIX_EPOCH) };
         let store = opened(folder.path()).unwrap();
         for name in [&app, &other] {
-            store.record(&[&Record::new(name.clone(), intent.clone(), Vec::new())]).unwrap();
+            store.write(&[Write::Decision(Record::new(name.clone(), intent.clone(), Vec::new()))]).unwrap();
         }
         drop(store);
         let spoiled = Connection::open(folder.path().join("ledger.sqlite")).unwrap();

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::command::Done;
-use super::record::{Decision, record};
+use super::record::{Decided, Decision, record};
 use super::refusal::{Refusal, refuse};
 use super::request::{Decider, DeployRequest, GateChoice};
 use super::verbs::Verb;
@@ -14,7 +14,7 @@ use crate::core::release::Release;
 use crate::core::repository::Index;
 use crate::core::source::Look;
 use crate::core::split::Percent;
-use crate::core::world::{Action, Intent, World};
+use crate::core::world::{Intent, World, Write};
 
 /// Canaries are watched this long with all traffic on them, unless the app says otherwise.
 const CANARY_BAKE: Period = Period::seconds(300);
@@ -54,7 +54,8 @@ impl World {
         let deployment = Deployment { gate, waits: asked.waits || strategy == Strategy::Manual, ..begun };
         if asked.dry_run {
             let deployment = with_plan(deployment, self.wanted(declared));
-            return Ok((Vec::new(), Done { said: deployment.plan.join("\n"), deployment: Some(Arc::new(deployment)) }));
+            let done = Done { said: deployment.plan.join("\n"), deployment: Some(Arc::new(deployment)) };
+            return Ok(Decided::new(Vec::new(), done));
         }
         if !asked.automatic {
             intent.pin = None;
@@ -251,14 +252,7 @@ impl World {
     }
 
     /// Records the new deployment, and the end of the one whose place it takes.
-    fn launch(
-        &self,
-        app: &App,
-        mut intent: Intent,
-        deployment: Deployment,
-        action: &str,
-        who: Decider<'_>,
-    ) -> (Vec<Action>, Done) {
+    fn launch(&self, app: &App, mut intent: Intent, deployment: Deployment, action: &str, who: Decider<'_>) -> Decided {
         let mut ended = Vec::new();
         if let Some(old) = intent.active().cloned() {
             let end = if old.is_candidate() { End::Superseded.stage() } else { ending(old.stage) };
@@ -270,12 +264,12 @@ impl World {
         }
         intent.split = None;
         let deployment = with_plan(deployment, self.wanted(app));
-        let (mut actions, done) = record(&app.name, intent, deployment, action, who);
-        if let Some(Action::Record(record)) = actions.first_mut() {
+        let mut decided = record(&app.name, intent, deployment, action, who);
+        if let Some(Write::Decision(record)) = decided.writes.first_mut() {
             record.entries.splice(0..0, ended.iter().map(|old| Entry::of(old, "deployment", who.by, who.now)));
             record.ended = ended;
         }
-        (actions, done)
+        decided
     }
 }
 

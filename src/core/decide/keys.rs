@@ -3,56 +3,50 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::command::{Command, Done};
-use super::record::Decision;
+use super::record::{Decided, Decision};
 use super::refusal::Refusal;
 use super::request::{Decider, Steer};
 use super::router_keys::{Keys, Slot, Wishes};
 use crate::core::app::StickyMode;
 use crate::core::names::{AppName, ImageRef, Version};
 use crate::core::release::Images;
-use crate::core::world::{Action, Intent, Record, World};
+use crate::core::world::{Intent, Record, World, Write};
 
 impl World {
-    /// Decides on all wishes, each with what the ones before it have come to. Nothing is changed by it.
-    pub(super) fn write_keys(&mut self, wishes: &Wishes, images: Option<&Images>, who: Decider<'_>) -> Decision {
-        let before: BTreeMap<AppName, Option<Intent>> =
-            wishes.keys().map(|app| (app.clone(), self.intents.get(app).cloned())).collect();
-        let decided = self.write_one_by_one(wishes, images, who);
-        for (app, intent) in before {
-            match intent {
-                Some(intent) => _ = self.intents.insert(app, intent),
-                None => _ = self.intents.remove(&app),
-            }
+    /// Decides on all wishes, each with what the ones before it have come to.
+    pub(super) fn write_keys(&self, wishes: &Wishes, images: Option<&Images>, who: Decider<'_>) -> Decision {
+        let mut writes = Vec::new();
+        for (app, values) in wishes {
+            writes.extend(self.write_keys_of(app, values, images, who)?.map(Write::Decision));
         }
-        let actions = decided?.into_values().map(Action::Record).collect();
-        Ok((actions, Done { said: "the keys are written".into(), deployment: None }))
+        Ok(Decided::new(writes, Done { said: "the keys are written".into(), deployment: None }))
     }
 
-    fn write_one_by_one(
-        &mut self,
-        wishes: &Wishes,
+    fn write_keys_of(
+        &self,
+        app: &AppName,
+        values: &BTreeMap<Slot, String>,
         images: Option<&Images>,
         who: Decider<'_>,
-    ) -> Result<BTreeMap<AppName, Record>, Refusal> {
-        let mut records: BTreeMap<AppName, Record> = BTreeMap::new();
-        for (app, values) in wishes {
-            for step in self.steps(app, values)? {
-                let (actions, _) = self.steer(app, &self.told(app, step, images), who)?;
-                for action in actions {
-                    let Action::Record(next) = action else { continue };
-                    self.intents.insert(app.clone(), (*next.intent).clone());
-                    match records.get_mut(app) {
-                        None => _ = records.insert(app.clone(), next),
-                        Some(record) => {
-                            record.intent = next.intent;
-                            record.ended.extend(next.ended);
-                            record.entries.extend(next.entries);
-                        }
+    ) -> Result<Option<Record>, Refusal> {
+        let mut record: Option<Record> = None;
+        for step in self.steps(app, values)? {
+            let intent = record.as_ref().map(|record| (*record.intent).clone());
+            let intent = intent.or_else(|| self.intents.get(app).cloned()).unwrap_or_else(|| Intent::new(who.now));
+            let decided = self.steer_from(app, intent, &self.told(app, step, images), who)?;
+            for write in decided.writes {
+                let Write::Decision(next) = write else { continue };
+                match &mut record {
+                    None => record = Some(next),
+                    Some(record) => {
+                        record.intent = next.intent;
+                        record.ended.extend(next.ended);
+                        record.entries.extend(next.entries);
                     }
                 }
             }
         }
-        Ok(records)
+        Ok(record)
     }
 
     fn steps(&self, app: &AppName, values: &BTreeMap<Slot, String>) -> Result<Vec<Steer>, Refusal> {
@@ -121,7 +115,7 @@ mod tests {
 
     #[test]
     fn of_keys_that_are_written_together_none_is_taken_where_one_is_refused() {
-        let (mut world, app) = shop("shop:1.0");
+        let (world, app) = shop("shop:1.0");
         let write = |values: &[(Slot, &str)]| Command::Keys {
             wishes: [(app.clone(), values.iter().map(|(slot, text)| (*slot, (*text).to_owned())).collect())].into(),
             images: None,
@@ -135,9 +129,9 @@ mod tests {
             assert!(matches!(world.decide(&write(refused), ME), Err(Refusal::Keys(_))));
             assert_eq!(world.intents, before);
         }
-        let (actions, _) = world.decide(&write(&[(Slot::Stickyness, "0")]), ME).unwrap();
+        let decided = world.decide(&write(&[(Slot::Stickyness, "0")]), ME).unwrap();
         assert_eq!(world.intents, before, "it is taken over once it is recorded");
-        assert!(matches!(&actions[..], [Action::Record(r)] if r.intent.sticky == Some(StickyMode::Off)));
+        assert!(matches!(&decided.writes[..], [Write::Decision(r)] if r.intent.sticky == Some(StickyMode::Off)));
         let one_of_two = Command::Keys {
             wishes: [
                 (app.clone(), [(Slot::Stickyness, "0".to_owned())].into()),
@@ -152,9 +146,9 @@ mod tests {
 
     #[test]
     fn another_image_under_the_same_name_is_another_release() {
-        let (mut world, app) = shop("shop:1.0");
+        let (world, app) = shop("shop:1.0");
         let image = ImageRef::parse("shop:1.0").unwrap();
-        let mut deploy = |id: Option<&str>, manifest: Option<&str>| {
+        let deploy = |id: Option<&str>, manifest: Option<&str>| {
             let steer = Steer::Deploy(Box::default());
             let command = Command::Steer { app: app.clone(), steer };
             assert_eq!(world.images_to_ask(&command), [image.clone()].into());
@@ -162,7 +156,7 @@ mod tests {
             let command = command.with_images([(image.clone(), now)].into());
             assert!(world.images_to_ask(&command).is_empty(), "it has been asked");
             let done = world.decide(&command, ME);
-            done.map(|(_, done)| done.deployment.unwrap().release.to_string()).map_err(|e| e.to_string())
+            done.map(|decided| decided.done.deployment.unwrap().release.to_string()).map_err(|e| e.to_string())
         };
         for unchanged in [deploy(Some("sha256:1"), None), deploy(None, None)] {
             assert!(unchanged.unwrap_err().contains("nothing has changed"));

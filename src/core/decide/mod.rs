@@ -15,17 +15,21 @@ mod steer;
 mod verbs;
 
 pub use command::{Command, Done};
+pub use record::Decided;
 pub use refusal::Refusal;
-pub use request::{Decider, DeployRequest, GateChoice, Steer};
+pub use request::{Decider, DeployRequest, GateChoice, Seed, Steer};
 pub use verbs::{Sides, Standing, Verb};
 
 use super::names::{AppName, nearest};
-use super::world::{Action, Closing, Intent, World};
+use super::world::{Closing, Intent, World, Write};
 use record::note;
 
 impl World {
-    /// Decides on a command: the actions that record it, and what to tell the one who asked.
-    pub fn decide(&mut self, command: &Command, who: Decider<'_>) -> Result<(Vec<Action>, Done), Refusal> {
+    /// Decides on a command: what records it, and what to tell the one who asked. Nothing is changed by it.
+    ///
+    /// # Errors
+    /// Why it is not done.
+    pub fn decide(&self, command: &Command, who: Decider<'_>) -> Result<Decided, Refusal> {
         if self.closing.is_some() {
             return Err(Refusal::Closing);
         }
@@ -41,14 +45,13 @@ impl World {
                 self.change(app, "stop", format!("{app} is being stopped"), who, |i| i.stopped = true)
             }
             Command::Start(app) => {
-                self.backoff.retain(|(name, _), _| name != app);
                 let said = format!("{app} is being started");
-                self.change(app, "start", said, who, |i| (i.stopped, i.removed) = (false, false))
+                self.change(app, "start", said, who, |i| (i.stopped, i.removed) = (false, false)).map(afresh)
             }
             Command::Restart(app) => {
-                self.backoff.retain(|(name, _), _| name != app);
                 let said = format!("the instances of {app} are being replaced");
                 self.change(app, "restart", said, who, |i| (i.renew_before, i.stopped) = (Some(who.now), false))
+                    .map(afresh)
             }
             Command::Remove(app) => {
                 let said = format!("{app} is being removed");
@@ -61,8 +64,8 @@ impl World {
             Command::Register { name, id, endpoint, alone } => self.register(name, id, endpoint, *alone, who),
             Command::Deregister { name, id } => self.deregister(name, id.as_ref(), who),
             Command::Close { keep_apps } => {
-                self.closing = Some(Closing { keep_apps: *keep_apps });
-                Ok((Vec::new(), Done { said: "the platform is going down".into(), deployment: None }))
+                let done = Done { said: "the platform is going down".into(), deployment: None };
+                Ok(Decided { closing: Some(Closing { keep_apps: *keep_apps }), ..Decided::new(Vec::new(), done) })
             }
         }
     }
@@ -74,7 +77,7 @@ impl World {
         said: String,
         who: Decider<'_>,
         edit: impl FnOnce(&mut Intent),
-    ) -> Result<(Vec<Action>, Done), Refusal> {
+    ) -> Result<Decided, Refusal> {
         // One whose file is gone can still be removed.
         let is_recorded = action == "remove" && self.intents.contains_key(app);
         if !is_recorded {
@@ -106,4 +109,14 @@ impl World {
             }
         })
     }
+}
+
+/// What failed before is forgotten: whoever asks for it means now.
+fn afresh(mut decided: Decided) -> Decided {
+    for write in &mut decided.writes {
+        if let Write::Decision(record) = write {
+            record.afresh = true;
+        }
+    }
+    decided
 }

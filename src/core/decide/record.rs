@@ -5,10 +5,25 @@ use super::refusal::Refusal;
 use super::request::Decider;
 use crate::core::deploy::{Deployment, Entry};
 use crate::core::names::AppName;
-use crate::core::world::{Action, Intent, Record};
+use crate::core::world::{Closing, Intent, Record, Write};
 
-/// What records a decision, and what whoever asked is told.
-pub(super) type Decision = Result<(Vec<Action>, Done), Refusal>;
+/// What was decided, and is so once the ledger has it.
+#[derive(Debug, Clone)]
+pub struct Decided {
+    pub writes: Vec<Write>,
+    /// What whoever asked is told.
+    pub done: Done,
+    /// The platform goes down, which is no matter of the ledger's.
+    pub closing: Option<Closing>,
+}
+
+impl Decided {
+    pub(super) fn new(writes: Vec<Write>, done: Done) -> Self {
+        Self { writes, done, closing: None }
+    }
+}
+
+pub(super) type Decision = Result<Decided, Refusal>;
 
 /// Records a deployment's new state.
 pub(super) fn record(
@@ -17,7 +32,7 @@ pub(super) fn record(
     deployment: Deployment,
     action: &str,
     who: Decider<'_>,
-) -> (Vec<Action>, Done) {
+) -> Decided {
     let entry = Entry::of(&deployment, action, who.by, who.now);
     let said = format!(
         "deployment {} of {app}@{} is {}: {}",
@@ -28,11 +43,11 @@ pub(super) fn record(
     );
     intent.follow(deployment);
     let deployment = intent.deployment.clone();
-    (vec![Action::Record(Record::new(app.clone(), intent, vec![entry]))], Done { said, deployment })
+    Decided::new(vec![Write::Decision(Record::new(app.clone(), intent, vec![entry]))], Done { said, deployment })
 }
 
 /// Records a decision that concerns no deployment.
-pub(super) fn note(app: &AppName, intent: Intent, action: &str, said: String, who: Decider<'_>) -> (Vec<Action>, Done) {
+pub(super) fn note(app: &AppName, intent: Intent, action: &str, said: String, who: Decider<'_>) -> Decided {
     let entry = Entry {
         at: who.now,
         by: who.by.to_owned(),
@@ -42,5 +57,5 @@ pub(super) fn note(app: &AppName, intent: Intent, action: &str, said: String, wh
         reason: said.clone(),
         numbers: std::collections::BTreeMap::new(),
     };
-    (vec![Action::Record(Record::new(app.clone(), intent, vec![entry]))], Done { said, deployment: None })
+    Decided::new(vec![Write::Decision(Record::new(app.clone(), intent, vec![entry]))], Done { said, deployment: None })
 }

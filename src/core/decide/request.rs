@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use crate::core::app::{StickyMode, Strategy};
+use crate::core::digest::sha256;
 use crate::core::names::{ImageRef, Version};
 use crate::core::release::ImageNow;
 use crate::core::split::Split;
@@ -62,4 +63,24 @@ pub struct Decider<'d> {
     pub by: &'d str,
     pub now: Timestamp,
     pub secret: &'d str,
+}
+
+/// Randomness that is handed down: what is drawn from it nobody can guess who does not have it.
+#[derive(Clone)]
+pub struct Seed(String);
+
+impl Seed {
+    pub fn new(random: impl Into<String>) -> Self {
+        Self(random.into())
+    }
+
+    /// The same for the same seed and subject: 64 hex digits.
+    pub fn secret(&self, of: &str) -> String {
+        sha256(format!("{} {of}", self.0))
+    }
+
+    /// Another one, for what comes as the `n`-th.
+    pub fn at(&self, n: u64) -> Self {
+        Self(self.secret(&n.to_string()))
+    }
 }

@@ -1,12 +1,12 @@
 //! Registering services, and taking them away.
 
 use super::command::Done;
-use super::record::Decision;
+use super::record::{Decided, Decision};
 use super::refusal::Refusal;
 use super::request::Decider;
 use crate::core::names::{AppName, nearest};
 use crate::core::service::{Endpoint, EndpointId, LONGEST_TAG, MOST_ENDPOINTS, MOST_TAGS, Service};
-use crate::core::world::{Action, World};
+use crate::core::world::{World, Write};
 
 impl World {
     /// Adds an endpoint to a service, or puts it in the place of all others.
@@ -74,8 +74,8 @@ impl World {
         Ok(self.keep(name, left, format!("{name} is registered no more"), who))
     }
 
-    fn keep(&self, name: &AppName, service: Option<Service>, said: String, who: Decider<'_>) -> (Vec<Action>, Done) {
+    fn keep(&self, name: &AppName, service: Option<Service>, said: String, who: Decider<'_>) -> Decided {
         let message = format!("{said} (by {})", who.by);
-        (vec![Action::KeepService { name: name.clone(), service, message }], Done { said, deployment: None })
+        Decided::new(vec![Write::Service { name: name.clone(), service, message }], Done { said, deployment: None })
     }
 }

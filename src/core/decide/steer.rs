@@ -12,8 +12,13 @@ use crate::core::world::{Intent, World};
 
 impl World {
     pub(super) fn steer(&self, app: &AppName, steer: &Steer, who: Decider<'_>) -> Decision {
-        self.known(app)?;
         let intent = self.intents.get(app).cloned().unwrap_or_else(|| Intent::new(who.now));
+        self.steer_from(app, intent, steer, who)
+    }
+
+    /// The same for an app that stands where this intent has it.
+    pub(super) fn steer_from(&self, app: &AppName, intent: Intent, steer: &Steer, who: Decider<'_>) -> Decision {
+        self.known(app)?;
         match steer {
             Steer::Deploy(request) => self.deploy(app, intent, request, who),
             Steer::Rollback(version) => match intent.underway() {
@@ -152,7 +157,7 @@ mod tests {
     fn no_split_names_a_candidate_that_is_on_its_way_back() {
         let aborting = Arc::new(deployment(Strategy::BlueGreen, Stage::Aborting { end: End::Cancelled }));
         let split = Split::between(None, &aborting.release, Percent::NONE);
-        let (mut world, app) =
+        let (world, app) =
             world_with("image = \"shop:1.0\"", |_, _| Intent { deployment: Some(aborting), ..Intent::new(at(0)) });
         let command = Command::Steer { app: app.name.clone(), steer: Steer::Split(split) };
         let refused = world.decide(&command, Decider { by: "me", now: at(1), secret: "" }).unwrap_err();

@@ -52,8 +52,7 @@ mod tests {
     use super::*;
     use crate::core::deploy::Stage;
     use crate::core::names::Version;
-    use crate::core::plan::plan;
-    use crate::core::testing::{at, deployment, world_with};
+    use crate::core::testing::{at, deployment, planned, world_with};
     use crate::core::world::Intent;
 
     #[test]
@@ -61,7 +60,7 @@ mod tests {
         let stable = Version::parse("1.0").unwrap();
         let (mut world, app) =
             world_with("image = \"shop:1.0\"", |_, _| Intent { stable: Some(stable), ..Intent::new(at(0)) });
-        let routes = plan(&mut world, at(1)).routes;
+        let routes = planned(&mut world, at(1)).routes;
         let of = |strategy| {
             let steps = ahead(&routes.apps[&app.name], &deployment(strategy, Stage::Queued), 2, 8080);
             steps.into_iter().map(|(says, _)| says).collect::<Vec<_>>()

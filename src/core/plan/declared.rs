@@ -42,7 +42,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::core::testing::{at, world_with};
+    use crate::core::testing::{at, planned_and_recorded, world_with};
     use crate::core::world::{Fact, World};
 
     #[test]
@@ -50,9 +50,7 @@ mod tests {
         let (mut world, app) =
             world_with("image = \"shop:1.0\"", |_, _| Intent { removed: true, ..Intent::new(at(0)) });
         let decided = |world: &mut World| {
-            for action in crate::core::plan::plan(world, at(1)).actions {
-                world.begin(&action, at(1));
-            }
+            planned_and_recorded(world, at(1));
             world.declared_app(&app.name).is_some()
         };
         let there = world.index.clone().unwrap();

@@ -11,13 +11,15 @@ use super::due::{Due, due};
 use super::outcome::Plan;
 use crate::core::app::{App, Source};
 use crate::core::container::label;
+use crate::core::decide::{Command, Decider, DeployRequest, Seed, Steer};
 use crate::core::deploy::{Crash, Deployment, Entry, Observed, Stage, advance, wake_at};
 use crate::core::names::{AppName, Version};
-use crate::core::release::{Kept, Release};
+use crate::core::problem::{Problem, ProblemKind};
+use crate::core::release::{ImageNow, Kept, Release};
 use crate::core::repository::Index;
 use crate::core::split::Percent;
 use crate::core::world::{
-    Action, Condition, EngineState, Intent, JobSpec, Member, Record, Unprepared, Unsecured, World, by_app,
+    Action, Condition, EngineState, Intent, JobSpec, Member, Record, Unprepared, Unsecured, World, Write, by_app,
 };
 
 /// What could not be secured is tried again after this long.
@@ -25,15 +27,20 @@ const AGAIN: Duration = Duration::from_secs(1);
 
 /// Adds what is to be decided and done. Returns the apps of which something is decided: what follows from that
 /// is planned once it is recorded.
-pub fn move_on(world: &World, members: &[Member<'_>], plan: &mut Plan, now: Timestamp) -> BTreeSet<AppName> {
+pub fn move_on(
+    world: &World,
+    members: &[Member<'_>],
+    plan: &mut Plan,
+    now: Timestamp,
+    seed: &Seed,
+) -> BTreeSet<AppName> {
     let mut deciding = BTreeSet::new();
     let Some(index) = world.index.as_ref().filter(|_| world.closing.is_none()) else {
         return deciding;
     };
     for (name, intent) in world.intents.iter().filter(|(_, intent)| intent.removed) {
         if let Some((intent, entries)) = declared_again(index, name, intent, now) {
-            plan.actions.push(Action::Record(Record::new(name.clone(), intent, entries)));
-            plan.wake_at = Some(now);
+            plan.writes.push(Write::Decision(Record::new(name.clone(), intent, entries)));
             deciding.insert(name.clone());
         }
     }
@@ -43,14 +50,14 @@ pub fn move_on(world: &World, members: &[Member<'_>], plan: &mut Plan, now: Time
         let members = by_app.get(name).copied().unwrap_or_default();
         let around = Around { world, app, intent, members, index, now };
         if let Some((intent, entries)) = around.decision() {
-            plan.actions.push(Action::Record(Record::new(name.clone(), intent, entries)));
-            plan.wake_at = Some(now);
+            plan.writes.push(Write::Decision(Record::new(name.clone(), intent, entries)));
             deciding.insert(name.clone());
             continue;
         }
         // Watch mode only has to know which version is stable: it starts nothing.
         if !world.platform.follow_only {
             around.acts(plan);
+            around.deploy_by_itself(plan, seed);
         }
     }
     end_stray_gates(world, plan);
@@ -244,8 +251,25 @@ impl Around<'_> {
             }
             self.gate(deployment, plan);
         }
-        if let Some(Due { wanted, queued: false }) = due(world, self.app, self.intent) {
-            plan.due.push((name.clone(), wanted));
+    }
+
+    /// Nobody asked: a new version appeared.
+    fn deploy_by_itself(&self, plan: &mut Plan, seed: &Seed) {
+        let Some(Due { wanted, queued: false }) = due(self.world, self.app, self.intent) else { return };
+        let name = &self.app.name;
+        let manifest = Some(wanted.digest).filter(|digest| digest.starts_with("sha256:")).map(Arc::from);
+        let image_now = Some(ImageNow { id: None, manifest });
+        let request =
+            DeployRequest { automatic: true, version: Some(wanted.version), image_now, ..DeployRequest::default() };
+        let command = Command::Steer { app: name.clone(), steer: Steer::Deploy(Box::new(request)) };
+        let secret = seed.secret(name.as_str());
+        match self.world.decide(&command, Decider { by: "auto", now: self.now, secret: &secret }) {
+            Ok(decided) => plan.writes.extend(decided.writes),
+            Err(refusal) => {
+                let reason = format!("its newest version is not deployed: {refusal}");
+                let remedy = "mend what it names, or deploy by hand";
+                plan.problems.push(Problem::of_app(ProblemKind::NotDeployed, name, reason, remedy, self.now));
+            }
         }
     }
 
@@ -334,7 +358,7 @@ fn keep(world: &World, plan: &mut Plan) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::testing::{at, world_with};
+    use crate::core::testing::{at, planned, world_with};
 
     #[test]
     fn what_stays_warm_is_secured_again_after_its_new_deployment_was_called_off() {
@@ -347,8 +371,8 @@ mod tests {
             }
             intent
         });
-        let planned = crate::core::plan::plan(&mut world, at(1));
+        let plan = planned(&mut world, at(1));
         let secured = |a: &Action| matches!(a, Action::Prepare { release, .. } if release.version == warm);
-        assert!(planned.actions.iter().any(secured), "{:?}", planned.actions);
+        assert!(plan.actions.iter().any(secured), "{:?}", plan.actions);
     }
 }

@@ -1,8 +1,8 @@
 //! The plan: wanted against observed, as actions.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -12,20 +12,20 @@ use super::outcome::Plan;
 use super::problems;
 use super::{networks, routes, zone};
 use crate::core::container::{Container, ContainerId, label};
+use crate::core::decide::Seed;
 use crate::core::deploy::{End, Stage};
 use crate::core::names::{AppName, HostName, Version};
 use crate::core::routes::Routes;
 use crate::core::templates::Templates;
-use crate::core::world::{Action, EngineState, Intent, Member, Phase, ProbeTarget, Subject, Switch, World, by_app};
-
-/// How long the hosts of an undeclared app answer 503 after its last container went.
-const DEPARTED: Duration = Duration::from_secs(600);
+use crate::core::world::{
+    Action, DEPARTED, EngineState, Intent, Member, Phase, ProbeTarget, Subject, Switch, World, Write, by_app,
+};
 
 /// An engine that has not answered since the boot for so long is away.
 const ASKED: SignedDuration = SignedDuration::from_secs(5);
 
-/// What is to be done now. Retirements are noted in the world; every other act is begun by the caller.
-pub fn plan(world: &mut World, now: Timestamp) -> Plan {
+/// What is to be done now. The world is to have forgotten what is past ([`World::forget_past`]).
+pub fn plan(world: &World, now: Timestamp, seed: &Seed) -> Plan {
     let mut plan = Plan::default();
     if !world.is_informed() {
         // Whether it answers is known only once it was asked.
@@ -36,21 +36,22 @@ pub fn plan(world: &mut World, now: Timestamp) -> Plan {
     }
     if world.inherited.is_none() {
         // Before it is recorded whose they are, nothing is started in their place.
-        plan.actions.push(Action::Inherit(inherited(world)));
+        plan.writes.push(Write::Inherited(inherited(world)));
         return plan;
     }
-    world.forget_moot();
-    world.departed.retain(|_, at| now.duration_since(*at).unsigned_abs() < DEPARTED);
     plan.wake_at = world.departed.values().map(|at| *at + DEPARTED).min();
     let before = world.instances();
-    let deciding = move_on(world, &before, &mut plan, now);
-    let retire = manage_fleets(world, &before, &deciding, &mut plan, now);
-    let members = if retire.is_empty() {
+    let deciding = move_on(world, &before, &mut plan, now, seed);
+    plan.notes.retire = manage_fleets(world, &before, &deciding, &mut plan, now);
+    let mut world = Cow::Borrowed(world);
+    let members = if plan.notes.retire.is_empty() {
         before
     } else {
-        retire.iter().for_each(|id| world.retire(id));
+        drop(before);
+        plan.notes.retire.iter().for_each(|id| world.to_mut().retire(id));
         world.instances()
     };
+    let world: &World = &world;
     let containers = zone::containers(world);
     let (wanted, grants) = routes::routes(world, &members, &containers, &mut plan.problems, now);
     problems::find(world, &members, &mut plan.problems, now);
@@ -61,7 +62,6 @@ pub fn plan(world: &mut World, now: Timestamp) -> Plan {
         plan.actions.push(Action::Publish(Arc::new(zone)));
     }
     let probes = probes(world, &members);
-    drop(members);
     if *world.probing != probes {
         plan.actions.push(Action::Probe(Arc::new(probes)));
     }
@@ -157,12 +157,14 @@ fn probes(world: &World, members: &[Member<'_>]) -> Vec<ProbeTarget> {
 /// Puts what nginx accepts in the place of each route that it refused, and the last good templates in the place of
 /// refused ones; the built-in ones, where it is those that were refused.
 fn without_refused(
-    world: &mut World,
+    world: &World,
     mut wanted: Routes,
     plan: &mut Plan,
     now: Timestamp,
 ) -> (Arc<Routes>, Arc<Templates>) {
-    world.balancer.refusals.apply(&mut wanted, now).into_iter().for_each(|moment| plan.wake_by(moment));
+    let (released, wake_at) = world.balancer.refusals.apply(&mut wanted, now);
+    plan.notes.released = released;
+    wake_at.into_iter().for_each(|moment| plan.wake_by(moment));
     let refused = world.balancer.refused_templates.as_ref();
     let is_refused = |templates: &Arc<Templates>| refused.is_some_and(|r| Arc::ptr_eq(&r.input, templates));
     let good = world.balancer.live.as_ref().and_then(|live| live.templates.clone());

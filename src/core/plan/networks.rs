@@ -96,7 +96,7 @@ fn whose(world: &World, grants: &Grants, name: &str, own: Option<&AppName>) -> O
 mod tests {
     use super::*;
     use crate::core::container::{Attachment, Network, Owner, RunState};
-    use crate::core::plan::{Plan, plan};
+    use crate::core::plan::Plan;
     use crate::core::testing::{at, container, world_with};
     use crate::core::world::{Fact, Intent};
 
@@ -114,7 +114,7 @@ mod tests {
         let network = |name: &str| Network { name: name.into(), owner: Some(Owner("me".into())), subnets: Vec::new() };
         let networks = vec![network("platform"), network("old")];
         world.apply(Fact::Listed { containers, networks, local: Vec::new() }, at(1));
-        plan(&mut world, at(1))
+        crate::core::testing::planned(&mut world, at(1))
     }
 
     fn acts(plan: &Plan) -> Vec<String> {

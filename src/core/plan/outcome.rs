@@ -4,22 +4,22 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::core::names::AppName;
 use crate::core::problem::Problem;
 use crate::core::routes::Routes;
-use crate::core::source::Wanted;
-use crate::core::world::Action;
+use crate::core::world::{Action, Notes, Write};
 
 /// What is to be done, and what is wrong, at one moment.
 #[derive(Debug, Clone, Default)]
 pub struct Plan {
+    /// What follows from itself, and has to be kept before anything is done about it.
+    pub writes: Vec<Write>,
     pub actions: Vec<Action>,
+    /// What the world is to note of it.
+    pub notes: Notes,
     pub problems: Vec<Problem>,
     pub routes: Arc<Routes>,
     /// The number under which these routes are live, on their way, or to go live.
     pub generation: u64,
-    /// Apps of which a version is to be deployed by itself.
-    pub due: Vec<(AppName, Wanted)>,
     /// Look again then, even if no fact comes.
     pub wake_at: Option<Timestamp>,
 }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::{
-    Action, Claimed, EngineState, Fact, Health, Intent, Phase, Refused, Retiring, Subject, SwitchError, Switching,
-    World,
+    Action, Claimed, EngineState, Fact, Health, Intent, Notes, Phase, Refused, Retiring, Subject, SwitchError,
+    Switching, World, Write,
 };
 use crate::core::container::{Container, ContainerId, Network, RunState, Subnet};
 use crate::core::disk;
@@ -113,7 +113,6 @@ impl World {
             Fact::Flawed(flaw) => self.flaws.add(flaw, now),
             Fact::Disks(found) => disk::renew(&mut self.disks, found, now),
             Fact::ClockSet { by } => self.clock_set(by, now),
-            Fact::Tick => {}
         }
     }
 
@@ -153,11 +152,16 @@ impl World {
         }
     }
 
-    /// Notes what is about to be done, so that the next plan does not ask for it again.
-    pub fn begin(&mut self, action: &Action, now: Timestamp) {
-        match action {
-            Action::Record(record) => self.decided(&record.app, &record.intent),
-            Action::KeepService { name, service, .. } => {
+    /// Takes over what the ledger has.
+    pub fn take_over(&mut self, write: &Write) {
+        match write {
+            Write::Decision(record) => {
+                if record.afresh {
+                    self.backoff.retain(|(name, _), _| *name != record.app);
+                }
+                self.decided(&record.app, &record.intent);
+            }
+            Write::Service { name, service, .. } => {
                 match service {
                     Some(service) => _ = self.services.insert(name.clone(), service.clone()),
                     None => _ = self.services.remove(name),
@@ -166,10 +170,16 @@ impl World {
                 self.endpoint_health
                     .retain(|(name, id), _| services.get(name).is_some_and(|s| s.endpoints.contains_key(id)));
             }
-            Action::Inherit(ids) => {
+            Write::Inherited(ids) => {
                 self.inherited = Some(ids.clone());
                 self.claim_anew();
             }
+        }
+    }
+
+    /// Notes what is about to be done, so that the next plan does not ask for it again.
+    pub fn begin(&mut self, action: &Action, now: Timestamp) {
+        match action {
             Action::Prepare { app, release } => {
                 self.preparing.insert((app.clone(), release.version.clone()));
             }
@@ -205,6 +215,12 @@ impl World {
         for (app, route) in live.routes.apps.iter().filter(|(_, route)| !route.shared) {
             self.traffic.entry(app.clone()).or_default().follow(&route.split, live.generation);
         }
+    }
+
+    /// Notes what was thought of it.
+    pub fn note(&mut self, notes: &Notes) {
+        notes.retire.iter().for_each(|id| self.retire(id));
+        self.balancer.refusals.forget(&notes.released);
     }
 
     /// Begins to take an instance out of service.

@@ -119,8 +119,6 @@ pub enum Fact {
     ClockSet {
         by: SignedDuration,
     },
-    /// Nothing happened; time has passed.
-    Tick,
 }
 
 /// Why the engine did not do what it was asked.
@@ -189,6 +187,8 @@ pub struct Switch {
 pub struct Record {
     pub app: AppName,
     pub intent: Box<Intent>,
+    /// What failed before is not held against it: it is tried at once.
+    pub afresh: bool,
     /// Deployments that ended with it, besides the intent's own.
     pub ended: Vec<Arc<Deployment>>,
     /// What to say of it.
@@ -197,24 +197,28 @@ pub struct Record {
 
 impl Record {
     pub fn new(app: AppName, intent: Intent, entries: Vec<Entry>) -> Self {
-        Self { app, intent: Box::new(intent), ended: Vec::new(), entries }
+        Self { app, intent: Box::new(intent), afresh: false, ended: Vec::new(), entries }
     }
 }
 
-/// Something to do. Carrying one out yields facts.
+/// What the ledger has to keep before anything follows from it.
 #[derive(Debug, Clone)]
-pub enum Action {
-    /// Remember a decision before it is acted on.
-    Record(Record),
-    /// Remember a registered service, or that it is one no more, before it is routed.
-    KeepService {
+pub enum Write {
+    Decision(Record),
+    /// A registered service, or that it is one no more.
+    Service {
         name: AppName,
         service: Option<Service>,
         /// What to say of it.
         message: String,
     },
-    /// Remember which containers a version without proofs started; from then on none is taken for ours by labels.
-    Inherit(BTreeSet<ContainerId>),
+    /// Which containers a version without proofs started; from then on none is taken for ours by labels.
+    Inherited(BTreeSet<ContainerId>),
+}
+
+/// Something to do. Carrying one out yields facts.
+#[derive(Debug, Clone)]
+pub enum Action {
     /// Secure what a release is made of: image, artefact, config.
     Prepare {
         app: AppName,
@@ -252,16 +256,6 @@ pub enum Action {
         /// The deployment that keeps its last lines: nobody can read them afterwards.
         log_for: Option<Arc<str>>,
     },
-}
-
-impl Action {
-    /// The decision that it records, if it does.
-    pub fn record(&self) -> Option<&Record> {
-        match self {
-            Self::Record(record) => Some(record),
-            _ => None,
-        }
-    }
 }
 
 /// A container that is run to its end.

@@ -13,6 +13,7 @@ mod health;
 mod intent;
 mod members;
 mod moment;
+mod notes;
 mod refusals;
 mod retire;
 mod see;
@@ -21,14 +22,17 @@ mod starts;
 mod traffic;
 
 pub use balancer::{Balancer, Refused, Switching};
-pub use facts::{Action, Culprit, Fact, Found, InstanceSpec, JobSpec, Record, Switch, SwitchError, Undone, Unprepared};
+pub use facts::{
+    Action, Culprit, Fact, Found, InstanceSpec, JobSpec, Record, Switch, SwitchError, Undone, Unprepared, Write,
+};
 pub use health::{Condition, Health, ProbeKind, ProbeTarget, Subject};
 pub use intent::Intent;
 pub use members::{Claimed, Member, by_app};
+pub use notes::Notes;
 pub use refusals::{Refusals, RefusedApp};
 pub use retire::{Phase, Retiring};
 pub use services::Reached;
-pub use starts::{Backoff, is_dead};
+pub use starts::{Backoff, DEPARTED, is_dead};
 pub use traffic::Traffic;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};

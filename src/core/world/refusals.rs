@@ -80,20 +80,18 @@ impl Refusals {
         }
     }
 
-    /// Puts into `wanted` what stands in the place of refused routes, and forgets refusals of what is wanted no more.
-    /// Returns the moment at which one of them is to be looked at again.
-    pub fn apply(&mut self, wanted: &mut Routes, now: Timestamp) -> Option<Timestamp> {
-        self.apps.retain(|app, refused| {
-            wanted
-                .apps
-                .get(app)
-                .is_some_and(|new| now < if refused.is_about(new) { refused.again } else { refused.until })
-        });
-        let mut wake: Option<Timestamp> = None;
+    /// Puts into `wanted` what stands in the place of refused routes. Returns the apps that are wanted in another way by
+    /// now, whose refusals can be forgotten, and the moment at which one of the others is to be looked at again.
+    pub fn apply(&self, wanted: &mut Routes, now: Timestamp) -> (Vec<AppName>, Option<Timestamp>) {
+        let (mut released, mut wake) = (Vec::new(), None::<Timestamp>);
         for (app, refused) in &self.apps {
-            let Some(new) = wanted.apps.get(app).cloned() else { continue };
-            let moment = if refused.is_about(&new) { refused.again } else { refused.until };
-            wake = Some(wake.map_or(moment, |at| at.min(moment)));
+            let new = wanted.apps.get(app).cloned();
+            let moment = |new: &Arc<AppRoute>| if refused.is_about(new) { refused.again } else { refused.until };
+            let Some(new) = new.filter(|new| now < moment(new)) else {
+                released.push(app.clone());
+                continue;
+            };
+            wake = Some(wake.map_or(moment(&new), |at| at.min(moment(&new))));
             match &refused.instead {
                 None => _ = wanted.apps.remove(app),
                 Some(good) if good.is_shaped_like(&refused.input) => {
@@ -102,7 +100,12 @@ impl Refusals {
                 Some(good) => wanted.restore(app, good.serving_as(&new)),
             }
         }
-        wake
+        (released, wake)
+    }
+
+    /// Forgets what nginx refused of these.
+    pub fn forget(&mut self, apps: &[AppName]) {
+        self.apps.retain(|app, _| !apps.contains(app));
     }
 }
 
@@ -135,6 +138,12 @@ mod tests {
         Routes { apps: [(app(), route.clone())].into() }
     }
 
+    fn apply(refusals: &mut Refusals, routes: &mut Routes, now: Timestamp) -> Option<Timestamp> {
+        let (released, wake_at) = refusals.apply(routes, now);
+        refusals.forget(&released);
+        wake_at
+    }
+
     fn culprit(instead: Option<&Arc<AppRoute>>) -> Vec<Culprit> {
         vec![Culprit { app: app(), instead: instead.cloned(), reason: "no".into() }]
     }
@@ -146,11 +155,11 @@ mod tests {
         refusals.refuse(&wanted(&bad), culprit(Some(&good)), at(0));
         let moved = with(&["a.x", "b.x"], "10.0.0.2:80");
         let mut routes = wanted(&moved);
-        assert_eq!(refusals.apply(&mut routes, at(1)), Some(at(60)));
+        assert_eq!(apply(&mut refusals, &mut routes, at(1)), Some(at(60)));
         assert_eq!(routes, wanted(&with(&["a.x"], "10.0.0.2:80")));
         refusals.refuse(&routes, culprit(Some(&good)), at(2));
         let mut routes = wanted(&moved);
-        refusals.apply(&mut routes, at(3));
+        apply(&mut refusals, &mut routes, at(3));
         assert!(routes.apps.is_empty());
     }
 
@@ -166,7 +175,7 @@ mod tests {
             for (later, is_tried) in [(pause - 1, false), (pause, true)] {
                 let mut routes = wanted(next);
                 if later >= 0 && refusals.apps().contains_key(&app()) {
-                    refusals.apply(&mut routes, at(now + later));
+                    apply(&mut refusals, &mut routes, at(now + later));
                     assert_eq!(routes.apps.contains_key(&app()), is_tried, "{n}: {later} s later");
                 }
             }
@@ -181,13 +190,13 @@ mod tests {
         let mut now = 0;
         for pause in [60, 120, 240] {
             refusals.refuse(&wanted(&bad), culprit(None), at(now));
-            assert_eq!(refusals.apply(&mut wanted(&bad), at(now)), Some(at(now + pause)));
+            assert_eq!(apply(&mut refusals, &mut wanted(&bad), at(now)), Some(at(now + pause)));
             now += pause;
             let mut routes = wanted(&bad);
-            assert_eq!((refusals.apply(&mut routes, at(now)), routes), (None, wanted(&bad)));
+            assert_eq!((apply(&mut refusals, &mut routes, at(now)), routes), (None, wanted(&bad)));
         }
         refusals.refuse(&wanted(&bad), culprit(None), at(now));
-        refusals.apply(&mut Routes::default(), at(now));
+        apply(&mut refusals, &mut Routes::default(), at(now));
         assert!(refusals.apps().is_empty(), "whoever goes takes his refusal along");
     }
 
@@ -199,7 +208,7 @@ mod tests {
         let mut refusals = Refusals::default();
         refusals.refuse(&wanted(&Arc::new(new.clone())), culprit(Some(&old)), at(0));
         let mut routes = wanted(&Arc::new(new));
-        refusals.apply(&mut routes, at(1));
+        apply(&mut refusals, &mut routes, at(1));
         assert!(routes.apps[&app()].releases.is_empty());
     }
 }

@@ -158,11 +158,10 @@ mod tests {
     use super::*;
     use crate::core::container::{RunState, label};
     use crate::core::decide::{Command, Decider};
-    use crate::core::plan::plan;
     use crate::core::release::Release;
-    use crate::core::testing::{at, container, world_with};
+    use crate::core::testing::{at, container, planned, planned_and_recorded, world_with};
     use crate::core::view::status;
-    use crate::core::world::{Action, Fact, Intent};
+    use crate::core::world::{Action, Fact, Intent, Write};
 
     const OLD: [(&str, &str); 3] = [(label::APP, "shop"), (label::VERSION, "1.0"), (label::OWNER, "me")];
 
@@ -184,7 +183,7 @@ mod tests {
     }
 
     fn problems_of(world: &mut World, subject: &str) -> Vec<String> {
-        let problems = plan(world, at(1)).problems;
+        let problems = planned(world, at(1)).problems;
         problems.into_iter().filter(|p| p.subject == subject).map(|p| p.reason).collect()
     }
 
@@ -199,17 +198,16 @@ mod tests {
         let stranger = [(label::APP, "blog"), (label::VERSION, "1.0"), (label::OWNER, "me")];
         let mut world = world(vec![unproven("shop-1.0-1", &OLD), unproven("blog-1.0-1", &stranger)]);
         world.apply(Fact::Inherited(None), at(0));
-        let first = plan(&mut world, at(1));
+        let first = planned_and_recorded(&mut world, at(1));
         let expected = BTreeSet::from([ContainerId("shop-1.0-1".into())]);
-        match first.actions.as_slice() {
-            [only @ Action::Inherit(ids)] => {
-                assert_eq!(*ids, expected, "what is on record, and nothing else");
-                world.begin(only, at(1));
-            }
+        assert!(first.actions.is_empty(), "{:?}", first.actions);
+        match first.writes.as_slice() {
+            [Write::Inherited(ids)] => assert_eq!(*ids, expected, "what is on record, and nothing else"),
             other => panic!("{other:?}"),
         }
-        let next = plan(&mut world, at(1)).actions;
-        assert!(!next.iter().any(|a| matches!(a, Action::Start(_) | Action::Inherit(_))), "{next:?}");
+        let next = planned(&mut world, at(1));
+        assert!(!next.writes.iter().any(|w| matches!(w, Write::Inherited(_))), "{:?}", next.writes);
+        assert!(!next.actions.iter().any(|a| matches!(a, Action::Start(_))), "{:?}", next.actions);
         assert!(world.ours().map(|(c, _)| c.id.clone()).eq(expected));
         // Whoever learns the owner's name later gets nothing by it.
         world.apply(Fact::Seen(Box::new(unproven("shop-1.0-2", &OLD))), at(2));
@@ -222,9 +220,9 @@ mod tests {
         assert!(problems_of(&mut world, "container mine")[0].contains("did not start it"));
         let app = AppName::parse("shop").unwrap();
         let who = Decider { by: "test", now: at(2), secret: "s" };
-        let (actions, _) = world.decide(&Command::Remove(app), who).unwrap();
-        actions.iter().for_each(|action| world.begin(action, at(2)));
-        plan(&mut world, at(3));
+        let decided = world.decide(&Command::Remove(app), who).unwrap();
+        decided.writes.iter().for_each(|write| world.take_over(write));
+        planned(&mut world, at(3));
         let retiring: Vec<_> = world.retiring.keys().map(ToString::to_string).collect();
         assert_eq!(retiring, ["shop-1.0-1"]);
     }
@@ -266,7 +264,8 @@ mod tests {
         let mut world = world(vec![web.clone()]);
         let renamed = Container { name: "0a1b2c3d4e5f_blog_web_1".into(), ..web };
         world.apply(Fact::Seen(Box::new(renamed)), at(5));
-        let names: Vec<_> = status(&world, &plan(&mut world.clone(), at(5))).apps.into_iter().map(|a| a.name).collect();
+        let names: Vec<_> =
+            status(&world, &planned(&mut world.clone(), at(5))).apps.into_iter().map(|a| a.name).collect();
         assert!(!names.iter().any(|name| name.as_str().contains("web")), "{names:?}");
         assert_eq!(world.departed.get(&AppName::parse("blog-web").unwrap()), Some(&at(5)));
     }

@@ -28,6 +28,9 @@ pub struct Backoff {
     pub reason: String,
 }
 
+/// How long the hosts of an undeclared app answer 503 after its last container went.
+pub const DEPARTED: Duration = Duration::from_secs(600);
+
 impl World {
     pub(super) fn started(&mut self, name: &str, result: Result<Box<Container>, Undone>, now: Timestamp) {
         let release = self.starting.remove(name);
@@ -98,8 +101,10 @@ impl World {
         self.backoff.insert(release, Backoff { failures: failures + 1, away: 0, until, reason });
     }
 
-    /// What is known against releases that nobody wants any more is forgotten: a problem goes with its subject.
-    pub fn forget_moot(&mut self) {
+    /// Forgets what is past: what is known against releases that nobody wants any more, for a problem goes with its
+    /// subject, and whose hosts answered 503 for long enough.
+    pub fn forget_past(&mut self, now: Timestamp) {
+        self.departed.retain(|_, at| now.duration_since(*at).unsigned_abs() < DEPARTED);
         let (intents, declared) = (&self.intents, &self.declared);
         let is_wanted = |(app, version): &(AppName, Version)| {
             let intent = intents.get(app).filter(|intent| declared.contains_key(app) && !intent.removed);
@@ -133,9 +138,8 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::core::plan::plan;
     use crate::core::release::Release;
-    use crate::core::testing::{at, container, world_with};
+    use crate::core::testing::{at, container, planned, planned_and_recorded, world_with};
     use crate::core::world::{Action, InstanceSpec};
 
     /// An engine that fails in one way, and what it was asked for.
@@ -212,7 +216,7 @@ mod tests {
         let mut engine = Engine { fails, there: BTreeMap::new(), starts: 0, restarts: 0, most: 0, last: None };
         let (mut now, mut listed) = (at(0), at(0));
         while now < at(600) {
-            let planned = plan(&mut world, now);
+            let planned = planned_and_recorded(&mut world, now);
             let mut facts = Vec::new();
             for action in planned.actions {
                 world.begin(&action, now);
@@ -294,7 +298,7 @@ mod tests {
         let unsecured = super::super::Unsecured { since: at(1), tried: at(1), why };
         world.unprepared.insert(wrong.clone(), unsecured);
         world.back_off(wrong.clone(), "it is not there".into(), at(1));
-        plan(&mut world, at(601));
+        planned(&mut world, at(601));
         assert!(!world.unprepared.contains_key(&wrong) && !world.backoff.contains_key(&wrong));
         assert!(!world.backoff.is_empty(), "what is wanted still is not forgotten");
     }

@@ -13,6 +13,7 @@ use super::progress::{BootError, Progress};
 use crate::adapters::host::holder::holder;
 use crate::adapters::{dns, files};
 use crate::core::container::Owner;
+use crate::core::decide::Seed;
 use crate::core::digest::sha256;
 use crate::core::names::HostName;
 use crate::core::render::Listeners;
@@ -20,6 +21,7 @@ use crate::core::templates::Templates;
 use crate::core::zone::DnsOptions;
 use crate::ports::engine::{Engine, EngineError, PlatformNetwork};
 use crate::settings::{Listen, Settings, Upstream};
+use crate::supervisor::lock;
 use crate::supervisor::tasks::Tasks;
 
 /// More than all limits together.
@@ -174,6 +176,11 @@ pub fn taken(address: SocketAddr, setting: &'static str, protocol: &str, error: 
         )),
         _ => BootError::Other(format!("{address} ({setting}): {error}")),
     }
+}
+
+/// What secrets in decisions are made of.
+pub fn random_seed() -> Result<Seed, BootError> {
+    lock::secret().map(Seed::new).map_err(|e| BootError::Other(format!("no random numbers: {e}")))
 }
 
 #[cfg(test)]

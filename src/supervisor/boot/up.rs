@@ -15,7 +15,7 @@ use super::doctor::Machine;
 use super::files_of::{watch_repository, watch_templates};
 use super::places::{
     check_free, dns_addresses, dns_options, follow_upstreams, listeners, load_templates, machine_names, network, owner,
-    raise_open_files, taken,
+    raise_open_files, random_seed, taken,
 };
 use super::progress::{BootError, Progress};
 use super::{frame, ready};
@@ -46,7 +46,8 @@ use crate::settings::Settings;
 use crate::supervisor::clock::Clock;
 use crate::supervisor::execute::Hands;
 use crate::supervisor::lock::{self, Lock};
-use crate::supervisor::reconcile::{CLOSED, Loop, first_view};
+use crate::supervisor::reconcile::{CLOSED, Loop, Means};
+use crate::supervisor::show::first_view;
 use crate::supervisor::tasks::Tasks;
 use crate::supervisor::{disk, follow, private, sources};
 
@@ -197,8 +198,9 @@ pub async fn up(settings: Settings, progress: &dyn Progress, stop: impl Future<O
         meters: meters.clone(),
         inbox: inbox.clone(),
     };
-    let keeping = Loop::new(world, messages, hands, store, snapshot.clone(), clock);
-    let mut reconciling = tokio::spawn(Loop { notices: told, kv: Some(kv), ..keeping }.run());
+    let means =
+        Means { messages, hands, ledger: store, kv: Some(kv), snapshot: snapshot.clone(), clock, seed: random_seed()? };
+    let mut reconciling = tokio::spawn(Loop::new(world, told, means).run());
     {
         let (snapshot, inbox) = (snapshot.clone(), inbox.clone());
         tasks.renewed("look names up", move || follow::names(names.clone(), snapshot.clone(), inbox.clone()));

@@ -12,7 +12,7 @@ use tokio::sync::broadcast::error::RecvError;
 
 use super::files_of::{watch_repository, watch_templates};
 use super::frame;
-use super::places::{dns_options, load_templates, machine_names};
+use super::places::{dns_options, load_templates, machine_names, random_seed};
 use super::progress::{BootError, Progress};
 use crate::adapters::engine::docker::DockerEngine;
 use crate::adapters::files::Tree;
@@ -21,8 +21,9 @@ use crate::adapters::probe::Probes;
 use crate::core::container::{ContainerId, Owner};
 use crate::core::deploy::{Deployment, Entry};
 use crate::core::names::{AppName, HostName};
+use crate::core::notices::Notices;
 use crate::core::service::Service;
-use crate::core::world::{Fact, Intent, Platform, Record, World};
+use crate::core::world::{Fact, Intent, Platform, World, Write};
 use crate::core::zone::Zone;
 use crate::ports::balancer::Reload;
 use crate::ports::engine::Engine;
@@ -35,7 +36,8 @@ use crate::settings::Settings;
 use crate::supervisor::clock::Clock;
 use crate::supervisor::execute::Hands;
 use crate::supervisor::follow;
-use crate::supervisor::reconcile::{Loop, first_view};
+use crate::supervisor::reconcile::{Loop, Means};
+use crate::supervisor::show::first_view;
 use crate::supervisor::tasks::Tasks;
 
 /// What `watch` is told beyond the settings.
@@ -109,7 +111,11 @@ pub async fn watch(
         inbox: inbox.clone(),
     };
     tasks.renewed("follow the engine", move || follow::engine(engine.clone(), inbox.clone()));
-    let reconciling = tokio::spawn(Loop::new(world, messages, hands, Arc::new(Nobody), snapshot.clone(), clock).run());
+    let reconciling = {
+        let (snapshot, seed) = (snapshot.clone(), random_seed()?);
+        let means = Means { messages, hands, ledger: Arc::new(Nobody), kv: None, snapshot, clock, seed };
+        tokio::spawn(Loop::new(world, Notices::default(), means).run())
+    };
     progress.done(
         "watch",
         &format!("Docker {}, writing to {}", version.version, out.display()),
@@ -157,7 +163,7 @@ impl Ledger for Nobody {
         Ok(BTreeMap::new())
     }
 
-    fn record(&self, _decisions: &[&Record]) -> Result<(), LedgerError> {
+    fn write(&self, _writes: &[Write]) -> Result<(), LedgerError> {
         Ok(())
     }
 
@@ -165,16 +171,8 @@ impl Ledger for Nobody {
         Ok(BTreeMap::new())
     }
 
-    fn keep_service(&self, _name: &AppName, _service: Option<&Service>) -> Result<(), LedgerError> {
-        Ok(())
-    }
-
     fn inherited(&self) -> Result<Option<BTreeSet<ContainerId>>, LedgerError> {
         Ok(None)
-    }
-
-    fn inherit(&self, _: &BTreeSet<ContainerId>) -> Result<(), LedgerError> {
-        Ok(())
     }
 
     fn history(&self, _app: &AppName, _limit: usize) -> Result<Vec<Entry>, LedgerError> {
