@@ -29,6 +29,11 @@ pub enum Step<'b> {
 /// What the ledger is to keep, all or nothing. The brain is held until it is said whether that was done.
 pub struct Pending<'b> {
     brain: &'b mut Brain,
+    open: Box<Open>,
+}
+
+/// A turn that waits for the ledger.
+struct Open {
     course: Course,
     decided: Outcome,
 }
@@ -49,7 +54,7 @@ enum Outcome {
 impl<'b> Pending<'b> {
     /// May be empty: then there is nothing to keep, but somebody who asked.
     pub fn writes(&self) -> &[Write] {
-        match &self.decided {
+        match &self.open.decided {
             Outcome::Asked { decided, .. } => &decided.writes,
             Outcome::Planned { writes, .. } => writes,
         }
@@ -57,47 +62,49 @@ impl<'b> Pending<'b> {
 
     /// Who asked for it, if anybody.
     pub fn ticket(&self) -> Option<Ticket> {
-        match &self.decided {
+        match &self.open.decided {
             Outcome::Asked { ticket, .. } => Some(*ticket),
             Outcome::Planned { .. } => None,
         }
     }
 
     /// The ledger has it: it is so from now on.
-    pub fn kept(mut self) -> Step<'b> {
-        let writes = match &mut self.decided {
-            Outcome::Asked { decided, .. } => std::mem::take(&mut decided.writes),
-            Outcome::Planned { writes, .. } => std::mem::take(writes),
+    pub fn kept(self) -> Step<'b> {
+        let writes = match &self.open.decided {
+            Outcome::Asked { decided, .. } => &decided.writes,
+            Outcome::Planned { writes, .. } => writes,
         };
-        for write in &writes {
-            self.brain.world.take_over(write);
-            self.course.turn.events.extend(told(write, self.course.now));
-        }
-        match self.decided {
+        writes.iter().for_each(|write| self.brain.world.take_over(write));
+        let Open { mut course, decided } = *self.open;
+        match decided {
             Outcome::Asked { ticket, decided } => {
+                course.tell(&decided.writes);
                 let closing = &mut self.brain.world.closing;
                 *closing = decided.closing.or(*closing);
-                self.course.turn.answers.push((ticket, Ok(decided.done)));
-                self.course.go(self.brain)
+                course.turn.answers.push((ticket, Ok(decided.done)));
+                course.go(self.brain)
             }
             // What was decided is planned with at once, so that readers see it together with what follows.
-            Outcome::Planned { .. } => self.course.think(self.brain),
+            Outcome::Planned { writes, .. } => {
+                course.tell(&writes);
+                course.think(self.brain)
+            }
         }
     }
 
     /// The ledger does not have it: nothing follows from it.
-    pub fn lost(mut self, reason: String) -> Step<'b> {
-        match self.decided {
+    pub fn lost(self, reason: String) -> Step<'b> {
+        let Open { mut course, decided } = *self.open;
+        match decided {
             Outcome::Asked { ticket, .. } => {
-                self.course.turn.answers.push((ticket, Err(Declined::NotRecorded(reason))));
-                self.course.go(self.brain)
+                course.turn.answers.push((ticket, Err(Declined::NotRecorded(reason))));
+                course.go(self.brain)
             }
             Outcome::Planned { mut plan, .. } => {
                 let remedy = "free disk space in the state folder";
-                let problem = Problem::new(ProblemKind::Ledger, "ledger", reason, remedy, self.course.now);
-                plan.problems.push(problem);
-                plan.wake_by(self.course.now + AGAIN);
-                Step::Done(self.course.end(self.brain, plan))
+                plan.problems.push(Problem::new(ProblemKind::Ledger, "ledger", reason, remedy, course.now));
+                plan.wake_by(course.now + AGAIN);
+                Step::Done(course.end(self.brain, plan))
             }
         }
     }
@@ -144,7 +151,7 @@ impl Course {
                     match self.decide(brain, &ask) {
                         Ok(decided) => {
                             let decided = Outcome::Asked { ticket: ask.ticket, decided };
-                            return Step::Record(Pending { brain, course: self, decided });
+                            return Step::Record(Pending { brain, open: Box::new(Open { course: self, decided }) });
                         }
                         Err(refusal) => self.turn.answers.push((ask.ticket, Err(refusal.into()))),
                     }
@@ -184,7 +191,12 @@ impl Course {
             return Step::Done(self.end(brain, plan));
         }
         self.rounds += 1;
-        Step::Record(Pending { brain, course: self, decided: Outcome::Planned { plan, writes } })
+        let decided = Outcome::Planned { plan, writes };
+        Step::Record(Pending { brain, open: Box::new(Open { course: self, decided }) })
+    }
+
+    fn tell(&mut self, writes: &[Write]) {
+        self.turn.events.extend(writes.iter().flat_map(|write| told(write, self.now)));
     }
 
     fn end(mut self, brain: &mut Brain, plan: Plan) -> Turn {

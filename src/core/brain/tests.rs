@@ -1,7 +1,7 @@
 use jiff::Timestamp;
 
 use super::*;
-use crate::core::decide::{Command, DeployRequest, Seed, Steer};
+use crate::core::decide::{Command, Seed, Steer};
 use crate::core::names::{AppName, Version};
 use crate::core::notices::Notices;
 use crate::core::problem::ProblemKind;
@@ -112,7 +112,7 @@ fn of_two_commands_in_one_turn_the_second_sees_what_the_first_decided() {
 fn a_command_waits_for_what_its_image_means_and_others_do_not() {
     let (mut brain, app) = brain();
     turn(&mut brain, at(1), all);
-    let steer = Steer::Deploy(Box::new(DeployRequest::default()));
+    let steer = Steer::Deploy(Box::default());
     brain.ask(Ticket(1), Command::Steer { app: app.clone(), steer }, "me".into());
     brain.ask(Ticket(2), scale(&app, 2), "me".into());
     let (asks, _) = turn(&mut brain, at(2), all);
