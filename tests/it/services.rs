@@ -59,7 +59,11 @@ async fn echo(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> Option<()> {
     let head = String::from_utf8_lossy(&head);
     let host = head.lines().find_map(|line| line.strip_prefix("Host: ")).unwrap_or_default();
     let body = format!("{} for {host}", head.lines().next().unwrap_or_default());
-    let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len());
+    let first = match head.starts_with("GET /moved ") {
+        true => format!("302 Found\r\nLocation: http://{host}/here?a=b"),
+        false => "200 OK".to_owned(),
+    };
+    let answer = format!("HTTP/1.1 {first}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len());
     stream.write_all(answer.as_bytes()).await.ok()?;
     stream.shutdown().await.ok()
 }
@@ -99,6 +103,13 @@ async fn a_posted_service_is_routed_named_kept_and_taken_away() {
         assert_eq!(platform.get(&all, path).await.body, format!("GET {upstream} HTTP/1.1 for {authority}"));
     }
     assert_ne!(platform.get(&all, "/demolition").await.body, platform.get(&all, "/demo").await.body);
+    // Where it leads to its own host, visitors are led to where they came from.
+    let here = platform.http_address();
+    for (host, path, leads) in [(&own, "/moved", "/here?a=b"), (&all, "/demo/moved", "/demo/here?a=b")] {
+        let asked = format!("{host}:{}", here.port());
+        let moved = request(here, &asked, path).await.unwrap();
+        assert_eq!(moved.header("location"), Some(&*format!("http://{asked}{leads}")));
+    }
     assert_eq!(platform.resolve(&own).await, (0, vec!["127.0.0.1".into()]));
     let unknown = call(&platform, "GET", "/services/nobody", "").await;
     assert_eq!((unknown.status, unknown.json()), (404, json!({})));
