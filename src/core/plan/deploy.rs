@@ -22,9 +22,6 @@ use crate::core::world::{
     Action, Condition, EngineState, Intent, JobSpec, Member, Record, Unprepared, Unsecured, World, Write, by_app,
 };
 
-/// What could not be secured is tried again after this long.
-const AGAIN: Duration = Duration::from_secs(1);
-
 /// Adds what is to be decided and done. Returns the apps of which something is decided: what follows from that
 /// is planned once it is recorded.
 pub fn move_on(
@@ -238,7 +235,7 @@ impl Around<'_> {
             if world.preparing.contains(&key) || (world.prepared.contains(&key) && release.image_digest.is_some()) {
                 continue;
             }
-            match world.unprepared.get(&key).map(|known| known.tried + AGAIN) {
+            match world.unprepared.get(&key).map(Unsecured::again) {
                 Some(again) if again > self.now => plan.wake_by(again),
                 Some(_) | None => {
                     plan.actions.push(Action::Prepare { app: name.clone(), release: Box::new(release.clone()) })
@@ -359,6 +356,7 @@ fn keep(world: &World, plan: &mut Plan) {
 mod tests {
     use super::*;
     use crate::core::testing::{at, planned, world_with};
+    use crate::core::world::Fact;
 
     #[test]
     fn what_stays_warm_is_secured_again_after_its_new_deployment_was_called_off() {
@@ -374,5 +372,38 @@ mod tests {
         let plan = planned(&mut world, at(1));
         let secured = |a: &Action| matches!(a, Action::Prepare { release, .. } if release.version == warm);
         assert!(plan.actions.iter().any(secured), "{:?}", plan.actions);
+    }
+
+    #[test]
+    fn what_cannot_be_pulled_is_tried_ever_more_rarely_and_at_once_when_somebody_asks() {
+        let version = Version::parse("1.0").unwrap();
+        let (mut world, app) = world_with("image = \"shop:1.0\"", |app, index| {
+            let release = Release::draft(app, version.clone(), None, index, at(0));
+            let releases = [(version.clone(), release)].into();
+            Intent { stable: Some(version.clone()), releases, ..Intent::new(at(0)) }
+        });
+        let tried = |world: &mut World, seconds: std::ops::Range<i64>| {
+            let mut times = Vec::new();
+            for now in seconds {
+                for action in planned(world, at(now)).actions {
+                    if let Action::Prepare { app, release } = &action {
+                        times.push(now);
+                        world.begin(&action, at(now));
+                        let result = Err(Unprepared::Never("toomanyrequests".into()));
+                        world.apply(
+                            Fact::Prepared { app: app.clone(), version: release.version.clone(), result },
+                            at(now),
+                        );
+                    }
+                }
+            }
+            times
+        };
+        assert_eq!(tried(&mut world, 0..100), [0, 1, 3, 7, 15, 31, 63]);
+        let decided = world.decide(&Command::Restart(app.name.clone()), Decider { by: "me", now: at(100), secret: "" });
+        decided.unwrap().writes.iter().for_each(|write| world.take_over(write));
+        assert_eq!(tried(&mut world, 100..102), [100, 101]);
+        let rarely = tried(&mut world, 10_000..13_000);
+        assert!(rarely.ends_with(&[11_020, 11_620, 12_220, 12_820]), "ten minutes at most: {rarely:?}");
     }
 }

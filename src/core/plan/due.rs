@@ -91,7 +91,7 @@ mod tests {
         world.found.insert(app.name.clone(), Look { at: at(0), images: Some(Ok(images)), git: None });
         if unprepared {
             let why = Unprepared::Later("no such image".into());
-            let unsecured = Unsecured { since: at(0), tried: at(0), why };
+            let unsecured = Unsecured { since: at(0), tried: at(0), times: 1, why };
             world.unprepared.insert((app.name.clone(), deployment.release.clone()), unsecured);
         }
         due(&world, &app, &world.intents[&app.name]).map(|due| due.queued)

@@ -26,7 +26,9 @@ pub fn find(world: &World, members: &[Member<'_>], problems: &mut Vec<Problem>, 
     for ((app, version), Unsecured { since, why, .. }) in unsecured {
         let (Unprepared::Later(reason) | Unprepared::Never(reason)) = why;
         let reason = format!("{app}@{version} cannot be run: {reason}");
-        let remedy = "mend what it names; it is tried again";
+        let remedy = format!(
+            "mend what it names; it is tried again ever more rarely, and at once by `platformer restart {app}`"
+        );
         problems.push(Problem::of_app(ProblemKind::Unprepared, app, reason, remedy, *since));
     }
     for (app, intent) in world.intents.iter().filter(|(app, _)| concerns(app)) {

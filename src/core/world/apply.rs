@@ -158,6 +158,7 @@ impl World {
             Write::Decision(record) => {
                 if record.afresh {
                     self.backoff.retain(|(name, _), _| *name != record.app);
+                    self.unprepared.retain(|(name, _), _| *name != record.app);
                 }
                 self.decided(&record.app, &record.intent);
             }

@@ -49,9 +49,10 @@ mod tests {
         let mut world = World::new(platform(), Arc::new(Templates::built_in()), at(0));
         let key = (app.clone(), version.clone());
         world.backoff.insert(key.clone(), Backoff { failures: 3, away: 0, until: at(30), reason: String::new() });
-        world
-            .unprepared
-            .insert(key.clone(), Unsecured { since: at(5), tried: at(5), why: Unprepared::Later(String::new()) });
+        world.unprepared.insert(
+            key.clone(),
+            Unsecured { since: at(5), tried: at(5), times: 1, why: Unprepared::Later(String::new()) },
+        );
         world.departed.insert(app.clone(), at(7));
         world.balancer.retry = Some((at(9), 1, String::new()));
         let active = deployment(Strategy::Rolling, Stage::Starting);

@@ -58,9 +58,10 @@ impl World {
             }
             Err(why) => {
                 let is_wanted = self.intents.get(&release.0).is_some_and(|intent| intent.secures(&release.1));
-                let since = self.unprepared.get(&release).map_or(now, |known| known.since);
+                let known = self.unprepared.get(&release);
+                let (since, times) = known.map_or((now, 1), |known| (known.since, known.times.saturating_add(1)));
                 if is_wanted {
-                    self.unprepared.insert(release, Unsecured { since, tried: now, why });
+                    self.unprepared.insert(release, Unsecured { since, tried: now, times, why });
                 }
             }
         }

@@ -134,7 +134,13 @@ impl World {
                 remedy: format!("docker network connect {} {}", self.platform.network, container.name),
             };
         };
-        let name = self.containers.get(other).map_or_else(|| &*other.0, |known| &*known.container.name);
+        let Some(known) = self.containers.get(other) else {
+            return Unreachable {
+                reason: "the container whose network it shares is gone".into(),
+                remedy: format!("make {} anew, with --network container:NAME of one that is there", container.name),
+            };
+        };
+        let name = &known.container.name;
         Unreachable {
             reason: format!("it shares the network of {name}, which is on none"),
             remedy: format!("docker start {name}, then docker restart {}", container.name),

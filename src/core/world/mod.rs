@@ -38,6 +38,7 @@ pub use traffic::Traffic;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -118,7 +119,21 @@ pub struct Unsecured {
     pub since: Timestamp,
     /// The last one.
     pub tried: Timestamp,
+    /// How many there were.
+    pub times: u32,
     pub why: Unprepared,
+}
+
+impl Unsecured {
+    /// When it is tried again: ever more rarely, since a registry counts who asks it, and all apps here are one asker.
+    pub fn again(&self) -> Timestamp {
+        let longest = match self.why {
+            Unprepared::Later(_) => Duration::from_secs(60),
+            Unprepared::Never(_) => Duration::from_secs(600),
+        };
+        self.tried
+            + Duration::from_secs(1).saturating_mul(2u32.saturating_pow(self.times.saturating_sub(1))).min(longest)
+    }
 }
 
 #[derive(Debug, Clone)]

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{Fact, Undone, World};
+use super::{Fact, Undone, Unprepared, World};
 use crate::core::container::{Container, ContainerId, RunState};
 use crate::core::names::{AppName, Version};
 
@@ -80,6 +80,9 @@ impl World {
         self.backoff.retain(|_, backoff| backoff.failures > 0);
         for backoff in self.backoff.values_mut().filter(|backoff| backoff.away > 0) {
             (backoff.away, backoff.until) = (0, backoff.until.min(now));
+        }
+        for unsecured in self.unprepared.values_mut().filter(|known| matches!(known.why, Unprepared::Later(_))) {
+            (unsecured.tried, unsecured.times) = (unsecured.since, 1);
         }
     }
 
@@ -295,7 +298,7 @@ mod tests {
         let (mut world, _) = ten_minutes(Fails::Refused);
         let wrong = (AppName::parse("shop").unwrap(), Version::parse("9.9").unwrap());
         let why = super::super::Unprepared::Never("no such image".into());
-        let unsecured = super::super::Unsecured { since: at(1), tried: at(1), why };
+        let unsecured = super::super::Unsecured { since: at(1), tried: at(1), times: 1, why };
         world.unprepared.insert(wrong.clone(), unsecured);
         world.back_off(wrong.clone(), "it is not there".into(), at(1));
         planned(&mut world, at(601));
