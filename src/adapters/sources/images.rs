@@ -72,7 +72,7 @@ pub async fn tags(client: &Client, image: &ImageRef) -> Result<Vec<Version>, Sou
     let scheme = if is_local(&reference) { "http" } else { "https" };
     let first = format!("{scheme}://{}/v2/{}/tags/list?n={PAGE}", reference.resolve_registry(), reference.repository());
     let first = Url::parse(&first).map_err(|error| fail(error.to_string()))?;
-    let (mut found, mut next) = (BTreeSet::new(), Some(first.clone()));
+    let (mut found, mut next) = (BTreeSet::new(), Some(first));
     for _ in 0..PAGES {
         let Some(url) = next.take() else { break };
         let request = match (&token, &auth) {
@@ -102,9 +102,8 @@ pub async fn tags(client: &Client, image: &ImageRef) -> Result<Vec<Version>, Sou
         let page: Page = serde_json::from_slice(&body).map_err(|error| fail(format!("its tags: {error}")))?;
         let before = found.len();
         found.extend(page.tags.unwrap_or_default());
-        // A page that brings nothing new is the last one, whatever it names. One on another host would be given the
-        // credentials of this.
-        next = link.filter(|link| found.len() > before && link.origin() == first.origin());
+        // A page that brings nothing new is the last one, whatever it names.
+        next = link.filter(|_| found.len() > before);
     }
     Ok(versions(found).collect())
 }
@@ -128,11 +127,31 @@ struct Page {
     tags: Option<Vec<String>>,
 }
 
-/// The target of `Link: </v2/…?last=…>; rel="next"` (RFC 8288), relative to the page that named it.
+/// The target of `Link: </v2/…?last=…>; rel="next"` (RFC 8288) among all that one header has, relative to the page that
+/// named it, and always at the same registry: behind a proxy it may know itself by another name, and one elsewhere would
+/// be given the credentials of this.
 fn next_page(page: &Url, link: &str) -> Option<Url> {
-    let (target, parameters) = link.trim().strip_prefix('<')?.split_once('>')?;
-    let is_next = parameters.split([';', ' ']).any(|p| matches!(p.trim(), "rel=next" | "rel=\"next\""));
-    page.join(target).ok().filter(|_| is_next)
+    let mut rest = link;
+    while let Some((_, opened)) = rest.split_once('<') {
+        let (target, after) = opened.split_once('>')?;
+        let (parameters, next) = after.split_at(after.find('<').unwrap_or(after.len()));
+        rest = next;
+        if parameters.split([';', ',']).any(is_next) {
+            let found = page.join(target).ok()?;
+            let mut here = page.clone();
+            here.set_path(found.path());
+            here.set_query(found.query());
+            return Some(here);
+        }
+    }
+    None
+}
+
+/// Whether a parameter of a link is `rel` with `next` among its relations.
+fn is_next(parameter: &str) -> bool {
+    let Some((name, value)) = parameter.split_once('=') else { return false };
+    let relations = value.trim().trim_matches('"');
+    name.trim().eq_ignore_ascii_case("rel") && relations.split_whitespace().any(|r| r.eq_ignore_ascii_case("next"))
 }
 
 fn is_unknown(body: &[u8]) -> bool {
@@ -278,6 +297,13 @@ mod tests {
             ("</v2/shop/tags/list?last=x&n=50>; rel=\"next\"", Some("https://r/v2/shop/tags/list?last=x&n=50")),
             ("<https://r/v2/shop/tags/list?t=1>;rel=next", Some("https://r/v2/shop/tags/list?t=1")),
             ("</v2/shop/tags/list?last=x>; rel=\"prev\"", None),
+            ("</v2/x>; rel=\"prev\", </v2/shop/tags/list?n=2>; rel=\"next\"", Some("https://r/v2/shop/tags/list?n=2")),
+            ("</v2/a,b;c?d=e>; title=\"x\"; Rel=\"last Next\"", Some("https://r/v2/a,b;c?d=e")),
+            // It stays at the registry that was asked, by whatever name that knows itself.
+            (
+                "<http://registry.internal:5000/v2/shop/tags/list?t=2>; rel=next",
+                Some("https://r/v2/shop/tags/list?t=2"),
+            ),
             ("nonsense", None),
         ] {
             assert_eq!(next_page(&page, link).map(String::from).as_deref(), next, "{link}");
