@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::time::timeout;
 
-use super::relay::{Answer, Verdict};
+use super::relay::{Answer, Verdict, is_bare_refusal};
 use super::wire::{self, HEADER, UDP_PAYLOAD};
 
 /// A server that says nothing for so long is passed over.
@@ -35,29 +35,29 @@ pub struct Silence;
 
 /// Asks one server. The answer is well-formed and to this question; what it says is for the caller to judge.
 pub async fn exchange(server: SocketAddr, ask: &Ask) -> Result<Answer, Silence> {
-    let answer = attempt(server, ask, true).await?;
-    match answer.verdict() {
+    match attempt(server, ask, true).await? {
+        Some(answer) if answer.verdict() != Verdict::Misunderstood => Ok(answer),
         // Old servers do not know EDNS (RFC 6891 §6.2.2).
-        Verdict::Misunderstood => attempt(server, ask, false).await,
-        Verdict::Answered | Verdict::Truncated | Verdict::Failed => Ok(answer),
+        Some(_) | None => attempt(server, ask, false).await?.ok_or(Silence),
     }
 }
 
-async fn attempt(server: SocketAddr, ask: &Ask, edns: bool) -> Result<Answer, Silence> {
+/// `None` where it says that it does not understand, and not even what.
+async fn attempt(server: SocketAddr, ask: &Ask, edns: bool) -> Result<Option<Answer>, Silence> {
     let id = next_id();
     let message = ask.message(id, edns);
     let answer = timeout(PATIENCE, over_udp(server, &message, id, ask)).await.ok().and_then(Result::ok);
     let answer = answer.ok_or(Silence)?;
-    if answer.verdict() != Verdict::Truncated {
+    if answer.as_ref().is_none_or(|answer| answer.verdict() != Verdict::Truncated) {
         return Ok(answer);
     }
     let whole = timeout(PATIENCE, over_tcp(server, &message, id, ask)).await.ok().and_then(Result::ok);
-    whole.ok_or(Silence)
+    whole.map(Some).ok_or(Silence)
 }
 
 /// From a port of its own, which together with the id an attacker would have to guess; connected, so that the kernel
 /// drops what comes from elsewhere and tells when nobody listens.
-async fn over_udp(server: SocketAddr, message: &[u8], id: [u8; 2], ask: &Ask) -> io::Result<Answer> {
+async fn over_udp(server: SocketAddr, message: &[u8], id: [u8; 2], ask: &Ask) -> io::Result<Option<Answer>> {
     let any = if server.is_ipv4() { IpAddr::from(Ipv4Addr::UNSPECIFIED) } else { Ipv6Addr::UNSPECIFIED.into() };
     let socket = UdpSocket::bind((any, 0)).await?;
     socket.connect(server).await?;
@@ -67,8 +67,12 @@ async fn over_udp(server: SocketAddr, message: &[u8], id: [u8; 2], ask: &Ask) ->
         let heard = async {
             loop {
                 let length = socket.recv(&mut buffer).await?;
-                if let Some(answer) = Answer::read(&buffer[..length], id, &ask.section) {
-                    return Ok::<_, io::Error>(answer);
+                let heard = &buffer[..length];
+                if let Some(answer) = Answer::read(heard, id, &ask.section) {
+                    return Ok::<_, io::Error>(Some(answer));
+                }
+                if is_bare_refusal(heard, id) {
+                    return Ok(None);
                 }
             }
         };

@@ -11,6 +11,8 @@ const LONGEST_NEGATIVE_TTL: u32 = 60;
 
 const NO_ERROR: u16 = 0;
 const FORMAT_ERROR: u16 = 1;
+/// A newer EDNS than the server's (RFC 6891 §6.1.3).
+const BAD_VERSION: u16 = 16;
 const NO_NAME: u16 = 3;
 const NOT_IMPLEMENTED: u16 = 4;
 
@@ -26,6 +28,17 @@ pub struct Answer {
     code: u16,
     /// How many seconds it may be kept.
     pub ttl: u32,
+}
+
+/// Whether this is a header alone that says that the question was not understood: old servers do not repeat what they
+/// could not read.
+pub fn is_bare_refusal(message: &[u8], id: [u8; 2]) -> bool {
+    let is_code = |code: u16| u16::from(message[3] & 15) == code;
+    message.len() == HEADER
+        && message[..2] == id
+        && message[2] & (QR | wire::OPCODE) == QR
+        && message[4..] == [0; 8]
+        && (is_code(FORMAT_ERROR) || is_code(NOT_IMPLEMENTED))
 }
 
 /// What a response says of its question.
@@ -99,7 +112,7 @@ impl Answer {
         match self.code {
             NO_ERROR | NO_NAME if self.message[2] & TC != 0 => Verdict::Truncated,
             NO_ERROR | NO_NAME => Verdict::Answered,
-            FORMAT_ERROR | NOT_IMPLEMENTED => Verdict::Misunderstood,
+            FORMAT_ERROR | NOT_IMPLEMENTED | BAD_VERSION => Verdict::Misunderstood,
             _ => Verdict::Failed,
         }
     }
@@ -198,6 +211,15 @@ mod tests {
         let (asked, mut message) = (question(edns), vec![7]);
         answer.write(&Question::plain(&asked).unwrap(), age, transport, &mut message);
         message
+    }
+
+    #[test]
+    fn a_refusal_that_repeats_nothing_is_told_from_what_is_no_answer() {
+        let header = |flags: [u8; 2]| [&[7, 9][..], &flags, &[0; 8]].concat();
+        assert!(is_bare_refusal(&header([QR, 1]), [7, 9]) && is_bare_refusal(&header([QR, 4]), [7, 9]));
+        assert!(!is_bare_refusal(&header([QR, 1]), [7, 8]), "to another question");
+        assert!(!is_bare_refusal(&header([0, 1]), [7, 9]), "a question");
+        assert!(!is_bare_refusal(&header([QR, 0]), [7, 9]) && !is_bare_refusal(&header([QR, 1])[..11], [7, 9]));
     }
 
     #[test]
