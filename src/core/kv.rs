@@ -269,7 +269,12 @@ impl Work<'_> {
         Ok(())
     }
 
+    /// What is so already is no change: nobody who waits for one is woken.
     fn set(&mut self, place: usize, key: &Arc<str>, value: &Arc<[u8]>, flags: u64) {
+        if let Some(same) = self.now(key).filter(|pair| pair.value == *value && pair.flags == flags) {
+            self.pairs.push((place, same.clone()));
+            return;
+        }
         let created = self.now(key).map_or(self.index, |pair| pair.created);
         let pair = Pair { key: key.clone(), value: value.clone(), flags, created, modified: self.index };
         self.pairs.push((place, pair.clone()));
@@ -327,9 +332,18 @@ mod tests {
     }
 
     #[test]
+    fn what_is_written_as_it_was_is_no_change() {
+        let mut tree = Tree::new([], 0);
+        tree.apply(&[set("k", "x")]).unwrap();
+        let same = tree.apply(&[set("k", "x")]).unwrap();
+        assert!(same.changes.is_empty() && same.pairs[0].1.modified == 1);
+        assert_eq!((tree.index_of("k"), tree.apply(&[set("k", "y")]).unwrap().index), (1, 2));
+    }
+
+    #[test]
     fn an_index_says_when_a_key_changed_and_never_goes_back() {
         let mut tree = Tree::default();
-        let cas = |index| Op::Cas { key: "k".into(), value: [1].into(), flags: 0, index };
+        let cas = |index: u64| Op::Cas { key: "k".into(), value: index.to_be_bytes().into(), flags: 0, index };
         assert!(tree.apply(&[cas(5)]).is_err());
         tree.apply(&[cas(0)]).unwrap();
         assert!(tree.apply(&[cas(0)]).is_err(), "it exists by now");

@@ -93,6 +93,9 @@ async fn keys_are_kept_listed_compared_and_waited_for() {
         let ops = [("set", "t/b", "YQ=="), ("get", "rolling/null", ""), ("get", "t/b", ""), ("delete", "t/b", "")];
         let ops = ops.map(|(verb, key, value)| json!({ "KV": { "Verb": verb, "Key": key, "Value": value } }));
         let done = consul.txn(json!(ops)).await.json();
+        // As Go reads it: names in any case, and nothing where there is null.
+        let as_go = json!([{ "kv": { "verb": "set", "KEY": "t/go", "Value": "YQ==", "flags": null, "Index": null } }]);
+        assert_eq!(consul.txn(as_go).await.status, 200);
         let told = done["Results"].as_array().unwrap().iter().map(|r| json!([r["KV"]["Key"], r["KV"]["Value"]]));
         let expected = [json!(["t/b", null]), json!(["rolling/null", "LQ=="]), json!(["t/b", "YQ=="])];
         assert!(told.eq(expected), "{done}");

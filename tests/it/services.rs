@@ -291,6 +291,19 @@ async fn consuls_clients_register_services_that_are_outside() {
         assert_eq!(answer.json().as_array().unwrap().len(), found, "{query}: {answer:?}");
     }
     assert_eq!(call(&platform, "GET", "/v1/health/service/py?filter=x+%3D%3D+y", "").await.status, 501);
+    // A check that would not be made is no check.
+    let at = |path: &str| format!("http://127.0.0.1:{port}{path}");
+    for checks in [
+        json!([{ "HTTP": format!("http://127.0.0.1:{}/admin", port - 1) }]),
+        json!([{ "TCP": format!("127.0.0.1:{}", port - 1) }]),
+        json!([{ "HTTP": at("/a") }, { "HTTP": at("/b") }]),
+        json!([{ "HTTP": at("/a"), "Method": "POST" }]),
+        json!([{ "HTTP": at("/a"), "Header": { "X-Key": ["1"] } }]),
+    ] {
+        let body = json!({ "Name": "unchecked", "Address": "127.0.0.1", "Port": port, "Checks": checks }).to_string();
+        let put = call(&platform, "PUT", "/v1/agent/service/register", &body).await;
+        assert_eq!(put.status, 501, "{body}: {put:?}");
+    }
     let by_id = "/v1/agent/service/deregister/host:legacy-9:80/udp";
     assert_eq!(call(&platform, "PUT", by_id, "").await.status, 200);
     let ttl = json!({ "Name": "beating", "Port": 9, "Check": { "TTL": "10s" } }).to_string();

@@ -85,7 +85,7 @@ pub async fn add(
     let checks = || asked.check.iter().chain(&asked.checks);
     let port = Some(asked.port).filter(|port| *port != 0).or_else(|| checks().find_map(Check::port)).unwrap_or(80);
     let url = ServiceUrl::parse(&format!("http://{host}:{port}"))?;
-    let health = health(checks())?;
+    let health = health(checks(), port)?;
     let (at, by_name, inside) = (Timestamp::now(), by.0.as_str().into(), vouched.0);
     let endpoint = Endpoint { url, health, tags: asked.tags, at, by: by_name, inside };
     // Ids are an agent's own: under another name the same one moves.
@@ -99,27 +99,43 @@ pub async fn add(
     Ok(())
 }
 
-/// The path of the check that asks one; whoever would have to call us to stay well is told that we do not wait.
-fn health<'c>(checks: impl Iterator<Item = &'c Check>) -> Result<Option<HealthPath>, Problem> {
+/// The path of the check that asks one. A check that we would not make is refused: who registers a service relies on it.
+fn health<'c>(checks: impl Iterator<Item = &'c Check>, port: u16) -> Result<Option<HealthPath>, Problem> {
     let mut found = None;
     for check in checks {
         // Go's clients send all fields, most of them empty.
         let asks = |kind: &&str| {
             let given = check.others.get(&kind.to_ascii_lowercase());
-            given.is_some_and(|value| *value != json!("") && *value != json!([]))
+            given.is_some_and(|value| ![json!(""), json!([]), json!({})].contains(value))
         };
-        let kinds = ["TTL", "GRPC", "Args", "Script", "DockerContainerID", "AliasService"];
+        let kinds =
+            ["TTL", "GRPC", "UDP", "H2PING", "Args", "Script", "DockerContainerID", "AliasService", "Header", "Body"];
         if let Some(kind) = kinds.into_iter().find(asks) {
-            let detail = format!("checks by {kind} are not offered; HTTP and TCP are, and without a check TCP is used");
-            return Err(Problem::new(StatusCode::NOT_IMPLEMENTED, "not-offered", detail));
+            return Err(not_offered(&format!("checks by {kind} are")));
+        }
+        let method = check.others.get("method").and_then(Value::as_str).unwrap_or_default();
+        if !["", "GET"].contains(&method) {
+            return Err(not_offered(&format!("checks by {method} are")));
+        }
+        if let Some(other) = check.port().filter(|other| *other != port) {
+            return Err(not_offered(&format!("a check at port {other} of a service at port {port} is")));
         }
         if !check.http.is_empty() {
             let url = Url::parse(&check.http).map_err(|e| Problem::bad(format!("check {:?}: {e}", check.http)))?;
             let query = url.query().map(|query| format!("?{query}")).unwrap_or_default();
-            found = Some(HealthPath::parse(&format!("{}{query}", url.path()))?);
+            let path = HealthPath::parse(&format!("{}{query}", url.path()))?;
+            if found.replace(path.clone()).is_some_and(|other| other != path) {
+                return Err(not_offered("several HTTP checks of one service are"));
+            }
         }
     }
     Ok(found)
+}
+
+fn not_offered(what: &str) -> Problem {
+    let detail =
+        format!("{what} not offered; HTTP and TCP at the service's own port are, and without a check TCP is used");
+    Problem::new(StatusCode::NOT_IMPLEMENTED, "not-offered", detail)
 }
 
 pub async fn remove(

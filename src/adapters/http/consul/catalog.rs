@@ -39,6 +39,8 @@ impl Asked {
         let mut asked = Self::default();
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
             match &*name {
+                // Go's clients leave nothing behind the name where they have nothing to say.
+                "index" if value.is_empty() => {}
                 "index" => asked.index = Some(value.parse().map_err(|_| wrong("index", &value, "a number"))?),
                 "wait" => asked.wait = Some(value.into_owned()),
                 "passing" => {

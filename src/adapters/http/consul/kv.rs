@@ -5,7 +5,7 @@ use axum::extract::{Path, Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 use super::keys::{self, KvOrProblem};
 use super::wait::wait;
@@ -24,12 +24,22 @@ pub struct Asked {
     recurse: Option<String>,
     keys: Option<String>,
     separator: Option<String>,
+    #[serde(deserialize_with = "number")]
     cas: Option<u64>,
+    #[serde(deserialize_with = "number")]
     flags: Option<u64>,
+    #[serde(deserialize_with = "number")]
     index: Option<u64>,
     wait: Option<String>,
     acquire: Option<String>,
     release: Option<String>,
+}
+
+/// A number, or nothing where nothing stands behind the name.
+fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let number = Some(text).filter(|text| !text.is_empty()).map(|text| text.parse()).transpose();
+    number.map_err(serde::de::Error::custom)
 }
 
 impl Asked {

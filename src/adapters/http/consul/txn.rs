@@ -15,20 +15,17 @@ use super::keys::{self, KvOrProblem};
 use crate::adapters::http::context::Context;
 use crate::adapters::http::error::Problem;
 use crate::adapters::http::keyring::Caller;
-use crate::adapters::http::route::sent::read_json;
 use crate::core::decide::router_keys;
 use crate::core::kv::{LARGEST_BATCH, LARGEST_VALUE, Op, Pair};
 use crate::ports::kv::KvError;
 
 #[derive(Deserialize)]
-pub struct Operation {
-    #[serde(rename = "KV")]
+struct Operation {
     kv: Option<OfKey>,
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub struct OfKey {
+struct OfKey {
     verb: String,
     key: String,
     value: Option<String>,
@@ -43,7 +40,7 @@ pub async fn commit(
     Extension(caller): Extension<Caller>,
     body: Bytes,
 ) -> Result<Response, Problem> {
-    let operations: Vec<Operation> = read_json(&body)?;
+    let operations: Vec<Operation> = super::read_as_go(&body)?;
     if operations.len() > LARGEST_BATCH {
         let detail = format!("{} operations, {LARGEST_BATCH} are allowed", operations.len());
         return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", detail));

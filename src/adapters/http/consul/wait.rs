@@ -22,7 +22,7 @@ pub async fn wait<T>(
     limit: Option<&str>,
     mut look: impl FnMut() -> (u64, T),
 ) -> Result<(u64, T), Problem> {
-    let limit = limit.map(duration).transpose()?.unwrap_or(USUALLY).min(LONGEST);
+    let limit = limit.filter(|text| !text.is_empty()).map(duration).transpose()?.unwrap_or(USUALLY).min(LONGEST);
     let deadline = Instant::now() + limit;
     let (mut keys, mut views) = (context.kv.changed(), context.snapshot.changes());
     let mut held = None;
