@@ -26,6 +26,8 @@ def serve(c):
         path, extra, status = lines[0].split()[1], b'', b'200 OK'
         if path.startswith(b'/crash'): return c.close()
         if path.startswith(b'/slow'): time.sleep(3)
+        if path.startswith(b'/accel'): extra = b'X-Accel-Redirect: /_platformer/failed/\r\n'
+        if path.startswith(b'/garbage'): c.sendall(b'no head at all\n'); return c.close()
         if path.startswith(b'/big'): extra = b'X-Big: ' + b'x' * 30000 + b'\r\n'
         if path == b'/health' and names.get(b'host', b'').decode() != os.environ['ALLOWED']: status = b'400 No'
         c.sendall(b'HTTP/1.1 %s\r\nContent-Length: %d\r\n%s\r\n%s' % (status, len(body), extra, body))
@@ -178,6 +180,34 @@ async fn a_service_that_cannot_be_reached_has_a_page_from_its_first_request_on()
 }
 
 #[tokio::test]
+async fn what_became_of_a_request_is_told_however_large_it_is() {
+    if !docker_or_skip() {
+        return;
+    }
+    let platform = with_raw("[proxy]\nread_timeout = \"1s\"").await;
+    let large = "x".repeat(2 << 20);
+    assert_eq!(ask(&platform, "POST", "/crash", "", &large).await.status, 502);
+    for method in ["GET", "POST"] {
+        let late = ask(&platform, method, "/slow", "", &large).await;
+        assert_eq!((late.status, &*late.body), (504, "The app did not answer in time.\n"), "{method}");
+    }
+    platform.ok(&["stop", "raw"]);
+    platform.until_status("raw.localhost", "/", 503).await;
+    let away = ask(&platform, "POST", "/x", "", &large).await;
+    assert!(away.status == 503 && away.header("retry-after").is_some(), "{away:?}");
+}
+
+#[tokio::test]
+async fn an_app_chooses_no_page_of_ours_by_what_it_answers() {
+    if !docker_or_skip() {
+        return;
+    }
+    let platform = with_raw("").await;
+    let answer = ask(&platform, "GET", "/accel", "", "").await;
+    assert!(answer.status == 200 && answer.body.starts_with("GET /accel "), "{answer:?}");
+}
+
+#[tokio::test]
 async fn proxies_in_front_are_believed_where_that_is_set() {
     if !docker_or_skip() {
         return;
@@ -187,7 +217,8 @@ async fn proxies_in_front_are_believed_where_that_is_set() {
     add_raw(&platform, "", &format!("raw.{}", platform.domain()));
     platform.up();
     platform.until_ready("raw", 1).await;
-    let told = "X-Forwarded-Proto: https\r\nX-Forwarded-For: 9.9.9.9\r\nX-Forwarded-Host: shop.example\r\nX-Real-IP: 6.6.6.6\r\n";
+    let told = "X-Forwarded-Proto: WSS\r\nX-Forwarded-For: 9.9.9.9\r\nX-Forwarded-Host: shop.example\r\nX-Real-IP: 6.6.6.6\r\n\
+        X-Forwarded-Ssl: told\r\nX-Scheme: told\r\nX-Forwarded-Port: told\r\nX-Original-URL: told\r\n";
     let seen = ask(&platform, "GET", "/x", told, "").await.body;
     for expected in [
         "X-Forwarded-Proto: https\r\n",
@@ -197,6 +228,7 @@ async fn proxies_in_front_are_believed_where_that_is_set() {
     ] {
         assert!(seen.contains(expected), "{expected} {seen}");
     }
+    assert!(!seen.contains("told"), "what says the same in other words is nobody's to say: {seen}");
     // A container is no such proxy.
     let asker = platform.instance("raw", 0).await;
     let url = format!("http://raw.{}:{}/x", platform.domain(), platform.internal);
@@ -287,8 +319,8 @@ async fn what_nginx_refuses_is_named_and_left_out_while_all_others_have_their_ne
         std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/templates/nginx/platformer.conf.tera")).unwrap();
     // An nginx that cannot have one host, and does not say in which line.
     let refusing = built_in.replace(
-        "    proxy_redirect off;\n",
-        "    proxy_redirect off;\n{%- for host in server.hosts %}{% if host == \"refused.example\" %}\n    ssl_certificate /none; listen 127.0.0.1:1 ssl;{% endif %}{% endfor %}\n",
+        "    server_name {{ server.hosts | join(sep=\" \") }};\n",
+        "    server_name {{ server.hosts | join(sep=\" \") }};\n{%- for host in server.hosts %}{% if host == \"refused.example\" %}\n    ssl_certificate /none; listen 127.0.0.1:1 ssl;{% endif %}{% endfor %}\n",
     );
     assert_ne!(refusing, built_in);
     std::fs::write(templates.join("platformer.conf.tera"), refusing).unwrap();

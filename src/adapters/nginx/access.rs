@@ -152,8 +152,9 @@ fn count(line: &str, counts: &mut Counts) {
         tally.gone += 1;
         return;
     }
-    // A retry hides a failure from the client; it is the release's all the same. `-` is a try without an answer.
-    let failed = tries.split([',', ':']).map(str::trim).any(|s| s.starts_with('5') || s == "-");
+    // A retry hides a failure from the client; it is the release's all the same. `-` is a try without an answer, and 009
+    // what nginx makes of one that is no HTTP.
+    let failed = tries.split([',', ':']).map(str::trim).any(|s| s.starts_with(['5', '0']) || s == "-");
     let (cookies, address, request) = (next(), next(), next());
     // Who has no cookie is given a release anew with each request: every one counts by itself.
     let visitor = if cookies.trim_matches('-').is_empty() { hash(&[request]) } else { hash(&[cookies, address]) };
@@ -189,12 +190,13 @@ mod tests {
         let lines = "app.shop.1.0\t200\t200\t0.004\t--\n\
                      app.shop.1.0\t200\t502, 200\t0.009\t--\n\
                      app.shop.1.0\t500\t500\t0.001\t\n\
+                     app.shop.1.0\t009\t009\t0.001\t\n\
                      app.shop.1.0\t499\t-\t3.000\t\n\
                      app.shop.2.0\t404\t404\t0.001\t\n\
                      app.shop.2.0\t500\t500\t0.001\tsecret-\n\
                      platformer.supervisor\t500\t500\t0.001\t\n\
                      half a line";
-        let expected = [("shop@1.0", (3, 2, 1)), ("shop@2.0", (1, 0, 0))];
+        let expected = [("shop@1.0", (4, 3, 1)), ("shop@2.0", (1, 0, 0))];
         assert_eq!(counted(lines), expected.map(|(k, v)| (k.to_owned(), v)).into());
     }
 

@@ -80,7 +80,28 @@ struct Sent {
     forwarded_for: &'static str,
     forwarded_host: &'static str,
     proto: &'static str,
+    /// Headers that say the same as those above, or more, and that apps believe: nobody's word for it is passed on.
+    dropped: [&'static str; 14],
 }
+
+/// What the three of `X-Forwarded-For`, `-Proto` and `-Host` say is said by these too, in other products' words: rack
+/// reads `-Ssl` and `-Scheme` first, Spring `-Port` and `-Prefix`, Symfony `X-Original-URL`.
+const DROPPED: [&str; 14] = [
+    "X-Forwarded-Ssl",
+    "X-Forwarded-Scheme",
+    "X-Forwarded-Protocol",
+    "X-Forwarded-Port",
+    "X-Forwarded-Server",
+    "X-Forwarded-Prefix",
+    "X-Forwarded-Uri",
+    "X-Scheme",
+    "X-Url-Scheme",
+    "Front-End-Https",
+    "X-Original-Host",
+    "X-Original-URL",
+    "X-Original-URI",
+    "X-Rewrite-URL",
+];
 
 impl Sent {
     fn new(frame: &Frame) -> Self {
@@ -91,7 +112,8 @@ impl Sent {
         let peer = if frame.owns_http { "$realip_remote_addr" } else { "$remote_addr" };
         match frame.trusted.is_empty() {
             true => {
-                Self { host, peer, forwarded_for: "$proxy_add_x_forwarded_for", forwarded_host: host, proto: "$scheme" }
+                let forwarded_for = "$proxy_add_x_forwarded_for";
+                Self { host, peer, forwarded_for, forwarded_host: host, proto: "$scheme", dropped: DROPPED }
             }
             false => Self {
                 host,
@@ -99,6 +121,7 @@ impl Sent {
                 forwarded_for: "$platformer_forwarded_for",
                 forwarded_host: "$platformer_forwarded_host",
                 proto: "$platformer_proto",
+                dropped: DROPPED,
             },
         }
     }
