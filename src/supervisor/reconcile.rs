@@ -122,7 +122,7 @@ impl Loop {
         let mut step = self.brain.turn(self.clock.now(), self.seed.at(self.turns));
         loop {
             step = match step {
-                Step::Done(turn) => return turn,
+                Step::Done(turn) => return *turn,
                 Step::Record(pending) => {
                     let keys = self.answers.keep_keys(pending.ticket(), self.kv.as_deref()).await;
                     let kept = keys.and_then(|()| match pending.writes() {

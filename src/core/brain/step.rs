@@ -23,7 +23,7 @@ const DECISIONS: usize = 16;
 pub enum Step<'b> {
     /// The ledger is to keep something before the turn goes on.
     Record(Pending<'b>),
-    Done(Turn),
+    Done(Box<Turn>),
 }
 
 /// What the ledger is to keep, all or nothing. The brain is held until it is said whether that was done.
@@ -104,7 +104,7 @@ impl<'b> Pending<'b> {
                 let remedy = "free disk space in the state folder";
                 plan.problems.push(Problem::new(ProblemKind::Ledger, "ledger", reason, remedy, course.now));
                 plan.wake_by(course.now + AGAIN);
-                Step::Done(course.end(self.brain, plan))
+                course.end(self.brain, plan)
             }
         }
     }
@@ -162,7 +162,7 @@ impl Course {
             true => self.think(brain),
             false => {
                 self.turn.wake_at = Some(brain.wake_at);
-                Step::Done(self.turn)
+                Step::Done(Box::new(self.turn))
             }
         }
     }
@@ -184,11 +184,11 @@ impl Course {
         }
         let writes = std::mem::take(&mut plan.writes);
         if writes.is_empty() {
-            return Step::Done(self.end(brain, plan));
+            return self.end(brain, plan);
         }
         if self.rounds == DECISIONS {
             plan.wake_by(self.now);
-            return Step::Done(self.end(brain, plan));
+            return self.end(brain, plan);
         }
         self.rounds += 1;
         let decided = Outcome::Planned { plan, writes };
@@ -199,12 +199,12 @@ impl Course {
         self.turn.events.extend(writes.iter().flat_map(|write| told(write, self.now)));
     }
 
-    fn end(mut self, brain: &mut Brain, plan: Plan) -> Turn {
+    fn end<'b>(mut self, brain: &mut Brain, plan: Plan) -> Step<'b> {
         let anyway = self.now + ANYWAY;
         brain.wake_at = plan.wake_at.map_or(anyway, |at| at.min(anyway));
         self.turn.wake_at = Some(brain.wake_at);
         self.turn.plan = Some(plan);
-        self.turn
+        Step::Done(Box::new(self.turn))
     }
 }
 

@@ -31,7 +31,7 @@ fn turn(brain: &mut Brain, now: Timestamp, keeps: impl Fn(&[Write]) -> bool) -> 
     let mut step = brain.turn(now, Seed::new("test"));
     loop {
         step = match step {
-            Step::Done(turn) => return (turn, asked),
+            Step::Done(turn) => return (*turn, asked),
             Step::Record(pending) => {
                 asked.extend(pending.writes().to_vec());
                 match keeps(pending.writes()) {
