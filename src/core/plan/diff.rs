@@ -21,6 +21,9 @@ use crate::core::world::{
     Action, DEPARTED, EngineState, Intent, Member, Phase, ProbeTarget, Subject, Switch, World, Write, by_app,
 };
 
+/// Until then a container that is not ready has started just now.
+const JUST_NOW: SignedDuration = SignedDuration::from_secs(1);
+
 /// An engine that has not answered since the boot for so long is away.
 const ASKED: SignedDuration = SignedDuration::from_secs(5);
 
@@ -67,7 +70,8 @@ pub fn plan(world: &World, now: Timestamp, seed: &Seed) -> Plan {
     }
     let (routes, templates) = without_refused(world, wanted, &mut plan, now);
     plan.routes = routes.clone();
-    switch(world, routes, templates, &mut plan, now);
+    let late = waits_until(world, &members, &routes, &templates, now);
+    switch(world, routes, templates, late, &mut plan, now);
     stop_drained(world, &mut plan);
     // A clock that was set back, or a pause that is over later, makes nothing begin in the future.
     plan.problems.iter_mut().for_each(|problem| problem.since = problem.since.min(now));
@@ -175,7 +179,44 @@ fn without_refused(
     (Arc::new(wanted), templates)
 }
 
-fn switch(world: &World, routes: Arc<Routes>, templates: Arc<Templates>, plan: &mut Plan, now: Timestamp) {
+/// Where all that is new are containers which started just now and are not ready yet, until when that is worth no switch
+/// of its own: after one nginx takes a tenth of a second before the next, which is when most of them get ready.
+fn waits_until(
+    world: &World,
+    members: &[Member<'_>],
+    routes: &Routes,
+    templates: &Templates,
+    now: Timestamp,
+) -> Option<Timestamp> {
+    let live = world.balancer.live.as_ref()?;
+    let is_kept = live.routes.apps.keys().all(|app| routes.apps.contains_key(app));
+    if live.fingerprint != templates.fingerprint(world.platform.frame) || !is_kept {
+        return None;
+    }
+    let by_app = by_app(members);
+    let mut until = now;
+    for (app, route) in &routes.apps {
+        match live.routes.apps.get(app) {
+            Some(old) if old == route => {}
+            None if route.shared && route.releases.is_empty() => {
+                let members = by_app.get(app).copied().unwrap_or_default();
+                let began = members.iter().filter_map(|member| member.container.started_at).max()?;
+                until = until.max(began + JUST_NOW);
+            }
+            Some(_) | None => return None,
+        }
+    }
+    (until > now).then_some(until)
+}
+
+fn switch(
+    world: &World,
+    routes: Arc<Routes>,
+    templates: Arc<Templates>,
+    late: Option<Timestamp>,
+    plan: &mut Plan,
+    now: Timestamp,
+) {
     let balancer = &world.balancer;
     let fingerprint = templates.fingerprint(world.platform.frame);
     let next = balancer.last_generation + 1;
@@ -184,6 +225,11 @@ fn switch(world: &World, routes: Arc<Routes>, templates: Arc<Templates>, plan: &
     let coming = coming.filter(|s| s.routes == routes && s.fingerprint == fingerprint);
     plan.generation = live.map(|l| l.generation).or(coming.map(|s| s.generation)).unwrap_or(next);
     if live.is_some() || balancer.switching.is_some() {
+        return;
+    }
+    if let (Some(until), Some(live)) = (late, &balancer.live) {
+        plan.generation = live.generation;
+        plan.wake_by(until);
         return;
     }
     if let Some((until, ..)) = balancer.retry.as_ref().filter(|(until, ..)| *until > now) {
@@ -231,5 +277,52 @@ fn stop_drained(world: &World, plan: &mut Plan) {
             grace: deploy(id).unwrap_or_default().grace.get(),
             log_for: given_up.iter().find(|id| deployment == Some(&***id)).map(|id| (*id).clone()),
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::testing::{at, container, planned, planned_and_recorded, world_with};
+    use crate::core::world::Fact;
+
+    /// Plans, and has nginx serve what is to be switched to. Returns whether something was.
+    fn switched(world: &mut World, now: Timestamp) -> bool {
+        let switches = planned_and_recorded(world, now).actions.into_iter();
+        let switches: Vec<Action> = switches.filter(|action| matches!(action, Action::Switch(_))).collect();
+        for action in &switches {
+            let Action::Switch(switch) = action else { continue };
+            world.begin(action, now);
+            world.apply(Fact::Reached(switch.generation), now);
+            world.apply(Fact::Settled(switch.generation), now);
+        }
+        !switches.is_empty()
+    }
+
+    fn started(name: &str, now: Timestamp) -> Container {
+        Container { created_at: now, started_at: Some(now), ..container(name, &[("platformer.app", name)]) }
+    }
+
+    #[test]
+    fn what_has_just_started_is_worth_no_switch_of_its_own_until_it_is_ready_or_late() {
+        let (mut world, _) = world_with("image = \"shop:1.0\"", |_, _| Intent::new(at(0)));
+        while switched(&mut world, at(1)) {}
+        let web = started("web", at(10));
+        world.apply(Fact::Seen(Box::new(web.clone())), at(10));
+        let early = planned(&mut world, at(10));
+        assert!(!early.actions.iter().any(|action| matches!(action, Action::Switch(_))));
+        assert_eq!((early.wake_at, early.generation), (Some(at(11)), world.balancer.last_generation));
+        let probed =
+            |verdict| Fact::Probed { subject: Subject::Container(web.id.clone()), started_at: web.started_at, verdict };
+        let mut late = world.clone();
+        assert!(switched(&mut late, at(11)), "whoever asks is told that it is not ready");
+        world.apply(probed(Ok(())), at(10));
+        assert!(switched(&mut world, at(10)), "ready, it is served at once");
+        // Together with what somebody else changes it comes at once, too.
+        world.apply(Fact::Seen(Box::new(started("api", at(20)))), at(20));
+        world.apply(probed(Err("gone".into())), at(20));
+        assert!(switched(&mut world, at(20)));
+        let live = world.balancer.live.as_ref().unwrap();
+        assert!(live.routes.apps.keys().any(|app| app.as_str() == "api"));
     }
 }
