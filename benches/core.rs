@@ -167,6 +167,7 @@ fn container(app: &str, number: u32, now: Timestamp) -> Container {
         exposed: vec![8080],
         created_at: now,
         started_at: Some(now),
+        restarts: 0,
         trouble: None,
     }
 }

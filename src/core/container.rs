@@ -108,6 +108,8 @@ pub struct Container {
     pub created_at: Timestamp,
     /// Changes with every start: what was learnt about an earlier run does not count for this one.
     pub started_at: Option<Timestamp>,
+    /// How often the engine has started it again by itself since somebody last started it.
+    pub restarts: u32,
     /// Why the engine could not describe it in full: then what is here is from the engine's list.
     pub trouble: Option<String>,
 }

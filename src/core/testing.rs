@@ -44,6 +44,7 @@ pub fn container(name: &str, labels: &[(&str, &str)]) -> Container {
         exposed: vec![8080],
         created_at: Timestamp::UNIX_EPOCH,
         started_at: Some(Timestamp::UNIX_EPOCH),
+        restarts: 0,
         trouble: None,
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::core::claim::Claim;
 use crate::core::container::{Container, label};
@@ -12,6 +12,9 @@ use crate::core::names::AppName;
 use crate::core::problem::{Problem, ProblemKind};
 use crate::core::world::{Claimed, Condition, EngineState, Intent, Member, Unprepared, Unsecured, World};
 
+/// A container that its restart policy has started so often, and that has not run for so long since, is in a loop.
+const LOOPS: u32 = 3;
+const STEADY: SignedDuration = SignedDuration::from_secs(60);
 /// A deployment that has not moved for so long is stuck.
 const STUCK: Duration = Duration::from_secs(1800);
 
@@ -153,6 +156,13 @@ fn of_member(world: &World, member: &Member<'_>, problems: &mut Vec<Problem>, no
         let subject = format!("container {name}");
         problems.push(Problem::new(kind, subject, reason, remedy, since).in_app(&member.claim.app));
     };
+    let container = member.container;
+    let up = container.started_at.filter(|_| container.is_running()).map(|at| now.duration_since(at));
+    if container.restarts >= LOOPS && up.is_none_or(|up| up < STEADY) {
+        let ending = container.state.ending().map(|ending| format!(": {ending}")).unwrap_or_default();
+        let reason = format!("Docker has started it again {} times{ending}", container.restarts);
+        push(ProblemKind::Dying, reason, format!("docker logs {name}"));
+    }
     match (&member.address, member.condition) {
         (_, Condition::Draining | Condition::Stopped) => {}
         // One that is only made, or has ended, is on no network yet, or no more.
@@ -232,5 +242,31 @@ fn of_balancer(world: &World, problems: &mut Vec<Problem>) {
         let reason = format!("nginx refuses its routes, {kept}: {}", refused.reason);
         let remedy = "change the app's hosts, paths or proxy settings";
         problems.push(Problem::of_app(ProblemKind::RoutesRefused, app, reason, remedy, refused.since));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::container::RunState;
+    use crate::core::testing::{at, container, planned, world_with};
+    use crate::core::world::Fact;
+
+    #[test]
+    fn a_container_that_its_restart_policy_starts_again_and_again_is_told_until_it_stays() {
+        let (mut world, _) = world_with("", |_, _| Intent::new(at(0)));
+        let looping = container("web", &[("platformer.app", "web")]);
+        let mut told = |restarts: u32, state: RunState, now: i64| {
+            let seen = Container { restarts, state, started_at: Some(at(100)), ..looping.clone() };
+            world.apply(Fact::Seen(Box::new(seen)), at(100));
+            let problems = planned(&mut world, at(now)).problems;
+            problems.into_iter().find(|p| p.kind == ProblemKind::Dying).map(|p| p.reason)
+        };
+        assert_eq!(told(2, RunState::Running, 101), None);
+        assert_eq!(told(3, RunState::Running, 101).as_deref(), Some("Docker has started it again 3 times"));
+        let exited = RunState::Exited { code: 1, oom: false, at: Some(at(100)) };
+        let expected = "Docker has started it again 4 times: it exited with 1";
+        assert_eq!(told(4, exited, 200).as_deref(), Some(expected));
+        assert_eq!(told(4, RunState::Running, 161), None, "it has stayed for a minute");
     }
 }

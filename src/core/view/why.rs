@@ -104,16 +104,27 @@ fn find<'r>(host: &HostName, path: &str, routes: &'r Routes) -> Option<(&'r AppN
     of_host.max_by_key(|(length, ..)| *length).map(|(_, app, which)| (app, which))
 }
 
+/// Why an app has no release to serve: what is known to be wrong with it comes first.
+fn nothing_serves(app: &AppName, shared: bool, status: &Status) -> Step {
+    if let Some(problem) = status.problems.iter().find(|problem| problem.app.as_ref() == Some(app)) {
+        return breaks(format!("nothing of {app} can serve: 503; {}", problem.reason), problem.remedy.clone());
+    }
+    match shared {
+        true => breaks(format!("no container of {app} is ready: 503"), format!("platformer status {app}")),
+        false => breaks(
+            format!("{app} has no stable release: 503"),
+            format!("platformer repository push {app} VERSION FILE"),
+        ),
+    }
+}
+
 fn of_app(app: &AppName, which: Option<&str>, routes: &Routes, status: &Status, steps: &mut Vec<Step>) {
     let Some(route) = routes.apps.get(app) else { return };
     let release = if which == Some("candidate") { &route.candidate } else { &route.stable };
     let Some(release) = release else {
         steps.push(match which {
             Some("candidate") => breaks(format!("{app} has no candidate: 404"), format!("platformer status {app}")),
-            _ => breaks(
-                format!("{app} has no stable release: 503"),
-                format!("platformer repository push {app} VERSION FILE"),
-            ),
+            _ => nothing_serves(app, route.shared, status),
         });
         return;
     };

@@ -50,6 +50,7 @@ pub fn container(
         joined: joined(mode.as_deref()),
         exposed,
         created_at: time(answer.created.as_deref()).unwrap_or(Timestamp::UNIX_EPOCH),
+        restarts: answer.restart_count.and_then(|count| count.try_into().ok()).unwrap_or(0),
         trouble: None,
     })
 }
@@ -88,6 +89,7 @@ pub fn listed(
         joined: joined(mode.as_deref()),
         exposed,
         created_at,
+        restarts: 0,
         trouble: Some(trouble.to_owned()),
     })
 }
