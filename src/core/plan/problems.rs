@@ -45,7 +45,7 @@ pub fn find(world: &World, members: &[Member<'_>], problems: &mut Vec<Problem>, 
     of_sources(world, problems);
     of_stuck(world, problems, now);
     of_repository(world, members, problems, now);
-    for Claimed { container, claim, unknown_labels } in world.containers.values() {
+    for Claimed { container, claim, unknown_labels, .. } in world.containers.values() {
         let subject = || format!("container {}", container.name);
         if *claim == Claim::Foreign {
             continue;

@@ -33,12 +33,15 @@ impl World {
         match &container.state {
             RunState::Running => {}
             RunState::Created => return (Condition::Starting, since, None),
-            RunState::Paused => return (Condition::Unhealthy, since, Some("it is paused".into())),
+            RunState::Paused => {
+                return (Condition::Unhealthy, self.as_it_is_since(container), Some("it is paused".into()));
+            }
             RunState::Exited { at, .. } => {
                 return (Condition::Stopped, at.unwrap_or(since), container.state.ending());
             }
         }
         if self.probe_kind(container, app).is_none() {
+            let since = self.as_it_is_since(container);
             return match container.health {
                 Some(DockerHealth::Healthy) | None => (Condition::Ready, since, None),
                 Some(DockerHealth::Starting) => {
@@ -57,5 +60,11 @@ impl World {
             None if self.balancer.adopted_names(address) => (Condition::Ready, since, None),
             None => (Condition::Starting, since, None),
         }
+    }
+
+    /// Since when the container is as it is now.
+    pub(super) fn as_it_is_since(&self, container: &Container) -> Timestamp {
+        let known = self.containers.get(&container.id).map(|known| known.since);
+        known.unwrap_or_else(|| container.started_at.unwrap_or(container.created_at))
     }
 }

@@ -17,6 +17,8 @@ use crate::core::names::{AppName, ImageRef, Port, Version};
 pub struct Claimed {
     pub container: Arc<Container>,
     pub claim: Claim,
+    /// When it came to be as it is: started or ended, paused, well or not by its HEALTHCHECK, on networks or on none.
+    pub since: Timestamp,
     /// Labels of ours that mean nothing, each with the one that was probably meant.
     pub unknown_labels: Vec<(String, Option<&'static str>)>,
 }
@@ -92,9 +94,9 @@ impl World {
         let address = self.reach(container, claim, app.map(Arc::as_ref));
         let place = address.clone().unwrap_or(SocketAddr::from(([0, 0, 0, 0], 0)));
         let (condition, since, reason) = self.condition(container, app.map(Arc::as_ref), place);
-        let condition = match address {
-            Err(_) if condition == Condition::Ready => Condition::Unhealthy,
-            _ => condition,
+        let (condition, since) = match address {
+            Err(_) if condition == Condition::Ready => (Condition::Unhealthy, self.as_it_is_since(container)),
+            _ => (condition, since),
         };
         let version = self.version_of(claim, container, app.is_some());
         Member { container, claim, app, version, address, condition, since, reason }

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::{Claim, Claimed, World};
 use crate::core::claim::{self, Instance};
-use crate::core::container::{Container, ContainerId};
+use crate::core::container::{Container, ContainerId, RunState};
 use crate::core::names::{AppName, Version};
 
 /// An instance that lived this long did not crash at start: the next death begins with a short pause again.
@@ -15,15 +15,28 @@ const HEALTHY_LIFE: Duration = Duration::from_secs(10);
 /// A chain of containers that share each other's network is followed so far.
 const JOINTS: usize = 4;
 
+/// Whether a container is seen in the state in which it was: the same run of it, as well, and as much on networks.
+fn is_as_before(before: &Container, now: &Container) -> bool {
+    let is = |c: &Container| (c.is_running(), c.state == RunState::Paused, c.health, c.attachments.is_empty());
+    before.started_at == now.started_at && is(before) == is(now)
+}
+
 impl World {
     pub(super) fn see(&mut self, container: Container, now: Timestamp) {
         if self.removed.contains(&container.id) {
             return;
         }
-        let before = self.containers.get(&container.id).map(|known| known.container.clone());
+        let known = self.containers.get(&container.id).map(|known| (known.container.clone(), known.since));
+        let (before, was_since) = known.unzip();
         let container = self.joined(complete(container, before.as_deref()));
         let left = self.app_of(&container.id);
         let claim = self.claim_of(&container);
+        let since = match (&before, was_since) {
+            (Some(before), Some(since)) if is_as_before(before, &container) => since,
+            // As it was found: nobody knows for how long.
+            (None, _) => container.started_at.unwrap_or(container.created_at).min(now),
+            (Some(_), _) => now,
+        };
         let has_run = before.is_some_and(|b| b.is_running() || b.started_at != container.started_at);
         if let (true, Some(reason), Claim::Instance(instance)) = (has_run, container.state.ending(), &claim)
             && instance.managed
@@ -37,7 +50,8 @@ impl World {
         };
         app.iter().for_each(|app| _ = self.departed.remove(app));
         let unknown_labels = claim::unknown_labels(&container);
-        self.containers.insert(container.id.clone(), Claimed { container: Arc::new(container), claim, unknown_labels });
+        self.containers
+            .insert(container.id.clone(), Claimed { container: Arc::new(container), claim, since, unknown_labels });
         if left != app {
             self.left(left, now);
         }
@@ -156,7 +170,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::core::container::{RunState, label};
+    use crate::core::container::label;
     use crate::core::decide::{Command, Decider};
     use crate::core::release::Release;
     use crate::core::testing::{at, container, planned, planned_and_recorded, world_with};
@@ -292,5 +306,23 @@ mod tests {
         world.apply(Fact::Listed { containers: listed, networks: Vec::new(), local: Vec::new() }, at(1));
         assert!(world.instances()[0].is_ready());
         assert_eq!(problems_of(&mut world, "container db"), ["Docker does not describe it: 500: no"]);
+    }
+
+    #[test]
+    fn a_state_is_counted_from_when_it_began_and_not_from_the_start() {
+        let web = Container { started_at: Some(at(1)), ..container("web", &[(label::APP, "web")]) };
+        let mut world = world(vec![web.clone()]);
+        let since = |world: &World| world.instances().iter().find(|m| &*m.container.name == "web").map(|m| m.since);
+        let mut see = |change: Container, now: i64| {
+            world.apply(Fact::Seen(Box::new(change)), at(now));
+            since(&world)
+        };
+        let paused = Container { state: RunState::Paused, ..web.clone() };
+        assert_eq!((see(paused.clone(), 50), see(paused, 60)), (Some(at(50)), Some(at(50))));
+        let ill = Container { health: Some(crate::core::container::DockerHealth::Unhealthy), ..web.clone() };
+        assert_eq!(see(ill, 70), Some(at(70)));
+        let alone =
+            Container { attachments: Vec::new(), health: Some(crate::core::container::DockerHealth::Healthy), ..web };
+        assert_eq!(see(alone, 80), Some(at(80)));
     }
 }
