@@ -15,7 +15,7 @@ use crate::core::container::{Container, ContainerId, label};
 use crate::core::decide::Seed;
 use crate::core::deploy::{End, Stage};
 use crate::core::names::{AppName, HostName, Version};
-use crate::core::routes::Routes;
+use crate::core::routes::{AppRoute, Routes};
 use crate::core::templates::Templates;
 use crate::core::world::{
     Action, DEPARTED, EngineState, Intent, Member, Phase, ProbeTarget, Subject, Switch, World, Write, by_app,
@@ -70,8 +70,8 @@ pub fn plan(world: &World, now: Timestamp, seed: &Seed) -> Plan {
     }
     let (routes, templates) = without_refused(world, wanted, &mut plan, now);
     plan.routes = routes.clone();
-    let late = waits_until(world, &members, &routes, &templates, now);
-    switch(world, routes, templates, late, &mut plan, now);
+    let wait = waits_until(world, &members, &routes, &templates, now);
+    switch(world, routes, templates, wait, &mut plan, now);
     stop_drained(world, &mut plan);
     // A clock that was set back, or a pause that is over later, makes nothing begin in the future.
     plan.problems.iter_mut().for_each(|problem| problem.since = problem.since.min(now));
@@ -179,41 +179,65 @@ fn without_refused(
     (Arc::new(wanted), templates)
 }
 
-/// Where all that is new are containers which started just now and are not ready yet, until when that is worth no switch
-/// of its own: after one nginx takes a tenth of a second before the next, which is when most of them get ready.
+/// Where all that is new are containers which are not ready and started just now, until when that is worth no switch of
+/// its own: after one nginx takes a tenth of a second before the next, which is when most of them get ready. One that was
+/// only made is worth none for as long as it is that.
 fn waits_until(
     world: &World,
     members: &[Member<'_>],
     routes: &Routes,
     templates: &Templates,
     now: Timestamp,
-) -> Option<Timestamp> {
+) -> Option<Wait> {
     let live = world.balancer.live.as_ref()?;
     let is_kept = live.routes.apps.keys().all(|app| routes.apps.contains_key(app));
     if live.fingerprint != templates.fingerprint(world.platform.frame) || !is_kept {
         return None;
     }
     let by_app = by_app(members);
-    let mut until = now;
+    let is_unready = |route: &AppRoute| route.shared && route.releases.is_empty();
+    let (mut wait, mut is_late) = (Wait::ForWhatComes, false);
     for (app, route) in &routes.apps {
         match live.routes.apps.get(app) {
             Some(old) if old == route => {}
-            None if route.shared && route.releases.is_empty() => {
+            old if is_unready(route) && old.is_none_or(|old| is_unready(old)) => {
                 let members = by_app.get(app).copied().unwrap_or_default();
-                let began = members.iter().filter_map(|member| member.container.started_at).max()?;
-                until = until.max(began + JUST_NOW);
+                let began = members.iter().filter_map(|member| member.container.started_at).max();
+                match began.map(|began| began + JUST_NOW) {
+                    Some(until) if until > now => wait = wait.at_most(until),
+                    Some(_) => is_late = true,
+                    None => {}
+                }
             }
             Some(_) | None => return None,
         }
     }
-    (until > now).then_some(until)
+    (!is_late).then_some(wait)
+}
+
+/// How long there is nothing worth a switch.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Wait {
+    /// Until something else is seen.
+    ForWhatComes,
+    Until(Timestamp),
+}
+
+impl Wait {
+    fn at_most(self, until: Timestamp) -> Self {
+        match self {
+            // What is late first is not kept waiting for what is late last.
+            Self::Until(other) => Self::Until(other.min(until)),
+            Self::ForWhatComes => Self::Until(until),
+        }
+    }
 }
 
 fn switch(
     world: &World,
     routes: Arc<Routes>,
     templates: Arc<Templates>,
-    late: Option<Timestamp>,
+    wait: Option<Wait>,
     plan: &mut Plan,
     now: Timestamp,
 ) {
@@ -227,9 +251,11 @@ fn switch(
     if live.is_some() || balancer.switching.is_some() {
         return;
     }
-    if let (Some(until), Some(live)) = (late, &balancer.live) {
+    if let (Some(wait), Some(live)) = (wait, &balancer.live) {
         plan.generation = live.generation;
-        plan.wake_by(until);
+        if let Wait::Until(moment) = wait {
+            plan.wake_by(moment);
+        }
         return;
     }
     if let Some((until, ..)) = balancer.retry.as_ref().filter(|(until, ..)| *until > now) {
@@ -283,6 +309,7 @@ fn stop_drained(world: &World, plan: &mut Plan) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::container::RunState;
     use crate::core::testing::{at, container, planned, planned_and_recorded, world_with};
     use crate::core::world::Fact;
 
@@ -307,6 +334,9 @@ mod tests {
     fn what_has_just_started_is_worth_no_switch_of_its_own_until_it_is_ready_or_late() {
         let (mut world, _) = world_with("image = \"shop:1.0\"", |_, _| Intent::new(at(0)));
         while switched(&mut world, at(1)) {}
+        let made = Container { state: RunState::Created, started_at: None, ..started("web", at(9)) };
+        world.apply(Fact::Seen(Box::new(made)), at(9));
+        assert!(!switched(&mut world, at(9)) && !switched(&mut world, at(500)), "it may never run");
         let web = started("web", at(10));
         world.apply(Fact::Seen(Box::new(web.clone())), at(10));
         let early = planned(&mut world, at(10));
