@@ -357,6 +357,13 @@ fn may_begin(app: &AppName, intent: &Intent, asked: &DeployRequest, version: &Ve
         }
     }
     if intent.stable.as_ref() == Some(version) {
+        if intent.releases.get(version).is_some_and(|release| !release.proven) {
+            let reason = format!(
+                "{version} has not run yet, and is made of what the repository has now; `platformer status {app}` tells \
+                 what keeps it"
+            );
+            return Err(refuse(app, reason));
+        }
         let remedy = match intent.candidate() {
             Some(_) => format!("`platformer abort {app}` takes the candidate back"),
             None => format!("`platformer restart {app}` replaces its instances"),

@@ -28,8 +28,11 @@ impl World {
             |intent: &Intent, version| intent.releases.get(version).map(|r| (r.artefact.clone(), r.config.clone()));
         for version in intent.releases.keys() {
             if before.as_ref().and_then(|b| contents(b, version)) != contents(intent, version) {
-                self.prepared.remove(&(app.clone(), version.clone()));
-                self.unprepared.remove(&(app.clone(), version.clone()));
+                let release = (app.clone(), version.clone());
+                self.prepared.remove(&release);
+                self.unprepared.remove(&release);
+                // Made of something else by now: what kept the former from running is not held against it.
+                self.backoff.remove(&release);
             }
         }
         let looked = |i: &Intent| i.deployment.as_ref().and_then(|d| d.judged.looked_at);
@@ -65,5 +68,38 @@ impl World {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::release::{Blob, Release};
+    use crate::core::testing::{at, world_with};
+    use crate::core::world::{Backoff, Record, Write};
+
+    #[test]
+    fn what_kept_a_release_from_running_is_forgotten_once_it_is_made_of_something_else() {
+        let version = Version::parse("1.0").unwrap();
+        let mut made = None;
+        let (mut world, app) = world_with("", |app, index| {
+            let release = Release::draft(app, version.clone(), None, index, at(0));
+            made = Some(release.clone());
+            let releases = [(version.clone(), release)].into();
+            Intent { stable: Some(version.clone()), releases, ..Intent::new(at(0)) }
+        });
+        let key = (app.name.clone(), version.clone());
+        let failed = Backoff { failures: 8, away: 0, until: at(60), reason: "it exited with 66".into() };
+        let mut take_over = |config: Option<Blob>| {
+            world.backoff.insert(key.clone(), failed.clone());
+            let release = Release { config, ..made.clone().unwrap() };
+            let releases = [(version.clone(), release)].into();
+            let intent = Intent { stable: Some(version.clone()), releases, ..Intent::new(at(0)) };
+            world.take_over(&Write::Decision(Record::new(app.name.clone(), intent, Vec::new())));
+            world.backoff.contains_key(&key)
+        };
+        assert!(take_over(None), "it is what it was");
+        let path = "config/shop/shop.config".into();
+        assert!(!take_over(Some(Blob { path, sha256: "1".into() })));
     }
 }
