@@ -9,6 +9,7 @@ mod deploy;
 mod diff;
 mod due;
 mod fleet;
+mod gate;
 mod networks;
 mod outcome;
 mod problems;

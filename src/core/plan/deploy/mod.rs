@@ -8,9 +8,9 @@ use jiff::Timestamp;
 
 use super::declared::declared_again;
 use super::due::{Due, due};
+use super::gate::{end_stray_gates, run_gate};
 use super::outcome::Plan;
 use crate::core::app::{App, Source};
-use crate::core::container::label;
 use crate::core::decide::{Command, Decider, DeployRequest, Seed, Steer};
 use crate::core::deploy::{Crash, Deployment, Entry, Observed, Stage, advance, wake_at};
 use crate::core::names::{AppName, Version};
@@ -19,7 +19,7 @@ use crate::core::release::{ImageNow, Kept, Release};
 use crate::core::repository::Index;
 use crate::core::split::Percent;
 use crate::core::world::{
-    Action, Condition, EngineState, Intent, JobSpec, Member, Record, Unprepared, Unsecured, World, Write, by_app,
+    Action, Condition, EngineState, Intent, Member, Record, Unprepared, Unsecured, World, Write, by_app,
 };
 
 /// Adds what is to be decided and done. Returns the apps of which something is decided: what follows from that
@@ -246,7 +246,7 @@ impl Around<'_> {
             if let Some(at) = wake_at(deployment, self.now) {
                 plan.wake_by(at);
             }
-            self.gate(deployment, plan);
+            run_gate(world, name, deployment, plan);
         }
     }
 
@@ -269,71 +269,6 @@ impl Around<'_> {
             }
         }
     }
-
-    /// The gate runs once the candidate's own address leads to it.
-    fn gate(&self, deployment: &Deployment, plan: &mut Plan) {
-        let world = self.world;
-        let Some(gate) =
-            deployment.gate.as_ref().filter(|_| deployment.stage == Stage::Testing && deployment.halt.is_none())
-        else {
-            return;
-        };
-        let live = world.balancer.live.as_ref().filter(|live| live.settled);
-        let route = live.and_then(|l| l.routes.apps.get(&self.app.name));
-        let is_reachable = route.is_some_and(|r| {
-            r.candidate.as_ref() == Some(&deployment.release) && r.releases.contains_key(&deployment.release)
-        });
-        if world.gates.contains_key(&deployment.id) || !is_reachable {
-            return;
-        }
-        let platform = &world.platform;
-        let port = if platform.port == 80 { String::new() } else { format!(":{}", platform.port) };
-        let url = format!("http://candidate.{}.{}{port}", self.app.name, platform.domain);
-        let env = [
-            ("URL", url.clone()),
-            ("TARGET_URL", url),
-            ("APP", self.app.name.to_string()),
-            ("RELEASE", deployment.release.to_string()),
-        ];
-        let labels = [
-            (label::OWNER, platform.owner.0.to_string()),
-            (label::DEPLOYMENT, deployment.id.to_string()),
-            // Whatever its image says: it is no instance.
-            (label::ROUTE, "false".to_owned()),
-        ];
-        let job = JobSpec {
-            name: format!("{}-gate", deployment.id),
-            image: gate.image.clone(),
-            entrypoint: Vec::new(),
-            command: gate.command.clone(),
-            env: env.into_iter().map(|(k, v)| (k.to_owned(), v)).collect(),
-            labels: labels.into_iter().map(|(k, v)| (k.to_owned(), v)).collect(),
-            hosts: platform.own_hosts(),
-            timeout: gate.timeout.get(),
-        };
-        plan.actions.push(Action::Gate { deployment: deployment.id.clone(), job: Box::new(job) });
-    }
-}
-
-/// Gates of deployments that no longer test are ended.
-fn end_stray_gates(world: &World, plan: &mut Plan) {
-    if world.is_engine_unknown() {
-        return;
-    }
-    let is_closing = world.closing.is_some_and(|closing| !closing.keep_apps);
-    let testing: BTreeSet<&str> = world
-        .intents
-        .values()
-        .filter_map(Intent::active)
-        .filter(|d| d.stage == Stage::Testing && !is_closing)
-        .map(|d| &*d.id)
-        .collect();
-    for container in world.gates_there() {
-        let deployment = container.label(label::DEPLOYMENT).unwrap_or_default();
-        if !testing.contains(deployment) && !world.busy.contains(&container.id) {
-            plan.actions.push(Action::Stop { id: container.id.clone(), grace: Duration::ZERO, log_for: None });
-        }
-    }
 }
 
 /// Contents of releases that are not kept any more can go.
@@ -353,57 +288,4 @@ fn keep(world: &World, plan: &mut Plan) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::core::testing::{at, planned, world_with};
-    use crate::core::world::Fact;
-
-    #[test]
-    fn what_stays_warm_is_secured_again_after_its_new_deployment_was_called_off() {
-        let [stable, warm] = ["1.0", "1.1"].map(|v| Version::parse(v).unwrap());
-        let (mut world, _) = world_with("image = \"shop:1.0\"", |app, index| {
-            let mut intent = Intent { stable: Some(stable.clone()), warm: Some(warm.clone()), ..Intent::new(at(0)) };
-            for (version, digest) in [(stable, Some("sha256:1".into())), (warm.clone(), None)] {
-                let release = Release::draft(app, version.clone(), None, index, at(0));
-                intent.releases.insert(version, Release { image_digest: digest, proven: true, ..release });
-            }
-            intent
-        });
-        let plan = planned(&mut world, at(1));
-        let secured = |a: &Action| matches!(a, Action::Prepare { release, .. } if release.version == warm);
-        assert!(plan.actions.iter().any(secured), "{:?}", plan.actions);
-    }
-
-    #[test]
-    fn what_cannot_be_pulled_is_tried_ever_more_rarely_and_at_once_when_somebody_asks() {
-        let version = Version::parse("1.0").unwrap();
-        let (mut world, app) = world_with("image = \"shop:1.0\"", |app, index| {
-            let release = Release::draft(app, version.clone(), None, index, at(0));
-            let releases = [(version.clone(), release)].into();
-            Intent { stable: Some(version.clone()), releases, ..Intent::new(at(0)) }
-        });
-        let tried = |world: &mut World, seconds: std::ops::Range<i64>| {
-            let mut times = Vec::new();
-            for now in seconds {
-                for action in planned(world, at(now)).actions {
-                    if let Action::Prepare { app, release } = &action {
-                        times.push(now);
-                        world.begin(&action, at(now));
-                        let result = Err(Unprepared::Never("toomanyrequests".into()));
-                        world.apply(
-                            Fact::Prepared { app: app.clone(), version: release.version.clone(), result },
-                            at(now),
-                        );
-                    }
-                }
-            }
-            times
-        };
-        assert_eq!(tried(&mut world, 0..100), [0, 1, 3, 7, 15, 31, 63]);
-        let decided = world.decide(&Command::Restart(app.name.clone()), Decider { by: "me", now: at(100), secret: "" });
-        decided.unwrap().writes.iter().for_each(|write| world.take_over(write));
-        assert_eq!(tried(&mut world, 100..102), [100, 101]);
-        let rarely = tried(&mut world, 10_000..13_000);
-        assert!(rarely.ends_with(&[11_020, 11_620, 12_220, 12_820]), "ten minutes at most: {rarely:?}");
-    }
-}
+mod tests;
