@@ -46,9 +46,7 @@ pub fn respond(zone: Option<&Zone>, message: &[u8], asker: SocketAddr, transport
     let header = message.get(..wire::HEADER).filter(|header| header[2] & QR == 0)?;
     let protocol = if transport == Transport::Udp { Protocol::Udp } else { Protocol::Tcp };
     let Ok(request) = Request::from_bytes(message.to_vec(), asker, protocol) else {
-        let malformed = ResponseCode::FormErr.low();
-        let flags = QR | header[2] & (wire::OPCODE | wire::RD);
-        return Some([&header[..2], &[flags, malformed], &[0; 8]].concat());
+        return Some(bare(header, ResponseCode::FormErr.low()));
     };
     let response = match request.request_info() {
         _ if request.metadata.op_code != OpCode::Query => Response::failed(ResponseCode::NotImp),
@@ -65,6 +63,21 @@ pub fn respond(zone: Option<&Zone>, message: &[u8], asker: SocketAddr, transport
         }
     };
     fitting(&request, response, transport)
+}
+
+/// Says to somebody who is not answered here that he is not, whatever he asked.
+pub fn refuse(message: &[u8], response: &mut Vec<u8>) {
+    let refused = ResponseCode::Refused.low();
+    match wire::Question::plain(message) {
+        Some(question) => wire::failure(&question, refused, response),
+        None => *response = bare(message, refused),
+    }
+}
+
+/// A header that repeats a message's number and says no more than `code`. The message has a header.
+fn bare(message: &[u8], code: u8) -> Vec<u8> {
+    let flags = QR | message[2] & (wire::OPCODE | wire::RD);
+    [&message[..2], &[flags, code], &[0; 8]].concat()
 }
 
 fn of_zone(zone: &Zone, owner: &Name, kind: QueryKind, asker: IpAddr) -> Response {

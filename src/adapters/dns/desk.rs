@@ -1,6 +1,6 @@
 //! Where every message comes in, over UDP and TCP alike: answered from the zone, or passed on.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use super::names::Names;
 use super::wire::{self, HEADER, QR, Question, Transport};
@@ -20,11 +20,13 @@ pub enum Done {
 }
 
 impl Names {
-    /// Answers what can be answered without waiting. `text` is room for a name, so that none is made each time.
+    /// Answers what can be answered without waiting. `at` is the address of ours that was listened at; `text` is room
+    /// for a name, so that none is made each time.
     pub(super) fn answer_at_once(
         &self,
         message: &[u8],
         asker: SocketAddr,
+        at: IpAddr,
         transport: Transport,
         text: &mut String,
         response: &mut Vec<u8>,
@@ -34,6 +36,15 @@ impl Names {
         }
         let zone = self.zone.load();
         let zone = zone.as_deref();
+        match zone {
+            // Before there is one nobody but this machine can be told from a stranger; who is not answered asks again.
+            None if !asker.ip().is_loopback() => return Done::Nothing,
+            Some(zone) if !zone.answers(asker.ip(), at) => {
+                answer::refuse(message, response);
+                return Done::Answered;
+            }
+            _ => {}
+        }
         if let Some(question) = Question::plain(message).filter(|question| question.class() == wire::IN) {
             let reply = zone.map_or(Reply::NotOurs, |zone| {
                 wire::spell(wire::labels(question.name()), text);

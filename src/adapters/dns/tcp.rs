@@ -1,7 +1,7 @@
 //! Questions over TCP: one after the other on each connection, and few connections for each asker.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -24,6 +24,11 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// Answers for ever.
 pub async fn serve(listener: TcpListener, names: Names) -> io::Error {
     let mut connections = JoinSet::new();
+    // What was asked to be listened at, and not where a connection came in: that may be any of ours.
+    let at = match listener.local_addr() {
+        Ok(address) => address.ip(),
+        Err(error) => return error,
+    };
     loop {
         while connections.try_join_next().is_some() {}
         let (stream, asker) = match listener.accept().await {
@@ -39,17 +44,17 @@ pub async fn serve(listener: TcpListener, names: Names) -> io::Error {
         let names = names.clone();
         connections.spawn(async move {
             let _held = held;
-            if let Err(error) = answer_all(stream, asker, &names).await {
+            if let Err(error) = answer_all(stream, asker, at, &names).await {
                 tracing::debug!(%error, %asker, "a DNS connection ends");
             }
         });
     }
 }
 
-async fn answer_all(mut stream: TcpStream, asker: SocketAddr, names: &Names) -> io::Result<()> {
+async fn answer_all(mut stream: TcpStream, asker: SocketAddr, at: IpAddr, names: &Names) -> io::Result<()> {
     let (mut text, mut response) = (String::new(), Vec::new());
     while let Some(question) = timeout(IDLE, read(&mut stream)).await?? {
-        let done = names.answer_at_once(&question, asker, Transport::Tcp, &mut text, &mut response);
+        let done = names.answer_at_once(&question, asker, at, Transport::Tcp, &mut text, &mut response);
         match done {
             Done::Answered => {}
             Done::Elsewhere(room) => names.answer_from_elsewhere(&question, room, Transport::Tcp, &mut response).await,

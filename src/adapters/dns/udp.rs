@@ -61,6 +61,7 @@ impl Drop for Line {
 
 fn answer_all(line: &Arc<(UdpSocket, AtomicBool)>, names: &Names, runtime: &Handle) {
     let (mut batch, mut text) = (Batch::new(), String::new());
+    let Ok(at) = line.0.local_addr().map(|address| address.ip()) else { return };
     let mut elsewhere = JoinSet::new();
     loop {
         while elsewhere.try_join_next().is_some() {}
@@ -78,7 +79,7 @@ fn answer_all(line: &Arc<(UdpSocket, AtomicBool)>, names: &Names, runtime: &Hand
             let Some(asker) = address(from) else { continue };
             let message = &buffer[..*length];
             let mut response = spare.pop().unwrap_or_default();
-            match names.answer_at_once(message, asker, Transport::Udp, &mut text, &mut response) {
+            match names.answer_at_once(message, asker, at, Transport::Udp, &mut text, &mut response) {
                 Done::Answered => to_send.push((*from, response)),
                 Done::Nothing => spare.push(response),
                 Done::Elsewhere(room) => {

@@ -231,6 +231,26 @@ mod tests {
     }
 
     #[test]
+    fn at_the_gateway_only_this_machine_and_containers_are_answered() {
+        let zone = zone_of(Vec::new(), DnsOptions::default());
+        for (asker, expected) in [
+            ("127.0.0.1", true),
+            ("192.0.2.7", true),
+            ("172.30.0.9", true),
+            ("10.9.0.4", true),
+            ("192.0.2.99", false),
+            ("198.51.100.1", false),
+        ] {
+            for at in ["172.30.0.1", "10.9.0.1"] {
+                assert_eq!(zone.answers(ip(asker), ip(at)), expected, "{asker} at {at}");
+            }
+            for opened in ["192.0.2.7", "0.0.0.0", "::", "127.0.0.1"] {
+                assert!(zone.answers(ip(asker), ip(opened)), "{asker} at {opened}");
+            }
+        }
+    }
+
+    #[test]
     fn two_networks_answer_with_what_the_asker_shares() {
         let both = at_address("db", &[], &[("other", "10.9.0.2"), ("platform", "172.30.0.2")]);
         let zone = zone_of(vec![both], DnsOptions::default());

@@ -118,6 +118,14 @@ impl Zone {
         Asker::of(address, &self.networks, self.gateway, &self.local)
     }
 
+    /// Whether somebody is answered at all at this address of ours. At a gateway of the engine's networks, which is
+    /// listened at for containers, only they and this machine are; what else is listened at was asked for.
+    pub fn answers(&self, asker: IpAddr, at: IpAddr) -> bool {
+        let of_engine = |address: IpAddr| self.networks.iter().any(|n| n.subnets.iter().any(|s| s.contains(address)));
+        let is_gateway = at.to_canonical() == self.gateway || of_engine(at);
+        !is_gateway || of_engine(asker) || self.asker(asker) == Some(Asker::Loopback)
+    }
+
     /// What a full name stands for.
     pub fn target(&self, name: &str) -> Option<Cow<'_, Target>> {
         if let Some(target) = self.names.get(name) {

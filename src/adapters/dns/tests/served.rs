@@ -1,210 +1,22 @@
-//! The server as its askers see it: real sockets, upstream servers of our own making, and hickory to read the answers.
+//! The server as its askers see it: real sockets, and upstream servers of our own making.
 
-use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use hickory_server::proto::op::{Message, ResponseCode};
-use proptest::prelude::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
-use super::wire::{self, HEADER, QR, Question, RD, TC, Transport};
-use super::{Names, Sockets, answer, bind, quick, serve};
-use crate::core::grants::GrantedName;
-use crate::core::names::Domain;
-use crate::core::zone::{Located, Target, Wildcard, Zone};
+use super::samples::{DEADLINE, NO_ERROR, NO_NAME, REFUSED, SERVER_FAILURE, ip, question, zone};
+use crate::adapters::dns::wire::{self, HEADER, QR, TC};
+use crate::adapters::dns::{Names, Sockets, bind, serve};
 use crate::ports::limits::{Limits, Resource};
 use crate::ports::meters::Meters;
 use crate::ports::resolver::Resolver;
-
-const DEADLINE: Duration = Duration::from_secs(30);
-/// Response codes.
-const NO_ERROR: u8 = 0;
-const SERVER_FAILURE: u8 = 2;
-const NO_NAME: u8 = 3;
-const REFUSED: u8 = 5;
-
-fn ip(text: &str) -> IpAddr {
-    text.parse().unwrap()
-}
-
-/// A container of each kind of address, an app, a service of `instances` instances.
-fn zone(domain: &str, instances: usize) -> Zone {
-    let located = |addresses: &[&str]| Located {
-        container: "c".into(),
-        started_at: None,
-        is_exact: true,
-        is_plain: true,
-        addresses: addresses.iter().map(|a| ip(a)).collect(),
-    };
-    let mut containers = HashMap::from([
-        ("db".into(), located(&["172.30.0.5", "fd00::5"])),
-        ("six".into(), located(&["fd00::6"])),
-        (
-            "many".into(),
-            located(
-                &(1..120)
-                    .map(|n| format!("172.30.1.{n}"))
-                    .collect::<Vec<_>>()
-                    .iter()
-                    .map(String::as_str)
-                    .collect::<Vec<_>>(),
-            ),
-        ),
-    ]);
-    let label = |n: usize| Arc::<str>::from(format!("instance-of-the-shop-{n}"));
-    containers
-        .extend((0..instances).map(|n| (label(n), located(&[&format!("172.30.2.{n}"), &format!("fd00::2:{n}")]))));
-    let service = (0..instances).map(|n| (label(n), 8080)).collect();
-    let names = [
-        (format!("shop.{domain}"), Target::Balancer),
-        (format!("deep.{domain}"), Target::Empty),
-        (format!("_http._tcp.shop.{domain}"), Target::Services(service)),
-        ("literal.corp".to_owned(), Target::Fixed(ip("10.0.0.5"))),
-    ];
-    let names = names.into_iter().map(|(name, target)| (GrantedName::of(&name), target)).collect();
-    Zone {
-        domain: Domain::parse(domain).unwrap(),
-        ttl: Duration::from_secs(7),
-        wildcard: Wildcard::Off,
-        names,
-        containers,
-        reverse: HashMap::new(),
-        networks: Vec::new(),
-        local: Vec::new(),
-        gateway: ip("172.30.0.1"),
-        balancer: vec!["0.0.0.0:80".parse().unwrap()],
-    }
-}
-
-/// A question as a client writes it. A label is what stands between dots.
-fn question(id: u16, name: &[u8], kind: u16, class: u16, edns: Option<u16>) -> Vec<u8> {
-    let mut message = [&id.to_be_bytes()[..], &[RD, 0, 0, 1, 0, 0, 0, 0, 0, u8::from(edns.is_some())]].concat();
-    for label in name.split(|octet| *octet == b'.') {
-        message.push(u8::try_from(label.len()).unwrap());
-        message.extend(label);
-    }
-    message.push(0);
-    message.extend([kind, class].map(u16::to_be_bytes).concat());
-    if let Some(payload) = edns {
-        message.extend([0, 0, 41]);
-        message.extend(payload.to_be_bytes());
-        message.extend([0; 6]);
-    }
-    message
-}
-
-fn asker() -> SocketAddr {
-    "172.30.0.9:5353".parse().unwrap()
-}
-
-proptest! {
-    #[test]
-    fn plain_questions_have_the_same_answer_with_and_without_hickory(
-        name in prop_oneof![
-            "(db|SIX|many|shop|deep|nobody|a\\.db)(\\.container)?\\.(platform|Two\\.Labels|localhost)",
-            "[a-z]{0,3}\\.?(localhost|platform|labels|literal\\.corp)",
-            proptest::collection::vec(1u8..=255, 1..20).prop_map(|bytes| {
-                let label: String = bytes.into_iter().map(char::from).filter(|c| *c != '.').collect();
-                format!("x{}.platform", &label.chars().take(20).collect::<String>())
-            }),
-        ],
-        domain in prop_oneof![Just("platform"), Just("two.labels")],
-        kind in prop_oneof![Just(1u16), Just(28), Just(1), 0u16..300],
-        edns in proptest::option::of(prop_oneof![Just(512u16), Just(1232), Just(4096), any::<u16>()]),
-        flags in any::<[bool; 2]>(),
-        from in prop_oneof![Just("127.0.0.1:9"), Just("172.30.0.9:9"), Just("[fd00::9]:9")],
-        transport in prop_oneof![Just(Transport::Udp), Just(Transport::Tcp)],
-    ) {
-        let name: Vec<u8> = name.trim_matches('.').chars().map(|c| u8::try_from(u32::from(c)).unwrap_or(b'?')).collect();
-        let mut message = question(77, &name, kind, 1, edns);
-        message[2] = u8::from(flags[0]);
-        message[3] = if flags[1] { wire::CD } else { 0 };
-        let asked = Question::plain(&message).unwrap();
-        let (zone, from) = (zone(domain, 2), from.parse::<SocketAddr>().unwrap());
-        let (mut text, mut quickly) = (String::new(), Vec::new());
-        wire::spell(wire::labels(asked.name()), &mut text);
-        let reply = zone.lookup(&text, answer::query_kind(kind), from.ip());
-        let whole = answer::respond(Some(&zone), &message, from, transport).unwrap();
-        let read = Message::from_vec(&whole).unwrap();
-        prop_assert!(whole.len() <= asked.limit(transport));
-        if quick::write(&zone, &asked, &reply, transport, &mut quickly) {
-            let quickly = Message::from_vec(&quickly).unwrap();
-            // Names are equal in whatever case, and are told so.
-            prop_assert_eq!(quickly.to_string().to_lowercase(), read.to_string().to_lowercase());
-            prop_assert_eq!(quickly.metadata, read.metadata);
-            prop_assert_eq!(quickly.queries, read.queries);
-            prop_assert_eq!(quickly.answers, read.answers);
-            prop_assert_eq!(quickly.authorities, read.authorities);
-            prop_assert_eq!(quickly.additionals, read.additionals);
-            prop_assert_eq!(quickly.edns, read.edns);
-        } else if matches!(kind, 1 | 28) && reply != crate::core::zone::Reply::NotOurs {
-            prop_assert!(read.metadata.truncation, "it is left to hickory without need");
-        }
-    }
-
-    #[test]
-    fn whatever_comes_is_answered_by_something_well_formed_or_not_at_all(
-        bytes in proptest::collection::vec(any::<u8>(), 0..80),
-        at in any::<proptest::sample::Index>(),
-        edns in proptest::option::of(any::<u16>()),
-        is_mended in any::<bool>(),
-    ) {
-        let mut message = bytes;
-        if is_mended {
-            let good = question(7, b"_http._tcp.shop.platform", 33, 1, edns);
-            let at = at.index(good.len());
-            let end = (at + message.len().min(3)).min(good.len());
-            message = [&good[..at], &message[..end - at], &good[end..]].concat();
-        }
-        let names = Names::new(Meters::default(), Limits::default());
-        names.publish(Arc::new(zone("platform", 3)));
-        let mut response = Vec::new();
-        let done = names.answer_at_once(&message, asker(), Transport::Udp, &mut String::new(), &mut response);
-        if matches!(done, super::desk::Done::Answered) {
-            let read = Message::from_vec(&response).unwrap();
-            prop_assert_eq!(read.metadata.id.to_be_bytes(), [message[0], message[1]]);
-            prop_assert!(response.len() <= 1232);
-        }
-    }
-}
-
-#[test]
-fn services_are_well_formed_and_cut_only_where_one_is_missing() {
-    let mut cut = Vec::new();
-    for instances in [0, 1, 8, 50, 250] {
-        let zone = zone("platform", instances);
-        for edns in [None, Some(512), Some(700), Some(1232), Some(4096)] {
-            for transport in [Transport::Udp, Transport::Tcp] {
-                let message = question(7, b"_http._tcp.shop.platform", 33, 1, edns);
-                let written = answer::respond(Some(&zone), &message, asker(), transport).unwrap();
-                let read = Message::from_vec(&written).unwrap();
-                let limit = Question::plain(&message).unwrap().limit(transport);
-                assert!(written.len() <= limit, "{instances} {edns:?} {transport:?}: {}", written.len());
-                assert_eq!(
-                    read.metadata.truncation,
-                    read.answers.len() < instances,
-                    "{instances} {edns:?} {transport:?}"
-                );
-                assert_eq!(read.edns.is_some(), edns.is_some());
-                if transport == Transport::Tcp {
-                    assert_eq!((read.answers.len(), read.additionals.len()), (instances, instances * 2));
-                } else if read.metadata.truncation {
-                    cut.push((instances, edns.unwrap_or(0)));
-                } else {
-                    let room = limit - written.len();
-                    assert!(read.additionals.len() == instances * 2 || room < 80, "{room} octets are left");
-                }
-            }
-        }
-    }
-    assert!(cut.contains(&(50, 0)) && !cut.contains(&(8, 700)), "{cut:?}");
-}
 
 /// A server that answers as told, and how often it was asked over UDP.
 async fn upstream(answer: impl Fn(&[u8]) -> Option<Vec<u8>> + Send + Sync + 'static) -> (SocketAddr, Arc<AtomicUsize>) {
