@@ -2,8 +2,12 @@
 
 use serde_json::{Value, json};
 use std::os::unix::fs::PermissionsExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
 
-use crate::harness::{Answer, Platform, bearer, docker, docker_or_skip, request, request_with};
+use crate::harness::{Answer, DEADLINE, Platform, bearer, docker, docker_or_skip, request, request_with};
+use crate::limits::until_held;
 
 /// Asks from a container: the status, and the body.
 fn ask(container: &str, host: &str, url: &str, more: &[&str]) -> (u16, String) {
@@ -202,10 +206,40 @@ async fn what_hangs_on_a_token_ends_with_it_and_cannot_multiply_it() {
     let made =
         call(&platform, "POST", "/v1/tokens", &cookie(&session), r#"{"scopes":["admin"],"expires":"90d"}"#).await;
     assert!(made.status == 201 && made.json()["expires_at"] == short["expires_at"], "{made:?} {short}");
-    let end = std::time::Instant::now() + crate::harness::DEADLINE;
+    let end = std::time::Instant::now() + DEADLINE;
     while status(&cookie(&session)).await != 401 {
         assert!(std::time::Instant::now() < end, "the session outlives its token");
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test]
+async fn what_is_still_being_answered_ends_with_the_token_it_was_asked_with() {
+    if !docker_or_skip() {
+        return;
+    }
+    let platform = Platform::with_demo().await;
+    let made = platform.create_token(&["--scope", "read"]);
+    let headers = bearer(made["token"].as_str().unwrap());
+    let index = call(&platform, "GET", "/v1/catalog/services", &headers, "").await;
+    let waiting = format!("/v1/kv/nothing?index={}&wait=10m", index.header("x-consul-index").unwrap());
+    let mut open = Vec::new();
+    for path in ["/v1/events", "/live", "/v1/apps/hello/logs?follow=true", &waiting] {
+        let mut stream = TcpStream::connect(platform.api_address()).await.unwrap();
+        let head = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n{headers}Connection: close\r\n\r\n");
+        stream.write_all(head.as_bytes()).await.unwrap();
+        open.push((path.to_owned(), stream));
+    }
+    for resource in ["streams", "followed_logs", "long_polls"] {
+        until_held(&platform, resource, if resource == "streams" { 2.0 } else { 1.0 }).await;
+    }
+    platform.ok(&["token", "revoke", made["id"].as_str().unwrap()]);
+    for (path, mut stream) in open {
+        let mut all = String::new();
+        let read = timeout(DEADLINE, stream.read_to_string(&mut all)).await;
+        read.unwrap_or_else(|_| panic!("{path} goes on: {all}")).unwrap();
+        let expected = if path == waiting { "HTTP/1.1 401" } else { "HTTP/1.1 200" };
+        assert!(all.starts_with(expected), "{path}: {all}");
     }
 }
 

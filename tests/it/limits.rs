@@ -25,7 +25,7 @@ async fn number(platform: &Platform, line: &str) -> f64 {
         .unwrap()
 }
 
-async fn until_held(platform: &Platform, resource: &str, expected: f64) {
+pub async fn until_held(platform: &Platform, resource: &str, expected: f64) {
     let end = Instant::now() + DEADLINE;
     loop {
         let now = held(platform, resource).await;

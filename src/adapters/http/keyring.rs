@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 use axum::http::StatusCode;
 use jiff::Timestamp;
+use tokio::sync::watch;
+use tokio::time::timeout;
 
 use crate::adapters::http::error::Problem;
 use crate::core::access::{Right, Scope, Token, allows};
@@ -21,6 +23,9 @@ const TRIES: u32 = 20;
 const WINDOW: Duration = Duration::from_secs(60);
 /// Addresses whose wrong tokens are counted; with more of them in one window, the counting begins anew.
 const ADDRESSES: usize = 2_000;
+
+/// Who is answered for long is looked at again this often.
+const LOOK: Duration = Duration::from_secs(5);
 
 /// Open at once for one token; of more the oldest ends.
 pub const SESSIONS: usize = 20;
@@ -62,6 +67,8 @@ pub struct Keyring {
     root: String,
     root_id: String,
     tokens: RwLock<Vec<Token>>,
+    /// Changes when one of them is ended.
+    ended: watch::Sender<()>,
     wrong: Mutex<HashMap<IpAddr, (u32, Instant)>>,
 }
 
@@ -76,7 +83,7 @@ impl Keyring {
         let root = sha256(root);
         // Of a digest of the digest: another token in the folder has other sessions, and an id tells nothing of it.
         let root_id = format!("root-{}", sha256(&root).chars().take(8).collect::<String>());
-        Ok(Self { store, random, root, root_id, tokens, wrong: Mutex::default() })
+        Ok(Self { store, random, root, root_id, tokens, ended: watch::Sender::new(()), wrong: Mutex::default() })
     }
 
     /// Whose token this is. Only digests are compared, so that the time it takes tells nothing of the text.
@@ -93,6 +100,24 @@ impl Keyring {
                 let root = self.root(&tokens, root, now)?;
                 Some(Caller { token: Some(token.id.clone()), session: true, ..root })
             }
+        }
+    }
+
+    /// Whether what the caller came with is still valid.
+    fn stands(&self, caller: &Caller, now: Timestamp) -> bool {
+        let Some(id) = &caller.token else { return true };
+        let tokens = self.tokens.read().unwrap_or_else(PoisonError::into_inner);
+        let token = tokens.iter().find(|token| token.id == *id && !token.is_expired(now));
+        token.is_some_and(|token| token.session_of.as_ref().is_none_or(|root| self.root(&tokens, root, now).is_some()))
+    }
+
+    /// Waits until what the caller came with is valid no more: at once when it is revoked, within [`LOOK`] when its
+    /// time is over.
+    pub async fn outlived(&self, caller: &Caller) {
+        let mut ended = self.ended.subscribe();
+        while self.stands(caller, Timestamp::now()) {
+            // The sender lives as long as `self`.
+            let _ = timeout(LOOK, ended.changed()).await;
         }
     }
 
@@ -242,6 +267,8 @@ impl Keyring {
         let found = self.store.revoke(id)?;
         let mut tokens = self.tokens.write().unwrap_or_else(PoisonError::into_inner);
         tokens.retain(|token| token.id != id && token.session_of.as_deref() != Some(id));
+        drop(tokens);
+        self.ended.send_replace(());
         Ok(found)
     }
 }
@@ -315,6 +342,21 @@ mod tests {
         let session = ring.open_session(&root, Some(at(100)), at(7)).unwrap();
         assert_eq!(keyring(&store, "root").caller(&session, at(8)).unwrap().name, "token root");
         assert!(keyring(&store, "another").caller(&session, at(8)).is_none());
+    }
+
+    #[test]
+    fn a_caller_stands_as_long_as_its_token_and_what_that_hangs_on() {
+        let store = Arc::new(Kept::default());
+        let ring = keyring(&store, "root");
+        let root = ring.caller("root", at(0)).unwrap();
+        let (text, token) = ring.create(vec![Scope::Read], Some(at(5)), &root, at(0)).unwrap();
+        let caller = ring.caller(&text, at(1)).unwrap();
+        let session = ring.open_session(&caller, Some(at(100)), at(1)).unwrap();
+        let session = ring.caller(&session, at(1)).unwrap();
+        let stand = |now| [&root, &caller, &session].map(|caller| ring.stands(caller, at(now)));
+        assert_eq!((stand(4), stand(5)), ([true; 3], [true, false, false]));
+        ring.revoke(&token.id).unwrap();
+        assert_eq!(stand(4), [true, false, false]);
     }
 
     #[test]

@@ -6,12 +6,13 @@ use std::convert::Infallible;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use axum::body::to_bytes;
+use axum::body::{Body, HttpBody, to_bytes};
 use axum::extract::{FromRequestParts, RawPathParams, Request, State};
 use axum::http::request::Parts;
 use axum::http::{Extensions, HeaderMap, Method, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use futures_util::StreamExt;
 use jiff::Timestamp;
 use tokio::time::timeout;
 
@@ -104,7 +105,7 @@ pub async fn check(
     }
     let answer = next.run(request);
     let response = match guard.streams {
-        true => answer.await,
+        true => while_it_stands(&guard.context, caller.clone(), answer).await,
         false => timeout(LONGEST, answer).await.unwrap_or_else(|_| {
             let detail = format!("it was not sent, or not done, within {} s", LONGEST.as_secs());
             Problem::new(StatusCode::REQUEST_TIMEOUT, "too-slow", detail).into_response()
@@ -120,6 +121,31 @@ pub async fn check(
         Tone::Page | Tone::Problem => as_problem(response).await,
         Tone::Text => response,
     }
+}
+
+/// What takes long ends with the token it was asked with, be it answered already or not.
+async fn while_it_stands(
+    context: &Context,
+    caller: Option<Caller>,
+    answer: impl Future<Output = Response>,
+) -> Response {
+    let Some(caller) = caller else { return answer.await };
+    let response = tokio::select! {
+        response = answer => response,
+        () = context.keyring.outlived(&caller) => return refuse(no_more()),
+    };
+    // What has a length is at hand, and sent as fast as it is taken.
+    if response.body().size_hint().exact().is_some() {
+        return response;
+    }
+    let keyring = context.keyring.clone();
+    let ended = async move { keyring.outlived(&caller).await };
+    response.map(|body| Body::from_stream(body.into_data_stream().take_until(Box::pin(ended))))
+}
+
+fn no_more() -> Problem {
+    let detail = "this token is not valid, or not any more; `platformer token create` makes one";
+    Problem::new(StatusCode::UNAUTHORIZED, "no-token", detail)
 }
 
 fn admit(guard: &Guard, request: &Request, app: Option<&AppName>) -> Result<Option<Caller>, Problem> {
@@ -155,13 +181,9 @@ fn admit(guard: &Guard, request: &Request, app: Option<&AppName>) -> Result<Opti
     let Some(caller) = given.as_deref().and_then(|text| context.keyring.caller(text, Timestamp::now())) else {
         if given.is_some() {
             context.keyring.wrong(from)?;
+            return Err(no_more());
         }
-        let detail = match given {
-            Some(_) => "this token is not valid, or not any more; `platformer token create` makes one",
-            None => {
-                "send a token as `Authorization: Bearer …`; the command line finds it in PLATFORMER_TOKEN or in STATE/token"
-            }
-        };
+        let detail = "send a token as `Authorization: Bearer …`; the command line finds it in PLATFORMER_TOKEN or in STATE/token";
         return Err(Problem::new(StatusCode::UNAUTHORIZED, "no-token", detail));
     };
     caller.may(guard.right, app)?;
