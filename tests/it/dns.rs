@@ -142,3 +142,74 @@ async fn silent_connections_and_floods_of_outside_names_hold_little_and_leave_no
     until_held(&platform, "dns_connections", |held| held == 0).await;
     until_held(&platform, "dns_forwards", |held| held == 0).await;
 }
+
+/// A machine on a network beside this one, in a network namespace of its own; gone with the value.
+struct Neighbour(String);
+
+impl Neighbour {
+    /// It reaches this machine, and through it whatever address of ours it likes.
+    fn new(platform: &Platform) -> Self {
+        let [high, low] = platform.dns.to_be_bytes();
+        let (name, here, there) =
+            (format!("lan-{}", platform.dns), format!("lh{high}x{low}"), format!("lt{high}x{low}"));
+        let neighbour = Self(name.clone());
+        ip(&["netns", "add", &name]);
+        ip(&["link", "add", &here, "type", "veth", "peer", "name", &there, "netns", &name]);
+        ip(&["addr", "add", &format!("10.{high}.{low}.1/24"), "dev", &here]);
+        ip(&["link", "set", &here, "up"]);
+        ip(&["-n", &name, "addr", "add", &format!("10.{high}.{low}.2/24"), "dev", &there]);
+        ip(&["-n", &name, "link", "set", &there, "up"]);
+        ip(&["-n", &name, "route", "add", "default", "via", &format!("10.{high}.{low}.1")]);
+        neighbour
+    }
+
+    /// The response code and the number of answers to a question for an address, over UDP or TCP.
+    fn asks(&self, server: &str, name: &str, transport: &str) -> String {
+        const ASK: &str = "
+import socket, struct, sys
+server, name, transport = sys.argv[1:]
+labels = b''.join(bytes([len(l)]) + l.encode() for l in name.split('.'))
+question = b'\\0\\7\\1\\0\\0\\1\\0\\0\\0\\0\\0\\0' + labels + b'\\0\\0\\1\\0\\1'
+kind = socket.SOCK_STREAM if transport == 'tcp' else socket.SOCK_DGRAM
+s = socket.socket(socket.AF_INET, kind)
+s.settimeout(20)
+s.connect((server, 53))
+s.sendall(struct.pack('!H', len(question)) + question if transport == 'tcp' else question)
+answer = s.recv(2000)[2 if transport == 'tcp' else 0:]
+print(answer[3] & 15, answer[7])
+";
+        ip(&["netns", "exec", &self.0, "python3", "-c", ASK, server, name, transport])
+    }
+}
+
+impl Drop for Neighbour {
+    fn drop(&mut self) {
+        // With it goes its end of the pair, and so ours.
+        let _ = std::process::Command::new("ip").args(["netns", "del", &self.0]).status();
+    }
+}
+
+fn ip(arguments: &[&str]) -> String {
+    let output = std::process::Command::new("ip").args(arguments).output().expect("ip, of the package iproute2");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "ip {arguments:?}: {said}");
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}
+
+#[tokio::test]
+async fn a_neighbour_of_this_machine_is_told_no_name_at_the_gateway() {
+    if !docker_or_skip() {
+        return;
+    }
+    let platform = Platform::with_demo().await;
+    let (neighbour, gateway) = (Neighbour::new(&platform), platform.gateway());
+    for name in [&format!("hello.{}", platform.domain()), "outside.example", "1.0.0.127.in-addr.arpa"] {
+        for transport in ["udp", "tcp"] {
+            assert_eq!(neighbour.asks(&gateway, name, transport), "5 0", "{name} over {transport}");
+        }
+    }
+    let instance = platform.instance("hello", 0).await;
+    let found =
+        crate::harness::docker(&["exec", &instance, "getent", "ahostsv4", &format!("hello.{}", platform.domain())]);
+    assert!(found.contains(&gateway), "our own containers are answered: {found}");
+}
