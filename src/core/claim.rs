@@ -91,9 +91,18 @@ pub fn unknown_labels(container: &Container) -> Vec<(String, Option<&'static str
 type Refusal = (String, String);
 
 fn read_wish(container: &Container, declared: impl Fn(&str) -> bool) -> Result<Option<Instance>, Refusal> {
+    let is_routed = match container.label(label::ROUTE) {
+        Some("true") => true,
+        Some("false") | None => false,
+        Some(other) => {
+            let other: String = other.chars().take(80).collect();
+            let reason = format!("label {} is {other:?}, it is true or false", label::ROUTE);
+            return Err((reason, format!("correct the label {} and start the container again", label::ROUTE)));
+        }
+    };
     let named = match container.label(label::APP) {
         Some(app) => Some((parse(label::APP, app, AppName::parse)?, None)),
-        None if container.label(label::ROUTE) == Some("true") => {
+        None if is_routed => {
             if is_made_up(&container.name) {
                 return Ok(None);
             }
@@ -216,6 +225,17 @@ mod tests {
             ("web-2-1", "web-2", None),
         ] {
             assert_eq!(instance(name, &route), (app.into(), version.map(str::to_owned)), "{name}");
+        }
+    }
+
+    #[test]
+    fn whether_it_is_routed_is_true_or_false() {
+        assert_eq!(claim("shop", &[(label::ROUTE, "false")]), Claim::None);
+        for other in ["", "True", "1", "yes", " true", "maybe"] {
+            let Claim::Refused { reason, remedy } = claim("shop", &[(label::ROUTE, other)]) else {
+                panic!("{other:?} is taken");
+            };
+            assert!(reason.contains(&format!("{other:?}")) && remedy.contains(label::ROUTE), "{reason}; {remedy}");
         }
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::core::claim::Claim;
-use crate::core::container::{Container, label};
+use crate::core::container::{Attachment, Container, label};
 use crate::core::deploy::Halt;
 use crate::core::names::AppName;
 use crate::core::problem::{Problem, ProblemKind};
@@ -48,6 +48,7 @@ pub fn find(world: &World, members: &[Member<'_>], problems: &mut Vec<Problem>, 
     for Claimed { container, claim, unknown_labels, .. } in world.containers.values() {
         let subject = || format!("container {}", container.name);
         if *claim == Claim::Foreign {
+            problems.extend(of_nobodys(world, container));
             continue;
         }
         if let Claim::Refused { reason, remedy } = claim {
@@ -77,6 +78,20 @@ pub fn find(world: &World, members: &[Member<'_>], problems: &mut Vec<Problem>, 
             problems.push(Problem::of_app(ProblemKind::Dying, app, reason, remedy, backoff.until));
         }
     }
+}
+
+/// A container that is left to another platform which is not here. One on a network that is not listed yet may be its.
+fn of_nobodys(world: &World, container: &Container) -> Option<Problem> {
+    let named = container.label(label::OWNER).filter(|named| *named != &*world.platform.owner.0)?;
+    let is_listed = |attachment: &Attachment| world.networks.iter().any(|n| n.name == attachment.network);
+    let is_here = world.networks.iter().any(|n| n.owner.as_ref().is_some_and(|owner| &*owner.0 == named));
+    if is_here || !container.is_running() || !container.attachments.iter().all(is_listed) {
+        return None;
+    }
+    let (subject, named) = (format!("container {}", container.name), named.chars().take(80).collect::<String>());
+    let reason = format!("its label {} names {named:?}, and no such platform has a network here", label::OWNER);
+    let remedy = format!("start it without that label, or docker rm -f {}", container.name);
+    Some(Problem::new(ProblemKind::NotOurs, subject, reason, remedy, container.created_at))
 }
 
 /// What is written on a container and is not believed, and what the engine does not tell of it.
@@ -248,7 +263,7 @@ fn of_balancer(world: &World, problems: &mut Vec<Problem>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::container::RunState;
+    use crate::core::container::{Network, Owner, RunState};
     use crate::core::testing::{at, container, planned, world_with};
     use crate::core::world::Fact;
 
@@ -268,5 +283,28 @@ mod tests {
         let expected = "Docker has started it again 4 times: it exited with 1";
         assert_eq!(told(4, exited, 200).as_deref(), Some(expected));
         assert_eq!(told(4, RunState::Running, 161), None, "it has stayed for a minute");
+    }
+    #[test]
+    fn a_container_of_a_platform_that_is_not_here_is_told() {
+        let (mut world, _) = world_with("", |_, _| Intent::new(at(0)));
+        let network = |name: &str, owner: Option<&str>| Network {
+            name: name.into(),
+            owner: owner.map(|owner| Owner(owner.into())),
+            subnets: Vec::new(),
+        };
+        let labels = [(label::APP, "web"), (label::OWNER, "somebody")];
+        let mut told = |networks: Vec<Network>, state: RunState| {
+            let containers = vec![Container { state, ..container("web", &labels) }];
+            world.apply(Fact::Listed { containers, networks, local: Vec::new() }, at(1));
+            let problems = planned(&mut world, at(2)).problems;
+            problems.into_iter().find(|p| p.kind == ProblemKind::NotOurs).map(|p| p.reason)
+        };
+        let on = network("platform", None);
+        let expected = "its label platformer.owner names \"somebody\", and no such platform has a network here";
+        assert_eq!(told(vec![on.clone()], RunState::Running).as_deref(), Some(expected));
+        assert_eq!(told(vec![on.clone(), network("other", Some("somebody"))], RunState::Running), None);
+        assert_eq!(told(Vec::new(), RunState::Running), None, "its network may be that platform's");
+        let exited = RunState::Exited { code: 0, oom: false, at: Some(at(1)) };
+        assert_eq!(told(vec![on], exited), None);
     }
 }
