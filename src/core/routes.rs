@@ -46,6 +46,22 @@ pub struct AppRoute {
     pub shared: bool,
 }
 
+/// Stands where a secret does that is not shown.
+const HIDDEN: &str = "hidden";
+
+impl Routes {
+    /// The same routes, without the preview secrets of the apps that `shows` does not name.
+    pub fn without_secrets(&self, shows: impl Fn(&AppName) -> bool) -> Self {
+        let hide = |(app, route): (&AppName, &Arc<AppRoute>)| match route.preview {
+            Some(_) if !shows(app) => {
+                (app.clone(), Arc::new(AppRoute { preview: Some(HIDDEN.into()), ..AppRoute::clone(route) }))
+            }
+            _ => (app.clone(), route.clone()),
+        };
+        Self { apps: self.apps.iter().map(hide).collect() }
+    }
+}
+
 /// How requests go to a registered service.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outside {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::harness::{Answer, Load, Platform, app_of, docker_or_skip, request_with};
+use crate::harness::{Answer, Load, Platform, app_of, bearer, docker_or_skip, request_with};
 
 /// `hello` with 1.0.0 stable and 1.1.0 ready beside it at 0 %.
 async fn with_candidate(declaration: &str) -> Platform {
@@ -158,6 +158,15 @@ async fn the_preview_secret_picks_the_candidate_before_it_has_traffic() {
     // A prefix is cut off in the same way as without a choice of releases.
     assert_eq!(platform.get("hello.localhost", "/%61pi/echo?c=1").await.json()["path"], "/echo?c=1");
     assert!(!platform.ok(&["status", "--json"]).contains(&secret), "who only looks does not see it");
+    for (scope, shows) in [("read", false), ("deploy:hello", true), ("admin", true)] {
+        let token = platform.create_token(&["--scope", scope]);
+        let token = bearer(token["token"].as_str().unwrap());
+        for path in ["/v1/render", "/routes?text=1"] {
+            let text = request_with(platform.api_address(), "GET", "localhost", path, &token, b"").await.unwrap();
+            assert!(text.body.contains("platformer_chosen"), "{path}: {text:?}");
+            assert_eq!(text.body.contains(&secret), shows, "{scope} {path}");
+        }
+    }
 }
 
 /// Deploys 1.1.0 as a canary in short steps, with these variables for it, and returns how it ended.

@@ -61,7 +61,7 @@ enum GateField {
 pub async fn deploy(
     State(context): State<Context>,
     by: By,
-    caller: Option<Extension<Caller>>,
+    Extension(caller): Extension<Caller>,
     Path(app): Path<String>,
     headers: HeaderMap,
     body: String,
@@ -72,12 +72,18 @@ pub async fn deploy(
         _ => None,
     };
     for image in asked.image.iter().chain(gate) {
-        own_image(&context, caller.as_deref(), &AppName::parse(&app)?, image)?;
+        own_image(&context, &caller, &AppName::parse(&app)?, image)?;
     }
-    once(&context, &by, &headers, &format!("{app} {body}"), begin(&context, &by, &app, asked)).await
+    once(&context, &by, &headers, &format!("{app} {body}"), begin(&context, &by, &caller, &app, asked)).await
 }
 
-async fn begin(context: &Context, by: &By, app: &str, asked: Deploy) -> Result<(StatusCode, Value), Problem> {
+async fn begin(
+    context: &Context,
+    by: &By,
+    caller: &Caller,
+    app: &str,
+    asked: Deploy,
+) -> Result<(StatusCode, Value), Problem> {
     let dry_run = asked.dry_run;
     // What was put into the repository just now counts.
     context.library.refresh().await?;
@@ -104,15 +110,15 @@ async fn begin(context: &Context, by: &By, app: &str, asked: Deploy) -> Result<(
     let done = steer(context, by, app, Steer::Deploy(Box::new(request))).await?;
     let Json(mut value) = answer(&done);
     if let Some(deployment) = done.deployment.as_ref().filter(|_| dry_run) {
-        value["steps"] = steps_ahead(context, deployment)?;
+        value["steps"] = steps_ahead(context, caller, deployment)?;
     }
     Ok((if dry_run { StatusCode::OK } else { StatusCode::CREATED }, value))
 }
 
 /// Any image on this machine may be another app's, or the platform's own: who may release one app alone names those
 /// that were pushed for it or that its file names.
-fn own_image(context: &Context, caller: Option<&Caller>, app: &AppName, image: &ImageRef) -> Result<(), Problem> {
-    if caller.is_some_and(|caller| caller.may(Right::Admin, None).is_ok()) {
+fn own_image(context: &Context, caller: &Caller, app: &AppName, image: &ImageRef) -> Result<(), Problem> {
+    if caller.may(Right::Admin, None).is_ok() {
         return Ok(());
     }
     let view = context.snapshot.view();

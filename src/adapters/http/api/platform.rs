@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Query, State};
+use axum::extract::{Extension, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
@@ -13,7 +13,9 @@ use utoipa::ToSchema;
 
 use crate::adapters::http::context::Context;
 use crate::adapters::http::error::Problem;
+use crate::adapters::http::keyring::Caller;
 use crate::adapters::http::route::by::By;
+use crate::core::access::Right;
 use crate::core::decide::Command;
 use crate::core::deploy::Deployment;
 use crate::core::names::Port;
@@ -59,15 +61,25 @@ pub struct RenderQuery {
 }
 
 /// The nginx text that is wanted now; with `diff`, how it differs from what is live.
-pub async fn render(State(context): State<Context>, Query(query): Query<RenderQuery>) -> Result<String, Problem> {
-    rendered(&context, query.diff)
+pub async fn render(
+    State(context): State<Context>,
+    Extension(caller): Extension<Caller>,
+    Query(query): Query<RenderQuery>,
+) -> Result<String, Problem> {
+    rendered(&context, &caller, query.diff)
 }
 
-pub fn rendered(context: &Context, diff: bool) -> Result<String, Problem> {
+/// The routes as they are shown to somebody: who may not steer an app does not learn how its candidate is previewed.
+fn shown(routes: &Routes, caller: &Caller) -> Routes {
+    routes.without_secrets(|app| caller.may(Right::Deploy, Some(app)).is_ok())
+}
+
+pub fn rendered(context: &Context, caller: &Caller, diff: bool) -> Result<String, Problem> {
     let view = context.snapshot.view();
     let generation = view.status.generation.live.unwrap_or(view.status.generation.wanted);
-    let text = |view: &View, routes| {
-        let rendered = Renderer::new(&view.templates).and_then(|r| r.render(generation, &context.frame, routes));
+    let text = |view: &View, routes: &Routes| {
+        let routes = shown(routes, caller);
+        let rendered = Renderer::new(&view.templates).and_then(|r| r.render(generation, &context.frame, &routes));
         rendered.map_err(|e| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "template", e.to_string()))
     };
     let wanted = text(&view, &view.routes)?.http;
@@ -82,7 +94,7 @@ pub fn rendered(context: &Context, diff: bool) -> Result<String, Problem> {
 }
 
 /// How nginx's text would change with each generation that a deployment leads through.
-pub fn steps_ahead(context: &Context, deployment: &Deployment) -> Result<Value, Problem> {
+pub fn steps_ahead(context: &Context, caller: &Caller, deployment: &Deployment) -> Result<Value, Problem> {
     let view = context.snapshot.view();
     let Some(route) = view.routes.apps.get(&deployment.app) else { return Ok(json!([])) };
     let declared = view.index.as_ref().and_then(|index| index.apps.get(&deployment.app));
@@ -92,7 +104,7 @@ pub fn steps_ahead(context: &Context, deployment: &Deployment) -> Result<Value, 
     let unrendered = |e: RenderError| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "template", e.to_string());
     let renderer = renderer.map_err(unrendered)?;
     let text = |routes: &Routes| renderer.render(0, &context.frame, routes).map(|r| r.http).map_err(unrendered);
-    let (mut routes, mut steps) = ((*view.routes).clone(), Vec::new());
+    let (mut routes, mut steps) = (shown(&view.routes, caller), Vec::new());
     let mut before = text(&routes)?;
     for (says, route) in ahead(route, deployment, u16::try_from(wanted).unwrap_or(u16::MAX), port) {
         routes.apps.insert(deployment.app.clone(), Arc::new(route));

@@ -68,7 +68,11 @@ pub async fn deployments(State(context): State<Context>) -> Result<Response, Pro
     Ok(Page { context: &context, template: "deployments.html", current, title, body }.ok().await)
 }
 
-pub async fn routes(State(context): State<Context>, Query(asked): Query<Asked>) -> Response {
+pub async fn routes(
+    State(context): State<Context>,
+    Extension(caller): Extension<Caller>,
+    Query(asked): Query<Asked>,
+) -> Response {
     let view = context.snapshot.view();
     let routes = view.routes.apps.iter().flat_map(|(app, route)| {
         let hosts = route.granted.hosts().iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
@@ -95,7 +99,7 @@ pub async fn routes(State(context): State<Context>, Query(asked): Query<Asked>) 
     });
     let steps = view.zone.as_ref().filter(|_| !asked.why.is_empty());
     let steps = steps.map(|zone| why(&asked.why, zone, &view.routes, &view.status));
-    let text = |diff| platform::rendered(&context, diff).unwrap_or_else(|problem| problem.detail);
+    let text = |diff| platform::rendered(&context, &caller, diff).unwrap_or_else(|problem| problem.detail);
     let generation = view.status.generation;
     let body = json!({
         "routes": routes.collect::<Vec<_>>(), "names": names, "why": asked.why, "steps": steps,
