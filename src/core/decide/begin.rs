@@ -97,7 +97,10 @@ impl World {
         self.allow(app, &intent, Verb::Swap)?;
         let other = intent.warm.as_ref().and_then(|v| intent.releases.get(v)).cloned();
         let release = other.ok_or_else(|| refuse(app, "no other release runs beside stable".into()))?;
+        // Whoever swaps back to an older one does not want the newest again at once; whoever swaps forwards does.
+        let is_back = intent.stable.as_ref().is_some_and(|stable| release.version < *stable);
         let deployment = self.begin_deployment(declared, &mut intent, &release, Kind::Swap, Strategy::BlueGreen, who);
+        intent.pin = Some(release.version).filter(|_| is_back);
         Ok(self.launch(
             declared,
             intent,

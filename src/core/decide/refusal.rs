@@ -20,8 +20,8 @@ pub enum Refusal {
     TooMany { app: AppName, replicas: u16 },
     #[error("{app}: {reason}")]
     State { app: AppName, reason: String },
-    #[error("{app}: deployment {id} is under way ({state}); abort it, or take its place with --replace")]
-    Busy { app: AppName, id: Arc<str>, state: &'static str },
+    #[error("{app}: deployment {id} is under way ({state}); {remedy}")]
+    Busy { app: AppName, id: Arc<str>, state: &'static str, remedy: String },
     /// What was written to the older routers' keys makes no sense as the app stands.
     #[error("{0}")]
     Keys(String),
@@ -34,8 +34,18 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// Another deployment is refused beside this one, whose place it could take.
     pub(super) fn busy(active: &Deployment) -> Self {
-        Self::Busy { app: active.app.clone(), id: active.id.clone(), state: active.state() }
+        Self::beside(active, "abort it, or take its place with --replace".into())
+    }
+
+    /// What cannot take the place of a deployment has to wait for its end.
+    pub(super) fn until_its_end(active: &Deployment) -> Self {
+        Self::beside(active, format!("wait for its end, or end it with `platformer abort {}`", active.app))
+    }
+
+    fn beside(active: &Deployment, remedy: String) -> Self {
+        Self::Busy { app: active.app.clone(), id: active.id.clone(), state: active.state(), remedy }
     }
 }
 

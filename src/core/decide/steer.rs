@@ -151,7 +151,9 @@ mod tests {
     use super::*;
     use crate::core::decide::Command;
     use crate::core::deploy::Stage;
-    use crate::core::testing::{at, deployment, world_with};
+    use crate::core::release::Release;
+    use crate::core::testing::{at, container, deployment, world_with};
+    use crate::core::world::{Fact, Subject};
 
     #[test]
     fn no_split_names_a_candidate_that_is_on_its_way_back() {
@@ -162,5 +164,31 @@ mod tests {
         let command = Command::Steer { app: app.name.clone(), steer: Steer::Split(split) };
         let refused = world.decide(&command, Decider { by: "me", now: at(1), secret: "" }).unwrap_err();
         assert!(refused.to_string().contains("is aborting; split once it has ended"), "{refused}");
+    }
+
+    #[test]
+    fn who_swaps_back_holds_the_app_there_and_who_swaps_forwards_lets_it_go() {
+        for (stable, warm, pinned) in [("1.1", "1.0", Some("1.0")), ("1.0", "1.1", None)] {
+            let [stable, warm] = [stable, warm].map(|version| Version::parse(version).unwrap());
+            let (mut world, app) = world_with("image = \"shop:1.1\"", |app, index| {
+                let releases = [&stable, &warm].map(|version| {
+                    let draft = Release::draft(app, version.clone(), None, index, at(0));
+                    (version.clone(), Release { image_digest: Some("sha256:1".into()), proven: true, ..draft })
+                });
+                let pin = Some(stable.clone());
+                let (stable, warm) = (Some(stable.clone()), Some(warm.clone()));
+                Intent { stable, warm, pin, releases: releases.into(), ..Intent::new(at(0)) }
+            });
+            let labels =
+                [("platformer.app", "shop"), ("platformer.version", warm.as_str()), ("platformer.owner", "me")];
+            let seen = container("warm", &labels);
+            let (subject, started_at) = (Subject::Container(seen.id.clone()), seen.started_at);
+            world.apply(Fact::Seen(Box::new(seen)), at(0));
+            world.apply(Fact::Probed { subject, started_at, verdict: Ok(()) }, at(0));
+            let command = Command::Steer { app: app.name.clone(), steer: Steer::Swap };
+            let decided = world.decide(&command, Decider { by: "me", now: at(1), secret: "" }).unwrap();
+            decided.writes.iter().for_each(|write| world.take_over(write));
+            assert_eq!(world.intents[&app.name].pin.as_ref().map(Version::as_str), pinned, "{stable} to {warm}");
+        }
     }
 }

@@ -6,7 +6,7 @@ use super::command::Command;
 use super::refusal::{Refusal, refuse};
 use super::request::Steer;
 use crate::core::app::Strategy;
-use crate::core::deploy::Deployment;
+use crate::core::deploy::{Deployment, Stage};
 use crate::core::names::{AppName, Version};
 use crate::core::world::Intent;
 
@@ -203,7 +203,7 @@ impl<'w> Standing<'w> {
             Verb::Rollback => self.back_to(None).map(drop),
             Verb::Swap => {
                 if let Some(active) = self.intent.underway() {
-                    return Err(Refusal::busy(active));
+                    return Err(Refusal::until_its_end(active));
                 }
                 let other = self.intent.warm.as_ref().filter(|v| self.intent.releases.contains_key(*v));
                 let reason = "no other release runs beside stable; a blue-green deployment leaves one";
@@ -244,6 +244,7 @@ impl<'w> Standing<'w> {
         let app = self.app;
         match self.intent.deployment.as_deref() {
             Some(current) if current.is_active() && current.is_candidate() => Ok(current),
+            Some(_) if let Some(returning) = self.returning() => Err(is_on_its_way_back(returning)),
             Some(current) if current.is_active() => Err(refuse(
                 app,
                 format!(
@@ -262,7 +263,10 @@ impl<'w> Standing<'w> {
     pub(super) fn back_to(self, version: Option<&Version>) -> Result<&'w Version, Refusal> {
         let (app, intent) = (self.app, self.intent);
         if let Some(active) = intent.underway() {
-            return Err(Refusal::busy(active));
+            return Err(Refusal::until_its_end(active));
+        }
+        if let Some(returning) = self.returning().filter(|_| version.is_none()) {
+            return Err(is_on_its_way_back(returning));
         }
         let version = version.or(intent.previous.as_ref());
         let version = version.ok_or_else(|| refuse(app, "there is no earlier release to go back to".into()))?;
@@ -275,9 +279,22 @@ impl<'w> Standing<'w> {
         })
     }
 
+    /// The deployment that is being taken back.
+    fn returning(self) -> Option<&'w Deployment> {
+        self.intent.active().filter(|active| matches!(active.stage, Stage::Aborting { .. })).map(|active| &**active)
+    }
+
     fn ready(self, version: &Version) -> Result<(), ()> {
         if (self.is_ready)(version) { Ok(()) } else { Err(()) }
     }
+}
+
+fn is_on_its_way_back(returning: &Deployment) -> Refusal {
+    let reason = format!(
+        "deployment {} is on its way back already; `platformer status {}` tells when it is over",
+        returning.id, returning.app
+    );
+    refuse(&returning.app, reason)
 }
 
 #[cfg(test)]
@@ -285,7 +302,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::core::deploy::{Halt, Stage};
+    use crate::core::deploy::{End, Halt};
     use crate::core::testing::{at, deployment};
 
     fn offers(deployment: Option<Deployment>) -> Vec<&'static str> {
@@ -311,6 +328,25 @@ mod tests {
             ("draining", Some(deployment(Strategy::Rolling, Stage::Draining)), &[]),
         ] {
             assert_eq!(offers(deployment), expected, "{what}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_asked_beside_a_deployment_says_what_can() {
+        let app = AppName::parse("shop").unwrap();
+        let said = |stage: Stage, verb: Verb| {
+            let deployment = Some(Arc::new(deployment(Strategy::BlueGreen, stage)));
+            let previous = Version::parse("0.9").ok();
+            let stable = Version::parse("1.0").ok();
+            let intent = Intent { stable, previous, deployment, ..Intent::new(at(0)) };
+            let refused = Standing { app: &app, intent: &intent, is_ready: &|_| true }.check(verb).unwrap_err();
+            refused.to_string()
+        };
+        let swap = said(Stage::Starting, Verb::Swap);
+        assert!(swap.contains("`platformer abort shop`") && !swap.contains("--replace"), "{swap}");
+        for verb in [Verb::Rollback, Verb::Abort, Verb::Promote] {
+            let returning = said(Stage::Aborting { end: End::RolledBack }, verb);
+            assert!(returning.contains("is on its way back already"), "{verb:?}: {returning}");
         }
     }
 }

@@ -77,7 +77,8 @@ impl Around<'_> {
         self.first_release().or_else(|| self.proof()).or_else(|| self.deployment())
     }
 
-    /// A declared app without a stable release gets its newest version, at once where no gate has to pass first.
+    /// A declared app without a stable release gets what runs of it, else its newest version, at once where no gate has
+    /// to pass first.
     /// While no instance of it has ever been ready the release is made anew when its artefact, config or declaration
     /// changes.
     fn first_release(&self) -> Option<(Intent, Vec<Entry>)> {
@@ -88,13 +89,22 @@ impl Around<'_> {
             return None;
         }
         match &intent.stable {
-            None if self.app.gate.is_some() => None,
             None => {
-                let version = self.first_version()?;
-                let entry = self.entry("release", &version, "the first release of the app");
+                let found = self.running_version();
+                if found.is_none() && self.app.gate.is_some() {
+                    return None;
+                }
+                let reason =
+                    if found.is_some() { "it runs, and nothing is on record" } else { "the first release of the app" };
+                let version = found.as_ref().map(|(version, _)| version.clone()).or_else(|| self.first_version())?;
+                let entry = self.entry("release", &version, reason);
                 let mut first = Intent { stable: Some(version.clone()), ..intent.clone() };
                 let release = first.releases.entry(version.clone()).or_insert_with_key(draft);
                 release.was_stable = Some(true);
+                if let Some((_, image)) = found {
+                    release.image_digest = image;
+                    return Some((first, vec![entry]));
+                }
                 let manifest = self.world.wanted_version(self.app).filter(|wanted| wanted.version == version);
                 let manifest = manifest.map(|wanted| wanted.digest).filter(|_| self.app.is_of_remote_images());
                 release.source_digest = manifest.filter(|digest| digest.starts_with("sha256:")).map(Into::into);
@@ -121,6 +131,22 @@ impl Around<'_> {
                 Some((changed, vec![entry]))
             }
         }
+    }
+
+    /// Where nothing is on record, and yet instances that we started run: their version, of several the one of which
+    /// most are ready, and the image that they are of. They serve; the newest version has to come after them as any.
+    fn running_version(&self) -> Option<(Version, Option<Arc<str>>)> {
+        if self.intent.deployments > 0 || !self.intent.releases.is_empty() {
+            return None;
+        }
+        let running = || self.members.iter().filter(|m| m.claim.managed && m.container.is_running());
+        let count = |version: &Version| {
+            let all = || running().filter(|m| m.version == *version);
+            (all().filter(|m| m.is_ready()).count(), all().count())
+        };
+        let most = running().max_by_key(|m| (count(&m.version), m.version.clone()))?;
+        let image = most.container.image.clone();
+        Some((most.version.clone(), Some(image).filter(|image| image.starts_with("sha256:"))))
     }
 
     fn first_version(&self) -> Option<Version> {
@@ -227,7 +253,9 @@ impl Around<'_> {
         let (world, name) = (self.world, &self.app.name);
         let fetching = self.intent.active().filter(|d| d.stage == Stage::Fetching).map(|d| &d.release);
         // A deployment of a kept release secures it anew; one that was called off before that leaves it to be done.
-        let unsecured = |v: &&Version| self.intent.releases.get(*v).is_some_and(|r| r.image_digest.is_none());
+        // One that was found running has its image, and yet not its contents.
+        let unsecured =
+            |v: &&Version| self.intent.releases.get(*v).is_some_and(|r| r.image_digest.is_none() || !r.proven);
         let running = [&self.intent.stable, &self.intent.warm].into_iter().flatten().filter(unsecured);
         for version in fetching.into_iter().chain(running) {
             let key = (name.clone(), version.clone());

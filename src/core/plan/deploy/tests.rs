@@ -1,6 +1,7 @@
 use super::*;
-use crate::core::testing::{at, planned, world_with};
-use crate::core::world::Fact;
+use crate::core::container::Container;
+use crate::core::testing::{at, container, planned, planned_and_recorded, world_with};
+use crate::core::world::{Fact, Subject};
 
 #[test]
 fn what_stays_warm_is_secured_again_after_its_new_deployment_was_called_off() {
@@ -46,4 +47,32 @@ fn what_cannot_be_pulled_is_tried_ever_more_rarely_and_at_once_when_somebody_ask
     assert_eq!(tried(&mut world, 100..102), [100, 101]);
     let rarely = tried(&mut world, 10_000..13_000);
     assert!(rarely.ends_with(&[11_020, 11_620, 12_220, 12_820]), "ten minutes at most: {rarely:?}");
+}
+
+#[test]
+fn what_runs_is_taken_over_where_the_ledger_is_lost() {
+    for gate in ["", "[gate]\nimage = \"gate\"\n"] {
+        let declaration = format!("image = \"shop:1.2\"\nreplicas = 2\n{gate}");
+        let (mut world, app) = world_with(&declaration, |_, _| Intent::new(at(0)));
+        let running = |name: &str, version: &str| {
+            let labels = [("platformer.app", "shop"), ("platformer.version", version), ("platformer.owner", "me")];
+            Container { image: "sha256:1".into(), ..container(name, &labels) }
+        };
+        let containers = vec![running("a", "1.0"), running("b", "1.0"), running("c", "1.1")];
+        let probed: Vec<_> = containers.iter().map(|c| (Subject::Container(c.id.clone()), c.started_at)).collect();
+        world.apply(Fact::Listed { containers, networks: Vec::new(), local: Vec::new() }, at(1));
+        planned_and_recorded(&mut world, at(1));
+        let intent = &world.intents[&app.name];
+        assert_eq!(intent.stable.as_ref().map(Version::as_str), Some("1.0"), "what most instances are");
+        let release = &intent.releases[&Version::parse("1.0").unwrap()];
+        assert_eq!((release.image_digest.as_deref(), release.image.as_str()), (Some("sha256:1"), "shop:1.2"));
+        for (subject, started_at) in probed {
+            world.apply(Fact::Probed { subject, started_at, verdict: Ok(()) }, at(2));
+        }
+        let plan = planned_and_recorded(&mut world, at(2));
+        let begun = plan.actions.iter().filter(|a| matches!(a, Action::Start(_) | Action::Stop { .. }));
+        assert_eq!(begun.count(), 0, "{:?}", plan.actions);
+        let serving = &plan.routes.apps[&app.name];
+        assert_eq!(serving.main().len(), 2, "{serving:?}");
+    }
 }
