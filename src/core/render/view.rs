@@ -70,6 +70,17 @@ const CONNECT: Duration = Duration::from_millis(900);
 /// A request that fails within this may be passed on to another instance: a little more than connecting may take.
 const PASSED_ON: Duration = Duration::from_millis(1500);
 
+/// Requests with a large body that one address may have under way, and all together: nginx keeps each on the disk.
+const LARGE_OF_ONE: u32 = 64;
+const LARGE: u32 = 256;
+
+/// Requests that one host may have under way: three quarters of all there is room for, of which each takes two
+/// connections.
+fn of_one_host(frame: &Frame) -> u64 {
+    let workers = frame.workers.parse().unwrap_or(1);
+    (frame.connections.saturating_mul(workers) * 3 / 8).max(1)
+}
+
 /// What apps are told of a request, as nginx expressions.
 #[derive(Serialize)]
 struct Sent {
@@ -140,6 +151,9 @@ pub(super) struct View<'a> {
     /// The largest head of a request that any app takes.
     max_head: String,
     passed_on_within_ms: u128,
+    large_of_one: u32,
+    large: u32,
+    of_one_host: u64,
     /// Hosts at which there would be candidates.
     without_candidate: Vec<String>,
 }
@@ -232,6 +246,9 @@ impl<'a> View<'a> {
             sent: Sent::new(frame),
             max_head: largest.map(|size| size.to_string()).unwrap_or_default(),
             passed_on_within_ms: PASSED_ON.as_millis(),
+            large_of_one: LARGE_OF_ONE,
+            large: LARGE,
+            of_one_host: of_one_host(frame),
             visitors,
             upstreams,
             splits,
