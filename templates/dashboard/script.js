@@ -38,9 +38,6 @@ async function refresh() {
       const next = fresh.getElementById(part.id);
       if (next) morph(part, next); else if (!answer.ok) part.textContent = "";
     }
-    for (const next of fresh.querySelectorAll("main > section[data-live]")) {
-      if (!document.getElementById(next.id)) document.getElementById("main").append(next.cloneNode(true));
-    }
     if (!answer.ok) document.getElementById("title").textContent = fresh.getElementById("title").textContent;
     ages();
     filter();

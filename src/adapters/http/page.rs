@@ -29,6 +29,7 @@ static PAGES: LazyLock<Result<Tera, String>> = LazyLock::new(|| {
     let files = templates![
         "base.html",
         "apps.html",
+        "problems.html",
         "split.html",
         "actions.html",
         "app.html",

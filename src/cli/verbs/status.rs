@@ -53,12 +53,26 @@ fn all(status: &Value, time: Times) -> Result<(), Failure> {
         cell(&status["nginx"]["version"]),
         cell(&status["nginx"]["state"])
     ))?;
+    problems(status, time)
+}
+
+fn problems(status: &Value, time: Times) -> Result<(), Failure> {
     for problem in status["problems"].as_array().into_iter().flatten() {
         let text = |key: &str| time.sentence(&cell(&problem[key]));
         output::marked(Mark::Warning, &format!("{}: {}", text("subject"), text("reason")))?;
         output::line(&format!("    what helps: {}", text("remedy")))?;
     }
     Ok(())
+}
+
+/// That nginx does not serve yet, or cannot serve, what is wanted.
+fn behind(generation: &Value) -> Option<String> {
+    let (wanted, live) = (generation["wanted"].as_u64()?, generation["live"].as_u64());
+    match live {
+        Some(live) if live == wanted => None,
+        Some(live) => Some(format!("nginx serves generation {live}, {wanted} is wanted and not live yet")),
+        None => Some(format!("nginx serves no generation, {wanted} is wanted")),
+    }
 }
 
 fn one(app: &Value, time: Times) -> Result<(), Failure> {
@@ -90,7 +104,11 @@ fn one(app: &Value, time: Times) -> Result<(), Failure> {
         })
         .collect();
     output::line("")?;
-    output::table(&["INSTANCE", "RELEASE", "ADDRESS", "STATE", "SINCE", "REASON"], &rows)
+    output::table(&["INSTANCE", "RELEASE", "ADDRESS", "STATE", "SINCE", "REASON"], &rows)?;
+    if let Some(behind) = behind(&app["generation"]) {
+        output::line(&format!("\n{behind}"))?;
+    }
+    problems(app, time)
 }
 
 fn row(app: &Value) -> Vec<String> {

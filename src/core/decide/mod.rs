@@ -45,11 +45,11 @@ impl World {
                 self.change(app, "stop", format!("{app} is being stopped"), who, |i| i.stopped = true)
             }
             Command::Start(app) => {
-                let said = format!("{app} is being started");
+                let said = format!("{app} is being started{}", self.unless_scaled_to_none(app));
                 self.change(app, "start", said, who, |i| (i.stopped, i.removed) = (false, false)).map(afresh)
             }
             Command::Restart(app) => {
-                let said = format!("the instances of {app} are being replaced");
+                let said = format!("the instances of {app} are being replaced{}", self.unless_scaled_to_none(app));
                 self.change(app, "restart", said, who, |i| (i.renew_before, i.stopped) = (Some(who.now), false))
                     .map(afresh)
             }
@@ -67,6 +67,16 @@ impl World {
                 let done = Done { said: "the platform is going down".into(), deployment: None };
                 Ok(Decided { closing: Some(Closing { keep_apps: *keep_apps }), ..Decided::new(Vec::new(), done) })
             }
+        }
+    }
+
+    /// What is added where starting an app starts nothing.
+    fn unless_scaled_to_none(&self, app: &AppName) -> String {
+        let replicas = self.intents.get(app).and_then(|intent| intent.replicas);
+        let replicas = replicas.or_else(|| Some(self.declared.get(app)?.replicas));
+        match replicas {
+            Some(0) => format!("; it is scaled to 0, so nothing runs before `platformer scale {app} 1`"),
+            Some(_) | None => String::new(),
         }
     }
 
@@ -119,4 +129,23 @@ fn afresh(mut decided: Decided) -> Decided {
         }
     }
     decided
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::testing::{at, world_with};
+
+    #[test]
+    fn who_starts_an_app_that_is_scaled_to_none_is_told_what_starts_it() {
+        let name = AppName::parse("shop").unwrap();
+        for (replicas, told) in [(Some(0), true), (Some(1), false), (None, false)] {
+            let (world, _) = world_with("", |_, _| Intent { replicas, ..Intent::new(at(0)) });
+            for command in [Command::Start(name.clone()), Command::Restart(name.clone())] {
+                let decided = world.decide(&command, Decider { by: "me", now: at(1), secret: "" }).unwrap();
+                let said = decided.done.said;
+                assert_eq!(said.contains("`platformer scale shop 1`"), told, "{replicas:?}: {said}");
+            }
+        }
+    }
 }

@@ -14,10 +14,10 @@ use crate::core::decide::{Standing, Verb};
 use crate::core::deploy::{Deployment, GateResult, Kind};
 use crate::core::names::{AppName, HostName, ImageRef, Version};
 use crate::core::plan::{Plan, due};
-use crate::core::problem::Problem;
+use crate::core::problem::{Problem, ProblemKind};
 use crate::core::routes::AppRoute;
 use crate::core::split::Percent;
-use crate::core::world::{Condition, EngineState, Intent, Member, Traffic, World, by_app};
+use crate::core::world::{Condition, EngineState, Idle, Intent, Member, Traffic, World, by_app};
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Status {
@@ -39,6 +39,9 @@ pub struct AppStatus {
     pub measured: Option<BTreeMap<Version, Percent>>,
     pub ready: usize,
     pub wanted: usize,
+    /// Why none is wanted, where somebody said so.
+    #[serde(skip)]
+    pub idle: Option<Idle>,
     pub maintenance: bool,
     /// `Running 0.0.5 (2)`, `Transitioning from 0.0.4 (2) to 0.0.5 (2)`.
     pub summary: String,
@@ -101,6 +104,40 @@ pub struct GateStatus {
     pub exit_code: Option<i64>,
     pub error: Option<String>,
     pub log: Vec<String>,
+}
+
+impl Status {
+    /// What is wrong that concerns an app: with itself, its containers and its files, and with what all apps need.
+    pub fn problems_of(&self, app: &AppStatus) -> Vec<&Problem> {
+        let name = &app.name;
+        let of_all = [
+            ProblemKind::EngineAway,
+            ProblemKind::BalancerDied,
+            ProblemKind::BalancerTrouble,
+            ProblemKind::TemplateRefused,
+            ProblemKind::Ledger,
+            ProblemKind::Disk,
+        ];
+        let is_of_all = |problem: &Problem| of_all.contains(&problem.kind);
+        let is_its_file = |subject: &str| {
+            let path = subject.strip_prefix("file ").unwrap_or_default();
+            let folders = ["config", "artefacts", "files"].map(|folder| format!("{folder}/{name}"));
+            let below = |folder: &String| path.strip_prefix(folder).is_some_and(|r| r.is_empty() || r.starts_with('/'));
+            path == format!("apps/{name}.toml") || folders.iter().any(below)
+        };
+        let is_its_container = |subject: &str| {
+            let called = subject.strip_prefix("container ");
+            called.is_some_and(|called| app.instances.iter().any(|instance| *instance.name == *called))
+        };
+        let concerns = |problem: &&Problem| {
+            let subject = problem.subject.as_str();
+            problem.app.as_ref() == Some(name)
+                || is_of_all(problem)
+                || is_its_file(subject)
+                || is_its_container(subject)
+        };
+        self.problems.iter().filter(concerns).collect()
+    }
 }
 
 impl Generations {
@@ -209,6 +246,7 @@ fn app_status(world: &World, plan: &Plan, name: &AppName, members: &[Member<'_>]
         measured: world.traffic.get(name).and_then(Traffic::measured),
         ready,
         wanted,
+        idle: app.and_then(|app| world.idle(app)),
         maintenance: route.is_some_and(|r| r.maintenance),
         instances,
         deployment: world.intents.get(name).and_then(|i| i.deployment.as_deref()).map(DeploymentStatus::new),

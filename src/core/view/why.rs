@@ -4,8 +4,9 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use serde::Serialize;
 
-use super::status::Status;
-use crate::core::names::{AppName, HostName};
+use super::status::{AppStatus, InstanceStatus, Status};
+use crate::core::names::{AppName, HostName, nearest};
+use crate::core::problem::{Problem, ProblemKind};
 use crate::core::routes::Routes;
 use crate::core::world::Condition;
 use crate::core::zone::{QueryKind, Reply, Zone};
@@ -27,8 +28,15 @@ fn breaks(what: impl Into<String>, remedy: impl Into<String>) -> Step {
     Step { ok: false, what: what.into(), remedy: Some(remedy.into()) }
 }
 
-/// Explains what a request for a host name or URL leads to, as this machine sees it.
+/// Explains what a request for a host name or URL leads to, as this machine sees it; or how an instance is that is
+/// named as `status` names it.
 pub fn why(target: &str, zone: &Zone, routes: &Routes, status: &Status) -> Vec<Step> {
+    let is_instance = |instance: &&InstanceStatus| *instance.name == *target;
+    let named = status.apps.iter().find_map(|app| Some((app, app.instances.iter().find(is_instance)?)));
+    let is_host = HostName::parse(target).is_ok_and(|host| find(&host, "/", routes).is_some());
+    if let Some((app, instance)) = named.filter(|_| !is_host) {
+        return vec![of_instance(app, instance, routes, status), of_generation(status)];
+    }
     let rest = target.split_once("://").map_or(target, |(_, rest)| rest);
     let (host, path) = rest.split_once('/').map_or((rest, "/".to_owned()), |(host, path)| (host, format!("/{path}")));
     let host = host.split(':').next().unwrap_or_default().to_ascii_lowercase();
@@ -51,10 +59,10 @@ pub fn why(target: &str, zone: &Zone, routes: &Routes, status: &Status) -> Vec<S
     let found = find(&host, &path, routes);
     match found {
         None => {
-            let hosts: Vec<_> = routes.apps.values().flat_map(|a| a.granted.hosts()).map(HostName::as_str).collect();
-            let near = crate::core::names::nearest(host.as_str(), hosts.iter().copied());
-            let remedy = near
-                .map_or("platformer status lists the hosts there are".into(), |near| format!("did you mean {near}?"));
+            let remedy = match near(&host, routes, status) {
+                Some(near) => format!("did you mean {near}?"),
+                None => "platformer status lists the hosts there are".into(),
+            };
             steps.push(breaks(format!("no app answers at {host}{path}: 404"), remedy));
         }
         Some((app, which)) => {
@@ -62,12 +70,37 @@ pub fn why(target: &str, zone: &Zone, routes: &Routes, status: &Status) -> Vec<S
             of_app(app, which, routes, status, &mut steps);
         }
     }
-    let generation = status.generation;
-    steps.push(match generation.live {
-        Some(live) => holds(format!("nginx serves generation {live}")),
-        None => breaks("nginx does not answer with any generation", "platformer doctor"),
-    });
+    steps.push(of_generation(status));
     steps
+}
+
+/// Whether nginx serves what is wanted, and if not, why.
+fn of_generation(status: &Status) -> Step {
+    let generation = status.generation;
+    let stands_in_the_way =
+        |problem: &&Problem| matches!(problem.kind, ProblemKind::BalancerDied | ProblemKind::BalancerTrouble);
+    let trouble = status.problems.iter().find(stands_in_the_way);
+    let reason = trouble.map(|problem| format!(": {}", problem.reason)).unwrap_or_default();
+    let remedy = trouble.map_or("platformer doctor", |problem| &problem.remedy);
+    let wanted = generation.wanted;
+    match generation.live {
+        None => breaks(format!("nginx does not answer with any generation{reason}"), remedy),
+        Some(live) if live == wanted => holds(format!("nginx serves generation {live}")),
+        Some(live) if trouble.is_some() => {
+            breaks(format!("nginx still serves generation {live}, {wanted} is wanted{reason}"), remedy)
+        }
+        Some(live) => holds(format!("nginx serves generation {live}, {wanted} is on its way")),
+    }
+}
+
+/// What was probably meant: a host; or what is called so, an app by the first of its hosts.
+fn near<'s>(host: &HostName, routes: &'s Routes, status: &'s Status) -> Option<&'s str> {
+    let hosts = routes.apps.values().flat_map(|app| app.granted.hosts()).map(HostName::as_str);
+    let apps = status.apps.iter().map(|app| app.name.as_str());
+    let instances = status.apps.iter().flat_map(|app| &app.instances).map(|instance| &*instance.name);
+    let near = nearest(host.as_str(), hosts.chain(apps).chain(instances))?;
+    let app = status.apps.iter().find(|app| app.name.as_str() == near);
+    Some(app.and_then(|app| app.hosts.first()).map_or(near, HostName::as_str))
 }
 
 fn resolve(host: &HostName, zone: &Zone) -> Step {
@@ -104,22 +137,72 @@ fn find<'r>(host: &HostName, path: &str, routes: &'r Routes) -> Option<(&'r AppN
     of_host.max_by_key(|(length, ..)| *length).map(|(_, app, which)| (app, which))
 }
 
+/// What keeps an app from serving before any of its instances is looked at: nothing is to run, the engine is away, or
+/// what is known to be wrong with it.
+fn first_reason(app: &AppName, status: &Status) -> Option<Step> {
+    let known = status.apps.iter().find(|known| known.name == *app);
+    if let Some(idle) = known.and_then(|known| known.idle.as_ref()) {
+        return Some(breaks(format!("{app} {}: 503", idle.reason), idle.remedy.clone()));
+    }
+    let is_away = |problem: &&Problem| problem.kind == ProblemKind::EngineAway;
+    // What only others suffer from, or what was there before, keeps nobody from serving.
+    let is_its_own = |problem: &&Problem| {
+        problem.app.as_ref() == Some(app) && !matches!(problem.kind, ProblemKind::Contested | ProblemKind::FileGone)
+    };
+    let problems = || status.problems.iter();
+    let problem = problems().find(is_away).or_else(|| problems().find(is_its_own))?;
+    Some(breaks(format!("nothing of {app} can serve: 503; {}", problem.reason), problem.remedy.clone()))
+}
+
 /// Why an app has no release to serve: what is known to be wrong with it comes first.
 fn nothing_serves(app: &AppName, shared: bool, status: &Status) -> Step {
-    if let Some(problem) = status.problems.iter().find(|problem| problem.app.as_ref() == Some(app)) {
-        return breaks(format!("nothing of {app} can serve: 503; {}", problem.reason), problem.remedy.clone());
+    if let Some(step) = first_reason(app, status) {
+        return step;
     }
-    match shared {
-        true => breaks(format!("no container of {app} is ready: 503"), format!("platformer status {app}")),
-        false => breaks(
+    let known = status.apps.iter().find(|known| known.name == *app);
+    match known.and_then(|known| known.deployment.as_ref()).filter(|deployment| deployment.ended_at.is_none()) {
+        _ if shared => breaks(format!("no container of {app} is ready: 503"), format!("platformer status {app}")),
+        Some(deployment) => {
+            let (id, state, reason) = (&deployment.id, deployment.state, &deployment.reason);
+            let what = format!("{app} has no stable release: 503; deployment {id} is {state}: {reason}");
+            breaks(what, format!("platformer status {app}"))
+        }
+        None => breaks(
             format!("{app} has no stable release: 503"),
             format!("platformer repository push {app} VERSION FILE"),
         ),
     }
 }
 
+/// How one instance is, and what keeps it from serving.
+fn of_instance(app: &AppStatus, instance: &InstanceStatus, routes: &Routes, status: &Status) -> Step {
+    let (name, release) = (&instance.name, &instance.release);
+    let what = format!("instance {name} of {}@{release}", app.name);
+    if instance.state == Condition::Ready {
+        let addresses = routes.apps.get(&app.name).and_then(|route| route.releases.get(release));
+        let is_routed = addresses.is_some_and(|all| instance.address.is_some_and(|address| all.contains(&address)));
+        let address = instance.address.map(|address| format!(" at {address}")).unwrap_or_default();
+        let routed = if is_routed { "is in the balancer" } else { "has no traffic" };
+        return holds(format!("{what}{address} is ready since {}, and {routed}", instance.since));
+    }
+    if let Some(idle) = app.idle.as_ref().filter(|_| instance.managed) {
+        return breaks(format!("{what} does not run: {} {}", app.name, idle.reason), idle.remedy.clone());
+    }
+    let subject = format!("container {name}");
+    let problem = status.problems.iter().find(|problem| problem.subject == subject);
+    let known = problem.map(|problem| problem.reason.as_str());
+    let reason = instance.reason.as_deref().or(known).unwrap_or("no probe has passed yet");
+    let remedy = problem.map_or_else(|| format!("docker logs {name}"), |problem| problem.remedy.clone());
+    let state = format!("{:?}", instance.state).to_lowercase();
+    breaks(format!("{what} is {state}: {reason}"), remedy)
+}
+
 fn of_app(app: &AppName, which: Option<&str>, routes: &Routes, status: &Status, steps: &mut Vec<Step>) {
     let Some(route) = routes.apps.get(app) else { return };
+    let refused = |problem: &&Problem| problem.kind == ProblemKind::RoutesRefused && problem.app.as_ref() == Some(app);
+    if let Some(problem) = status.problems.iter().find(refused) {
+        steps.push(breaks(problem.reason.clone(), problem.remedy.clone()));
+    }
     let release = if which == Some("candidate") { &route.candidate } else { &route.stable };
     let Some(release) = release else {
         steps.push(match which {
@@ -133,6 +216,9 @@ fn of_app(app: &AppName, which: Option<&str>, routes: &Routes, status: &Status, 
     let instances = status.apps.iter().filter(|a| a.name == *app).flat_map(|a| &a.instances);
     let (ready, others): (Vec<_>, Vec<_>) =
         instances.filter(|i| route.shared || i.release == *release).partition(|i| i.state == Condition::Ready);
+    let reason = first_reason(app, status).filter(|_| ready.is_empty());
+    let is_explained = reason.is_some();
+    steps.extend(reason);
     for instance in &ready {
         let address = instance.address.map(|a| a.to_string()).unwrap_or_default();
         steps.push(holds(format!("instance {} at {address} is ready since {}", instance.name, instance.since)));
@@ -142,9 +228,116 @@ fn of_app(app: &AppName, which: Option<&str>, routes: &Routes, status: &Status, 
         let what = format!("instance {} is {:?}: {reason}", instance.name, instance.state).to_lowercase();
         steps.push(breaks(what, format!("docker logs {}", instance.name)));
     }
-    if ready.is_empty() {
+    if ready.is_empty() && !is_explained {
         let remedy =
-            if others.is_empty() { format!("platformer start {app}") } else { format!("platformer logs {app}") };
+            if others.is_empty() { format!("platformer status {app}") } else { format!("platformer logs {app}") };
         steps.push(breaks(format!("no instance of {app}@{release} is ready: 503"), remedy));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::container::{ContainerId, RunState};
+    use crate::core::names::Version;
+    use crate::core::release::Release;
+    use crate::core::testing::{at, container, planned, world_with};
+    use crate::core::view::status;
+    use crate::core::world::{Action, Fact, Intent, Unprepared, Unsecured, World};
+
+    fn serving(edit: impl FnOnce(&mut Intent)) -> World {
+        let declaration = "image = \"shop:1.0\"\nport = 8080\n";
+        let (world, _) = world_with(declaration, |app, index| {
+            let version = Version::parse("1.0").unwrap();
+            let draft = Release::draft(app, version.clone(), None, index, at(0));
+            let release = Release { image_digest: Some("sha256:1".into()), proven: true, ..draft };
+            let releases = [(version.clone(), release)].into();
+            let mut intent = Intent { stable: Some(version), releases, ..Intent::new(at(0)) };
+            edit(&mut intent);
+            intent
+        });
+        world
+    }
+
+    /// The links that break, each with its remedy.
+    fn broken(mut world: World, target: &str) -> Vec<String> {
+        let plan = planned(&mut world, at(9));
+        let mut zones = plan.actions.iter().filter_map(|action| match action {
+            Action::Publish(zone) => Some(zone.clone()),
+            _ => None,
+        });
+        let zone = zones.next_back().unwrap();
+        let mut status = status(&world, &plan);
+        // A balancer that has not begun would break each chain.
+        status.generation.live = status.generation.live.or(Some(status.generation.wanted));
+        let steps = why(target, &zone, &plan.routes, &status);
+        let told = steps.into_iter().filter(|step| !step.ok);
+        told.map(|step| format!("{} → {}", step.what, step.remedy.unwrap())).collect()
+    }
+
+    #[test]
+    fn the_first_link_that_breaks_is_the_reason_and_its_remedy_mends_it() {
+        let none = serving(|intent| intent.replicas = Some(0));
+        assert_eq!(broken(none, "shop.platform"), ["shop is scaled to 0: 503 → platformer scale shop 1"]);
+        let stopped = serving(|intent| intent.stopped = true);
+        assert_eq!(broken(stopped, "shop.platform"), ["shop is stopped: 503 → platformer start shop"]);
+        let mut unprepared = serving(|_| {});
+        let why = Unprepared::Never("key PASSWORD is missing".into());
+        let key = (AppName::parse("shop").unwrap(), Version::parse("1.0").unwrap());
+        unprepared.unprepared.insert(key, Unsecured { since: at(1), tried: at(1), times: 1, why });
+        let told = broken(unprepared, "shop.platform");
+        assert!(told.len() == 1 && told[0].contains("shop@1.0 cannot be run: key PASSWORD is missing"), "{told:?}");
+    }
+
+    #[test]
+    fn an_instance_is_explained_by_its_name() {
+        let labels = [("platformer.app", "shop"), ("platformer.version", "1.0"), ("platformer.owner", "me")];
+        let with = |mut world: World| {
+            let state = RunState::Exited { code: 3, oom: false, at: Some(at(1)) };
+            let seen = crate::core::container::Container { state, ..container("shop-1.0-1", &labels) };
+            world.apply(Fact::Seen(Box::new(seen)), at(1));
+            assert!(world.containers.contains_key(&ContainerId("shop-1.0-1".into())));
+            world
+        };
+        let told = broken(with(serving(|_| {})), "shop-1.0-1");
+        assert_eq!(told, ["instance shop-1.0-1 of shop@1.0 is stopped: it exited with 3 → docker logs shop-1.0-1"]);
+        let told = broken(with(serving(|intent| intent.replicas = Some(0))), "shop-1.0-1");
+        assert!(told[0].ends_with("shop is scaled to 0 → platformer scale shop 1"), "{told:?}");
+    }
+
+    #[test]
+    fn that_nginx_does_not_serve_what_is_wanted_is_told_with_its_reason() {
+        let mut world = serving(|_| {});
+        world.balancer.settled = Some(41);
+        world.balancer.retry = Some((at(60), 1, "No space left on device".into()));
+        let told = broken(world, "shop.platform");
+        let last = told.last().unwrap();
+        assert!(last.starts_with("nginx still serves generation 41, 1 is wanted: No space left on device"), "{last}");
+    }
+
+    #[test]
+    fn what_is_nothings_name_hints_at_what_was_meant() {
+        for (target, meant) in [("shp.platform", "shop.platform"), ("shpo", "shop.platform")] {
+            let told = broken(serving(|_| {}), target);
+            assert!(told.iter().any(|step| step.ends_with(&format!("did you mean {meant}?"))), "{target}: {told:?}");
+        }
+    }
+
+    #[test]
+    fn an_app_is_told_of_what_concerns_it_and_of_nothing_else() {
+        let (mut world, kind) = (serving(|_| {}), ProblemKind::File);
+        let plan = planned(&mut world, at(9));
+        let mut status = status(&world, &plan);
+        let of = |kind, subject: &str| Problem::new(kind, subject, "", "", at(0));
+        status.problems = vec![
+            of(kind, "file apps/shop.toml"),
+            of(kind, "file artefacts/shop/1.0/a.zip"),
+            of(ProblemKind::EngineAway, "docker"),
+            Problem::of_app(ProblemKind::Dying, &status.apps[0].name, "", "", at(0)),
+            of(kind, "file artefacts/shopping/1.0/a.zip"),
+            of(ProblemKind::Dying, "container other"),
+        ];
+        let told: Vec<_> = status.problems_of(&status.apps[0]).iter().map(|p| p.subject.as_str()).collect();
+        assert_eq!(told, ["file apps/shop.toml", "file artefacts/shop/1.0/a.zip", "docker", "app shop"]);
     }
 }

@@ -10,6 +10,7 @@ mod condition;
 mod decided;
 mod facts;
 mod health;
+mod idle;
 mod intent;
 mod members;
 mod moment;
@@ -26,6 +27,7 @@ pub use facts::{
     Action, Culprit, Fact, Found, InstanceSpec, JobSpec, Record, Switch, SwitchError, Undone, Unprepared, Write,
 };
 pub use health::{Condition, Health, ProbeKind, ProbeTarget, Subject};
+pub use idle::Idle;
 pub use intent::Intent;
 pub use members::{Claimed, Member, by_app};
 pub use notes::Notes;

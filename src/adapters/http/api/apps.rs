@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
@@ -18,6 +18,7 @@ use crate::adapters::http::route::slice::Slice;
 use crate::core::decide::Command;
 use crate::core::names::AppName;
 use crate::core::problem::{Problem, ProblemKind};
+use crate::core::view::{AppStatus, Generations};
 
 #[derive(Deserialize, Default, PartialEq)]
 #[serde(default)]
@@ -39,12 +40,21 @@ pub async fn list(State(context): State<Context>, Query(asked): Query<ListQuery>
     Ok(Json(List { apps, total }).into_response())
 }
 
+/// An app with what concerns it of the platform's status.
+#[derive(Serialize)]
+struct One<'a> {
+    #[serde(flatten)]
+    app: &'a AppStatus,
+    problems: Vec<&'a Problem>,
+    generation: Generations,
+}
+
 pub async fn show(State(context): State<Context>, Path(app): Path<String>) -> Result<Response, Refusal> {
     let app = AppName::parse(&app)?;
     let view = context.snapshot.view();
-    let found = view.status.apps.iter().find(|a| a.name == app);
-    let found = found.map(|app| Json(app).into_response());
-    found.ok_or_else(|| unknown_app(&view, &app))
+    let found = view.status.apps.iter().find(|a| a.name == app).ok_or_else(|| unknown_app(&view, &app))?;
+    let (problems, generation) = (view.status.problems_of(found), view.status.generation);
+    Ok(Json(One { app: found, problems, generation }).into_response())
 }
 
 /// Writes the declaration; the body is the text of `apps/APP.toml`. The answer has the problems that it causes.

@@ -69,6 +69,7 @@ pub async fn show(
         "sticky": view.routes.apps.get(&app.name).map(|route| route.sticky.mode),
         "sentence": sentence(app), "hosts": app.hosts, "pin": app.pin, "queued": app.queued,
         "notes": app.source.iter().flat_map(|s| s.notes.iter().chain(&s.errors)).collect::<Vec<_>>(),
+        "problems": view.status.problems_of(app),
         "may": known.is_some() && rows::may(&caller, &app.name),
         "releases": releases, "several": releases.len() > 1,
         "deployment": app.deployment, "steps": app.deployment.as_ref().map(steps),
