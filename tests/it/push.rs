@@ -120,6 +120,13 @@ async fn an_image_arrives_over_a_line_that_is_cut_and_only_what_is_missing_is_se
     platform.ok(&["deploy", "shop@1.0.0", "--wait"]);
     platform.until("it runs", |s| app_of(s, "shop").is_some_and(|app| app["ready"] == 1)).await;
     assert_eq!(platform.until_status("shop.localhost", "/", 200).await.body.trim(), "1.0.0");
+    // A dry run says what would be sent, and sends nothing.
+    let mut dry = platform.command();
+    dry.env("PATH", &path).args(["deploy", "shop@1.0.1", "--image", &name, "--push", "--dry-run"]);
+    let planned = tokio::task::spawn_blocking(move || dry.output().unwrap()).await.unwrap();
+    let said = String::from_utf8_lossy(&planned.stdout).into_owned() + &String::from_utf8_lossy(&planned.stderr);
+    assert!(planned.status.success() && said.contains("as platformer-push/shop:1.0.1: 0 of its 2 layers"), "{said}");
+    assert!(!docker(&["images", "--format", "{{.Tag}}", "platformer-push/shop"]).contains("1.0.1"), "it was sent");
     // What is there already is not sent again.
     let mut again = platform.command();
     again.env("PATH", &path).args(["push", &name, "--to", "shop@1.0.1"]);

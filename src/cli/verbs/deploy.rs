@@ -59,7 +59,13 @@ impl Deploy {
             Some((app, version)) => (app.to_owned(), Some(version.to_owned())),
             None => (self.target.clone(), None),
         };
+        let mut would_push = None;
         let image = match (self.push, self.image, &version) {
+            (true, Some(image), Some(version)) if self.dry_run => {
+                let outlook = push::outlook(client, &image, &app, version).await?;
+                would_push = Some(outlook.said(&image));
+                Some(outlook.target.to_string())
+            }
             (true, Some(image), Some(version)) => {
                 let sent = push::send(client, globals, &image, &app, version).await?;
                 sent["image"].as_str().map(str::to_owned)
@@ -78,8 +84,11 @@ impl Deploy {
             None => {}
         }
         let url = format!("/v1/apps/{}/deployments", segment(&app));
-        let begun = client.json(client.request(Method::POST, &url).json(&body)).await?;
+        let mut begun = client.json(client.request(Method::POST, &url).json(&body)).await?;
         if self.dry_run {
+            if let Some(said) = would_push {
+                begun["push"] = json!(said);
+            }
             return dry(&begun, globals);
         }
         follow(&app, begun, self.wait, client, globals).await
@@ -122,6 +131,9 @@ impl Rollback {
 fn dry(planned: &Value, globals: &Globals) -> Result<(), Failure> {
     if globals.json {
         return output::json(planned);
+    }
+    if let Some(push) = planned["push"].as_str() {
+        output::line(push)?;
     }
     plan(planned)?;
     output::line("nginx's text would change with each of these generations (192.0.2.… stands for instances to come):")?;

@@ -56,8 +56,23 @@ struct Listed {
     layers: Vec<String>,
 }
 
-/// Sends the layers that the platform's engine lacks, and has it load the image.
-pub async fn send(client: &Client, globals: &Globals, image: &str, app: &str, version: &str) -> Result<Value, Failure> {
+/// An image of this machine as a release of the platform's, and how many of its layers are there already.
+pub struct Outlook {
+    pub target: ImageRef,
+    present: usize,
+    layers: usize,
+}
+
+impl Outlook {
+    /// Says what would be sent.
+    pub fn said(&self, image: &str) -> String {
+        let (missing, layers) = (self.layers.saturating_sub(self.present), self.layers);
+        format!("{image} would be sent as {}: {missing} of its {layers} layers", self.target)
+    }
+}
+
+/// Finds out what sending an image would take; nothing is sent.
+pub async fn outlook(client: &Client, image: &str, app: &str, version: &str) -> Result<Outlook, Failure> {
     let usage = |e: crate::core::names::NameError| Failure::usage(e.to_string());
     let (app, version) = (AppName::parse(app).map_err(usage)?, Version::parse(version).map_err(usage)?);
     ImageRef::parse(image).map_err(usage)?;
@@ -68,14 +83,20 @@ pub async fn send(client: &Client, globals: &Globals, image: &str, app: &str, ve
     let url = format!("/v1/apps/{}/layers", segment(app.as_str()));
     let answer = client.json(client.request(Method::POST, &url).json(&json!({ "layers": layers }))).await?;
     let present = usize::try_from(answer["present"].as_u64().unwrap_or(0)).unwrap_or(0);
+    Ok(Outlook { target, present, layers: layers.len() })
+}
+
+/// Sends the layers that the platform's engine lacks, and has it load the image.
+pub async fn send(client: &Client, globals: &Globals, image: &str, app: &str, version: &str) -> Result<Value, Failure> {
+    let Outlook { target, present, layers } = outlook(client, image, app, version).await?;
     if !globals.json {
-        output::line(&format!("{present} of its {} layers are there already", layers.len()))?;
+        output::line(&format!("{present} of its {layers} layers are there already"))?;
     }
     // A folder that nobody else can look into or prepare: the archive is root's in a folder that all can write to.
     let folder = tempfile::Builder::new().prefix("platformer-push-").tempdir()?;
     let saved = folder.path().join("saved.tar");
     docker(&["image", "save", "-o", &saved.display().to_string(), image]).await?;
-    let base = format!("/v1/apps/{}/images/{}", segment(app.as_str()), segment(version.as_str()));
+    let base = format!("/v1/apps/{}/images/{}", segment(app), segment(version));
     match send_without(client, &saved, &base, &target, present).await {
         // An engine that keeps images in another way needs all of it.
         Err(failure) if present > 0 && !failure.is_unreachable() && !failure.is_refused() => {
