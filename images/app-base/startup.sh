@@ -86,7 +86,12 @@ case $(od -An -tx1 -N4 "$work/artefact" | tr -d ' \n') in
   # 1 is a warning: everything is unpacked.
   504b0304) unzip -qo "$work/artefact" -d "$new" || [ $? -eq 1 ] ;;
   *) tar -xf "$work/artefact" -C "$new" --no-same-owner ;;
-esac 2>"$work/error" || fail "the artefact of $app cannot be unpacked: $(head -n 1 "$work/error")" 65
+esac >"$work/error" 2>&1 || {
+  status=$?
+  # unzip names the file in brackets first.
+  reason=$(sed -n '/^\[/d; s/^ *//; /./{p;q;}' "$work/error")
+  fail "the artefact of $app cannot be unpacked: ${reason:-its program ended with $status and without a word}" 65
+}
 [ -n "$(ls -A "$new")" ] || fail "the artefact of $app is empty" 65
 rm -rf "$home/files"
 mv "$new" "$home/files"

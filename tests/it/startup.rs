@@ -43,7 +43,7 @@ async fn what_is_wrong_is_one_line_and_nothing_is_started() {
         ("nobody", "has no config of nobody"),
         ("only", "has no artefact of only"),
         ("half", "cannot be unpacked"),
-        ("html", "cannot be unpacked"),
+        ("html", "cannot be unpacked: tar: This does not look like a tar archive"),
         ("bad", "the config of bad is broken: config/bad/bad.config: line 2, key STARTUP_COMMAND"),
         ("none", "has no STARTUP_COMMAND"),
         ("No;App", "is no app name"),

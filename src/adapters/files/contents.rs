@@ -8,11 +8,13 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::archive;
 use super::beneath::Folder;
 use super::scan;
 use crate::core::digest::{Hashing, sha256_of};
 use crate::core::release::Blob;
-use crate::core::repository::File;
+use crate::core::repository::{File, is_archive};
+use crate::ports::budget::Cancelled;
 use crate::ports::library::LibraryError;
 
 /// One folder with a file per digest. A file is written beside its place and renamed, so it is whole.
@@ -37,8 +39,9 @@ impl Contents {
     }
 
     /// Copies a file of the repository, if it is what it was when it was indexed: what is hashed is what is kept. One
-    /// that is kept already is not looked for again, unless a part of it was lost.
-    pub fn keep(&self, repository: &Folder, blob: &Blob) -> Result<(), LibraryError> {
+    /// that is kept already is not looked for again, unless a part of it was lost. An archive is read to its end: it may
+    /// have been put there by hand, where nobody has looked into it.
+    pub fn keep(&self, repository: &Folder, blob: &Blob, cancelled: &Cancelled) -> Result<(), LibraryError> {
         let place = self.place(blob);
         let source = repository.file(&*blob.path);
         let kept = fs::symlink_metadata(&place).ok().filter(fs::Metadata::is_file);
@@ -62,6 +65,13 @@ impl Contents {
             }
             let reason = format!("{} was altered while it was being released; push a new version", blob.path);
             return Err(LibraryError::Conflict(reason));
+        }
+        let name = blob.path.rsplit('/').next().unwrap_or_default();
+        if is_archive(name)
+            && let Err(reason) = archive::check(new.as_file(), name, cancelled)
+        {
+            let reason = format!("{}: {reason}; push a whole one as a new version", blob.path);
+            return Err(LibraryError::Bad(reason));
         }
         new.persist(&place).map_err(|e| trouble(e.error)).map(drop)
     }
@@ -104,34 +114,54 @@ mod tests {
     #[test]
     fn contents_outlive_their_source_and_an_altered_one_is_refused() {
         let folder = tempfile::tempdir().unwrap();
-        let source = folder.path().join("a.tgz");
+        let source = folder.path().join("a.config");
         fs::write(&source, "one").unwrap();
         let repository = Folder::open(folder.path()).unwrap();
-        let blob = |text: &str| Blob { path: "a.tgz".into(), sha256: sha256(text).into() };
+        let blob = |text: &str| Blob { path: "a.config".into(), sha256: sha256(text).into() };
         let kept = folder.path().join("kept");
         let contents = Contents::new(&kept);
+        let keep = |blob: &Blob| contents.keep(&repository, blob, &Cancelled::default());
         let read = |blob: &Blob| {
             let mut text = String::new();
             contents.open(blob).unwrap().1.read_to_string(&mut text).unwrap();
             text
         };
-        contents.keep(&repository, &blob("one")).unwrap();
+        keep(&blob("one")).unwrap();
         fs::write(&source, "two").unwrap();
-        contents.keep(&repository, &blob("one")).unwrap();
+        keep(&blob("one")).unwrap();
         fs::write(&source, "of another length").unwrap();
-        contents.keep(&repository, &blob("one")).unwrap();
+        keep(&blob("one")).unwrap();
         fs::write(&source, "two").unwrap();
         assert_eq!(read(&blob("one")), "one");
-        assert!(matches!(contents.keep(&repository, &blob("three")), Err(LibraryError::Conflict(_))));
+        assert!(matches!(keep(&blob("three")), Err(LibraryError::Conflict(_))));
         // A power cut took a part of it.
         fs::write(kept.join(sha256("two")), "t").unwrap();
-        contents.keep(&repository, &blob("two")).unwrap();
+        keep(&blob("two")).unwrap();
         assert_eq!(read(&blob("two")), "two");
         fs::remove_file(&source).unwrap();
         symlink("/dev/zero", &source).unwrap();
-        assert!(matches!(contents.keep(&repository, &blob("four")), Err(LibraryError::Trouble(_))));
+        assert!(matches!(keep(&blob("four")), Err(LibraryError::Trouble(_))));
         fs::write(kept.join("left.new"), "").unwrap();
         Contents::new(&kept).forget_all_but(&BTreeSet::new());
         assert!(contents.open(&blob("one")).is_none() && fs::read_dir(&kept).unwrap().next().is_none());
+    }
+
+    #[test]
+    fn an_archive_that_cannot_be_unpacked_is_kept_by_nobody_and_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let repository = Folder::open(folder.path()).unwrap();
+        let contents = Contents::new(&folder.path().join("kept"));
+        let keep = |name: &str, text: &str| {
+            fs::write(folder.path().join(name), text).unwrap();
+            let blob = Blob { path: name.into(), sha256: sha256(text).into() };
+            contents.keep(&repository, &blob, &Cancelled::default()).map(|()| contents.open(&blob).is_some())
+        };
+        for name in ["a.tgz", "a.zip", "a.tar.zst"] {
+            match keep(name, "<html>") {
+                Err(LibraryError::Bad(reason)) => assert!(reason.starts_with(&format!("{name}: {name} ")), "{reason}"),
+                other => panic!("{name}: {other:?}"),
+            }
+        }
+        assert!(matches!(keep("a.config", "<html>"), Ok(true)));
     }
 }

@@ -343,9 +343,11 @@ impl Library for Tree {
 
     async fn keep(&self, contents: Vec<Blob>) -> Result<(), LibraryError> {
         let tree = self.clone();
+        let waiting = Waiting::default();
+        let cancelled = waiting.cancelled();
         let work = move || {
             let base = tree.served().map_err(trouble)?;
-            contents.iter().try_for_each(|blob| tree.store.keep(&base, blob))
+            contents.iter().try_for_each(|blob| tree.store.keep(&base, blob, &cancelled))
         };
         tokio::task::spawn_blocking(work).await.map_err(|e| LibraryError::Trouble(e.to_string()))?
     }
