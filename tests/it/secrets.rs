@@ -70,6 +70,8 @@ async fn a_secret_reaches_the_app_byte_for_byte_and_nobody_else() {
         }
     }
     assert!(seen.len() > 10 && seen.iter().all(|text| !text.contains("$HOME`id`")), "the value is at rest somewhere");
+    let (code, text) = platform.run(&["config", "set", "hello", "GREETING=plain"]);
+    assert!(code == 2 && text.contains("GREETING of hello is secret; set it with --secret"), "{code} {text}");
     let (code, text) = platform.run(&["config", "set", "hello", "GREETING=secret:v1:AAAA"]);
     assert!(code == 2 && text.contains("cannot begin with"), "{text}");
     // A secret of another platform is named, and stops only who needs it.

@@ -156,8 +156,14 @@ fn beyond(app: &Value) -> String {
         None => (0, ""),
     };
     let of_candidate = (of_candidate.0.min(over - by_hand), of_candidate.1);
-    let leaving = over - by_hand - of_candidate.0;
+    // What is ready beside stable once nothing moves any more stays, to be swapped back to.
+    let is_over = app["deployment"].is_null() || !app["deployment"]["ended_at"].is_null();
+    let is_other = |i: &&Value| i["release"] != app["stable"] && i["release"] != app["candidate"];
+    let is_warm = |i: &&Value| is_over && i["managed"] == true && is_other(i);
+    let warm = (ready().filter(is_warm).count() as u64).min(over - by_hand - of_candidate.0);
+    let leaving = over - by_hand - of_candidate.0 - warm;
     let parts = [
+        (warm, format!("{warm} kept warm")),
         (by_hand, format!("{by_hand} by hand")),
         (of_candidate.0, format!("{} of {}", of_candidate.0, of_candidate.1)),
         (leaving, format!("{leaving} leaving")),
@@ -182,7 +188,7 @@ mod tests {
     fn more_than_are_wanted_are_explained() {
         let instance =
             |release: &str, managed: bool| json!({ "release": release, "managed": managed, "state": "ready" });
-        let app = |instances: Vec<Value>, candidate: Value| json!({ "ready": instances.len(), "wanted": 2, "candidate": candidate, "instances": instances });
+        let app = |instances: Vec<Value>, candidate: Value| json!({ "ready": instances.len(), "wanted": 2, "stable": "1.0.0", "candidate": candidate, "instances": instances });
         let [ours, new, foreign] = [instance("1.0.0", true), instance("1.0.1", true), instance("1.0.0", false)];
         for (instances, candidate, expected) in [
             (vec![ours.clone(), ours.clone()], Value::Null, ""),
@@ -190,6 +196,7 @@ mod tests {
             (vec![ours.clone(), foreign.clone()], Value::Null, ""),
             (vec![ours.clone(), ours.clone(), new.clone(), new.clone()], json!("1.0.1"), "(2 of 1.0.1)"),
             (vec![ours.clone(), ours.clone(), ours.clone()], Value::Null, "(1 leaving)"),
+            (vec![ours.clone(), ours.clone(), new.clone()], Value::Null, "(1 kept warm)"),
             (vec![ours.clone(), ours, foreign, new], json!("1.0.1"), "(1 by hand, 1 of 1.0.1)"),
         ] {
             assert_eq!(beyond(&app(instances.clone(), candidate)), expected, "{instances:?}");

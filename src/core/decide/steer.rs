@@ -1,5 +1,7 @@
 //! Steering a deployment under way, and the traffic of an app: what is allowed in which state.
 
+use std::collections::BTreeSet;
+
 use super::record::{Decision, note, record};
 use super::refusal::{Refusal, refuse};
 use super::request::{Decider, Steer};
@@ -83,6 +85,15 @@ impl World {
 
     fn split(&self, app: &AppName, intent: Intent, split: &Split, who: Decider<'_>) -> Decision {
         for (version, share) in split.iter() {
+            let instances = self.instances();
+            let of_app = || instances.iter().filter(|m| m.claim.app == *app).map(|m| &m.version);
+            let running = || of_app().chain(intent.active().map(|active| &active.release));
+            if !intent.releases.contains_key(version) && !running().any(|running| running == version) {
+                let known: BTreeSet<_> = intent.releases.keys().chain(running()).map(ToString::to_string).collect();
+                let known = known.into_iter().collect::<Vec<_>>().join(", ");
+                let known = if known.is_empty() { "none yet".to_owned() } else { known };
+                return Err(refuse(app, format!("there is no release {version}; those there are: {known}")));
+            }
             if share > Percent::NONE && !self.has_ready(app, version) {
                 return Err(refuse(app, format!("{version} cannot have {share} %: no instance of it is ready")));
             }
@@ -164,6 +175,27 @@ mod tests {
         let command = Command::Steer { app: app.name.clone(), steer: Steer::Split(split) };
         let refused = world.decide(&command, Decider { by: "me", now: at(1), secret: "" }).unwrap_err();
         assert!(refused.to_string().contains("is aborting; split once it has ended"), "{refused}");
+    }
+
+    #[test]
+    fn what_is_no_release_is_refused_with_those_there_are() {
+        let (world, app) = world_with("image = \"shop:1.0\"", |app, index| {
+            let releases = ["1.0", "1.1"].map(|version| {
+                let version = Version::parse(version).unwrap();
+                let draft = Release::draft(app, version.clone(), None, index, at(0));
+                (version, Release { was_stable: Some(true), ..draft })
+            });
+            Intent { stable: Version::parse("1.1").ok(), releases: releases.into(), ..Intent::new(at(0)) }
+        });
+        let said = |steer: Steer| {
+            let command = Command::Steer { app: app.name.clone(), steer };
+            world.decide(&command, Decider { by: "me", now: at(1), secret: "" }).unwrap_err().to_string()
+        };
+        let nine = Version::parse("9.9").unwrap();
+        let back = said(Steer::Rollback(Some(nine.clone())));
+        assert!(back.contains("9.9 is not kept; kept: 1.0; `platformer deploy shop@9.9`"), "{back}");
+        let split = said(Steer::Split(Split::between(None, &nine, Percent::ALL)));
+        assert!(split.contains("there is no release 9.9; those there are: 1.0, 1.1"), "{split}");
     }
 
     #[test]

@@ -275,7 +275,12 @@ impl<'w> Standing<'w> {
         }
         let kept = intent.releases.get(version).filter(|release| release.is_kept()).map(|release| &release.version);
         kept.ok_or_else(|| {
-            refuse(app, format!("{version} is not kept; `platformer releases {app}` lists those that are, `platformer deploy {app}@{version}` deploys it anew"))
+            let others = intent.releases.values().filter(|r| r.is_kept() && Some(&r.version) != intent.stable.as_ref());
+            let others = others.map(|release| release.version.to_string()).collect::<Vec<_>>().join(", ");
+            let others = if others.is_empty() { "no other release is".to_owned() } else { format!("kept: {others}") };
+            let reason =
+                format!("{version} is not kept; {others}; `platformer deploy {app}@{version}` deploys it anew");
+            refuse(app, reason)
         })
     }
 

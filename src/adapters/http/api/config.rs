@@ -67,6 +67,12 @@ pub async fn set(
         false if request.value.starts_with(config::SEALED) => {
             return Err(Problem::bad(format!("{key}: a value cannot begin with {}", config::SEALED)));
         }
+        // Who forgets --secret would put the next password into a file in plain text.
+        false if config::parse(&text).is_ok_and(|lines| lines.iter().any(|l| l.key == key && l.is_secret())) => {
+            return Err(Problem::bad(format!(
+                "{key} of {app} is secret; set it with --secret, or make it plain: `platformer config unset {app} {key}` first"
+            )));
+        }
         false => request.value,
     };
     let changed = config::set(&text, &key, &value).map_err(|e| unusable(&app, &e))?;

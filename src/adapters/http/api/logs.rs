@@ -40,11 +40,16 @@ pub async fn stream(
         .collect();
     if wanted.is_empty() {
         exists(&view, &app)?;
+        let idle = view.status.apps.iter().find(|a| a.name == app).and_then(|a| a.idle.as_ref());
+        let why = match idle {
+            Some(idle) => format!(": {app} {}; `{}`", idle.reason, idle.remedy),
+            None => format!("; `platformer status {app}` tells what there is, and what is wrong"),
+        };
         let of = query.release.map(|r| format!("@{r}")).unwrap_or_default();
         return Err(Problem::new(
             StatusCode::NOT_FOUND,
             "no-instance",
-            format!("there is no instance of {app}{of} whose log could be shown"),
+            format!("there is no instance of {app}{of} whose log could be shown{why}"),
         ));
     }
     let several = wanted.len() > 1;
