@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use super::granted::{Granted, GrantedName, Grants, Leads};
 use super::refusal::{self, Why};
 use super::reserved;
-use super::wish::{Ask, Ground, MOST_OF_LABELS, Rank, Wish};
+use super::wish::{Ask, Ground, MOST_OF_LABELS, MOST_OF_ONE, Rank, Wish};
 use crate::core::names::{AppName, Domain, HostName, PathPrefix};
 
 /// Of long lists on labels so many hosts are looked at in all, beside the first few of each: what is refused has its
@@ -24,6 +24,7 @@ pub fn grant(wishes: &[Wish], ground: &Ground<'_>) -> Grants {
         releases: HashMap::new(),
         grants: Grants::default(),
         of_labels: 0,
+        of_one: 0,
         looked_at: 0,
     };
     let mut order: Vec<(usize, &Ask)> =
@@ -53,6 +54,8 @@ struct Granting<'a> {
     releases: HashMap<HostName, usize>,
     grants: Grants,
     of_labels: usize,
+    /// Of these, what the labels that are being answered have.
+    of_one: usize,
     looked_at: usize,
 }
 
@@ -94,6 +97,7 @@ impl Granting<'_> {
         if let Some(first) = rest.first() {
             refusal::add(&mut self.grants.refused, &wish.app, ask, first.as_str(), rest.len(), Why::Full);
         }
+        self.of_one = 0;
         for host in looked_at {
             match self.why_not(n, ask, host, &paths, is_ours.contains(host)) {
                 Some(Ok(())) => {}
@@ -104,6 +108,7 @@ impl Granting<'_> {
                     held.extend(paths.iter().map(|path| ((*path).clone(), holder)));
                     if ask.rank > Rank::Service && !is_ours.contains(host) {
                         self.of_labels += paths.len();
+                        self.of_one += paths.len();
                     }
                     self.grants.apps.entry(wish.app.clone()).or_default().hosts.push(host.clone());
                 }
@@ -173,8 +178,16 @@ impl Granting<'_> {
         if ask.rank >= Rank::Waiting && container() {
             return Some(Err(Why::Container));
         }
-        let is_full = by_label && !is_own && self.of_labels + paths.len() > MOST_OF_LABELS;
-        is_full.then_some(Err(Why::Full))
+        if by_label && !is_own { self.is_full(paths.len()).map(Err) } else { None }
+    }
+
+    /// Why labels have no room for so many pairs more. The first few of each always have: nobody's many keep others out.
+    fn is_full(&self, pairs: usize) -> Option<Why> {
+        match self.of_one + pairs {
+            ..=FEW => None,
+            of_one if of_one > MOST_OF_ONE => Some(Why::Many),
+            _ => (self.of_labels + pairs > MOST_OF_LABELS).then_some(Why::Full),
+        }
     }
 
     /// The declared app that goes by this name, whether or not it asked for it.

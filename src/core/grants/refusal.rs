@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::wish::{Ask, MOST_OF_LABELS, Rank};
+use super::wish::{Ask, MOST_OF_LABELS, MOST_OF_ONE, Rank};
 use crate::core::names::{AppName, PathPrefix};
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -29,6 +29,8 @@ pub enum Why {
     Container,
     /// Labels have as many hosts as they may.
     Full,
+    /// The labels of one container have.
+    Many,
     /// The path, not the host, is the platform's own.
     OwnPath,
 }
@@ -91,6 +93,9 @@ impl Refusal {
             Why::Full => {
                 format!("{what} is one too many: labels may have {MOST_OF_LABELS} pairs of host and path in all")
             }
+            Why::Many => {
+                format!("{what} is one too many: a container's labels may have {MOST_OF_ONE} pairs of host and path")
+            }
             Why::OwnPath => format!("{what} belongs to the platform's own pages"),
         }
     }
@@ -109,7 +114,7 @@ impl Refusal {
                 )
             }
             Why::Container => format!("platformer logs {app}; or choose another host"),
-            Why::Full => "ask for fewer hosts, or declare the app: what is declared has no such limit".into(),
+            Why::Full | Why::Many => "ask for fewer hosts, or declare the app: what is declared has no such limit".into(),
             Why::OwnPath => format!("give {app} another path"),
         }
     }

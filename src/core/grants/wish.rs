@@ -10,6 +10,8 @@ use crate::core::names::{AppName, Domain, HostName, PathPrefix};
 
 /// So many pairs of host and path are given to labels in all, beside each app's own name: more make every switch slow.
 pub const MOST_OF_LABELS: usize = 10_000;
+/// And so many to the labels of one container.
+pub const MOST_OF_ONE: usize = 2_500;
 
 /// Which wishes come before which.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
