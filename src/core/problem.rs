@@ -60,6 +60,8 @@ pub enum ProblemKind {
     EngineAway,
     /// nginx is gone.
     BalancerDied,
+    /// Old workers of nginx were ended with what they had.
+    WorkersEnded,
     /// A generation does not go live, for a reason that may pass.
     BalancerTrouble,
     /// nginx refuses what a template renders.
@@ -123,6 +125,7 @@ impl ProblemKind {
             Self::EngineAway
             | Self::BalancerDied
             | Self::BalancerTrouble
+            | Self::WorkersEnded
             | Self::TemplateRefused
             | Self::RoutesRefused
             | Self::Held

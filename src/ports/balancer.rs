@@ -54,8 +54,9 @@ pub trait Balancer: Send + Sync {
     /// Writes the generation, makes it current, and returns once a worker answers with its number.
     /// On error what was current before is current again.
     async fn reach(&self, generation: &Generation) -> Result<(), BalancerError>;
-    /// Returns once no worker of an older generation accepts connections.
-    async fn settle(&self, generation: u64) -> Result<(), BalancerError>;
+    /// Returns once no worker of an older generation accepts connections, with how many of those that had connections
+    /// yet were too many, and were ended.
+    async fn settle(&self, generation: u64) -> Result<usize, BalancerError>;
     /// Whether the text would be accepted, without making it current.
     async fn check(&self, rendered: &Rendered) -> Result<(), BalancerError>;
     /// Returns once no worker has a connection to the address, or after `limit`.

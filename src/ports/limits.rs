@@ -31,6 +31,8 @@ pub enum Resource {
     LongPoll,
     /// An instance's log that is followed.
     FollowedLog,
+    /// A worker of nginx that was replaced and has connections yet: the oldest of too many is ended.
+    LeavingWorker,
 }
 
 /// How much of one resource there may be.
@@ -56,6 +58,7 @@ pub const TABLE: &[Limit] = &[
     Limit { resource: Resource::Stream, name: "streams", total: 256, each: 128 },
     Limit { resource: Resource::LongPoll, name: "long_polls", total: 512, each: 192 },
     Limit { resource: Resource::FollowedLog, name: "followed_logs", total: 128, each: 32 },
+    Limit { resource: Resource::LeavingWorker, name: "leaving_workers", total: 64, each: 64 },
 ];
 
 /// Says which limit was reached.
@@ -155,6 +158,14 @@ impl Limits {
         count.total += 1;
         count.each.insert(asker, each + 1);
         Ok(Held { limits: self.clone(), resource, asker })
+    }
+
+    /// Notes how many there are of what nobody takes here, and that so many more had to go.
+    pub fn measured(&self, resource: Resource, held: usize, ended: usize) {
+        let mut counts = self.0.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = counts.entry(resource).or_default();
+        count.total = held;
+        count.refused += ended as u64;
     }
 
     /// What is held of everything, in the table's order.

@@ -226,8 +226,10 @@ impl Hands {
         match tried {
             Ok(()) => {
                 self.inbox.tell(Fact::Reached(number));
-                if let Err(error) = self.balancer.settle(number).await {
-                    tracing::warn!(generation = number, %error, "old workers are slow to let go");
+                match self.balancer.settle(number).await {
+                    Ok(0) => {}
+                    Ok(ended) => self.inbox.tell(Fact::WorkersEnded(ended)),
+                    Err(error) => tracing::warn!(generation = number, %error, "old workers are slow to let go"),
                 }
                 Fact::Settled(number)
             }

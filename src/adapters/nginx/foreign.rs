@@ -174,8 +174,8 @@ impl Balancer for ForeignNginx {
         self.put(&generation.rendered).await
     }
 
-    async fn settle(&self, _generation: u64) -> Result<(), BalancerError> {
-        Ok(())
+    async fn settle(&self, _generation: u64) -> Result<usize, BalancerError> {
+        Ok(0)
     }
 
     /// There is no trying without doing: what is accepted is in use. Who looks for the one that is refused begins with

@@ -16,10 +16,12 @@ mod version;
 pub use foreign::ForeignNginx;
 pub use version::{Found, find};
 
+use std::cmp::Reverse;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep};
 
@@ -27,30 +29,57 @@ use crate::core::deploy::Counted;
 use crate::core::render::Rendered;
 use crate::core::world;
 use crate::ports::balancer::{Balancer, BalancerError, BalancerStatus, Generation};
+use crate::ports::limits::{Limits, Resource};
 use access::AccessLog;
 use folder::Folder;
-use process::{Master, Process};
+use process::{Master, Process, Program};
+use version::Version;
 
 const POLL: Duration = Duration::from_millis(100);
 const DRAIN_POLL: Duration = Duration::from_millis(50);
 
+/// On a machine with many cores one switch leaves many workers: so many switches' may have connections yet, whatever
+/// the limit is.
+const GENERATIONS_LEAVING: usize = 8;
+
 pub struct Nginx {
-    found: Found,
+    version: Version,
+    program: Program,
     folder: Folder,
     /// How many there are of a generation.
     workers: usize,
     /// One switch at a time; what it replaced, until it is settled.
     replaced: Mutex<Vec<Process>>,
+    /// How many replaced workers may have connections yet.
+    limits: Limits,
     access: Mutex<AccessLog>,
 }
 
 impl Nginx {
-    /// `folder` is nginx's own folder below the state folder; it is made if missing. `workers` is what the
-    /// generations set `worker_processes` to.
-    pub fn new(found: Found, folder: PathBuf, workers: usize) -> Result<Self, BalancerError> {
+    /// `folder` is nginx's own folder below the state folder; it is made if missing. `workers` and `connections` are
+    /// what the generations set `worker_processes` and `worker_connections` to.
+    pub fn new(
+        found: Found,
+        folder: PathBuf,
+        workers: usize,
+        connections: u64,
+        limits: Limits,
+    ) -> Result<Self, BalancerError> {
         let folder = Folder::make(folder)?;
         let access = Mutex::new(AccessLog::new(folder.root().join("access.log")));
-        Ok(Self { found, folder, workers, replaced: Mutex::default(), access })
+        let program = Program::new(found.binary, connections);
+        Ok(Self { version: found.version, program, folder, workers, replaced: Mutex::default(), limits, access })
+    }
+
+    /// Ends the oldest of the workers that were replaced where there are too many, and says how many those were.
+    fn end_oldest(&self) -> usize {
+        let Some(master) = self.master() else { return 0 };
+        let mut leaving = master.leaving_workers();
+        leaving.sort_by_key(|worker| Reverse(worker.started()));
+        let most = self.limits.of(Resource::LeavingWorker).total.max(self.workers * GENERATIONS_LEAVING);
+        let ended = leaving.iter().skip(most).filter(|worker| worker.signal(Signal::SIGTERM)).count();
+        self.limits.measured(Resource::LeavingWorker, leaving.len().min(most), ended);
+        ended
     }
 
     fn master(&self) -> Option<Master> {
@@ -74,19 +103,19 @@ impl Balancer for Nginx {
 
     async fn reach(&self, generation: &Generation) -> Result<(), BalancerError> {
         let mut replaced = self.replaced.lock().await;
-        *replaced = switch::reach(&self.found, &self.folder, self.master(), generation).await?;
+        *replaced = switch::reach(&self.program, &self.folder, self.master(), generation).await?;
         Ok(())
     }
 
-    async fn settle(&self, generation: u64) -> Result<(), BalancerError> {
+    async fn settle(&self, generation: u64) -> Result<usize, BalancerError> {
         let replaced = self.replaced.lock().await;
         switch::settle(&replaced, self.master(), self.workers).await?;
         self.folder.prune(generation);
-        Ok(())
+        Ok(self.end_oldest())
     }
 
     async fn check(&self, rendered: &Rendered) -> Result<(), BalancerError> {
-        switch::check(&self.found, &self.folder, rendered).await
+        switch::check(&self.program, &self.folder, rendered).await
     }
 
     async fn drained(&self, address: SocketAddr, limit: Duration) {
@@ -120,7 +149,7 @@ impl Balancer for Nginx {
         BalancerStatus {
             state: if master.is_some() { "running" } else { "stopped" },
             pid: master.map(|m| m.pid()),
-            version: self.found.version.to_string(),
+            version: self.version.to_string(),
         }
     }
 

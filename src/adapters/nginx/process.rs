@@ -5,6 +5,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::time::sleep;
@@ -20,6 +21,36 @@ use {
 
 const POLL: Duration = Duration::from_millis(100);
 
+/// nginx as it is run.
+#[derive(Debug, Clone)]
+pub struct Program {
+    pub binary: PathBuf,
+    /// Bytes that each of its processes may have of its own (getrlimit(2), RLIMIT_DATA).
+    pub memory: u64,
+}
+
+/// A worker gets this much for each connection, more than one takes with heads of 32 kB, and this much at least.
+/// nginx 1.30 keeps what comes before an answer (103, without end) for as long as it comes; where there is no more to
+/// be had it gives that request up, and no other.
+const MEMORY_OF_CONNECTION: u64 = 256 << 10;
+const LEAST_MEMORY: u64 = 1 << 30;
+
+impl Program {
+    pub fn new(binary: PathBuf, connections: u64) -> Self {
+        Self { binary, memory: connections.saturating_mul(MEMORY_OF_CONNECTION).max(LEAST_MEMORY) }
+    }
+}
+
+/// Has `start` start a process that may have so much memory of its own. A process takes its limits from who starts it,
+/// and another user's cannot be set later: we have them for as long as that takes.
+pub fn with_memory<T>(bytes: u64, start: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_DATA)?;
+    setrlimit(Resource::RLIMIT_DATA, bytes.min(hard), hard)?;
+    let started = start();
+    setrlimit(Resource::RLIMIT_DATA, soft, hard)?;
+    started
+}
+
 /// A process, told from a later one with the same number by its start time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Process {
@@ -31,6 +62,16 @@ impl Process {
     fn at(pid: i32) -> Option<Self> {
         let stat = Stat::of(pid)?;
         (stat.state != 'Z').then_some(Self { pid, started: stat.started })
+    }
+
+    /// When it was started, in the kernel's ticks since the machine was.
+    pub fn started(&self) -> u64 {
+        self.started
+    }
+
+    #[cfg(test)]
+    pub fn pid(&self) -> i32 {
+        self.pid
     }
 
     pub fn is_alive(&self) -> bool {

@@ -14,9 +14,8 @@ use tokio::time::{Instant, sleep};
 
 use super::folder::Folder;
 use super::log;
-use super::process::{self, Master, Process};
+use super::process::{self, Master, Process, Program};
 use super::status;
-use super::version::Found;
 use crate::core::render::Rendered;
 use crate::ports::balancer::{BalancerError, Generation};
 
@@ -40,7 +39,7 @@ const PORT_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Makes the generation live. Returns the workers it replaces, already told to quit.
 pub async fn reach(
-    found: &Found,
+    program: &Program,
     folder: &Folder,
     master: Option<Master>,
     generation: &Generation,
@@ -48,8 +47,8 @@ pub async fn reach(
     folder.write(generation)?;
     let before = folder.make_current(generation.number)?;
     let reached = match master {
-        Some(master) => reload(found, folder, master, generation.number).await,
-        None => start(found, folder, generation.number).await.map(|()| Vec::new()),
+        Some(master) => reload(program, folder, master, generation.number).await,
+        None => start(program, folder, generation.number).await.map(|()| Vec::new()),
     };
     if reached.is_err() {
         folder.restore(before)?;
@@ -57,7 +56,12 @@ pub async fn reach(
     reached
 }
 
-async fn reload(found: &Found, folder: &Folder, master: Master, number: u64) -> Result<Vec<Process>, BalancerError> {
+async fn reload(
+    program: &Program,
+    folder: &Folder,
+    master: Master,
+    number: u64,
+) -> Result<Vec<Process>, BalancerError> {
     let old = master.staying_workers();
     let verdicts = folder.verdicts();
     let offset = log::end(&verdicts);
@@ -77,7 +81,7 @@ async fn reload(found: &Found, folder: &Folder, master: Master, number: u64) -> 
         // What runs may log elsewhere: it was started by an older version, or from a template of one's own.
         if !is_asked && began.elapsed() > DOUBT {
             is_asked = true;
-            run(found, folder, &folder.current_config(), &["-t", "-q"]).await?;
+            run(program, folder, &folder.current_config(), &["-t", "-q"]).await?;
         }
         if !master.process().is_alive() {
             return Err(BalancerError::Trouble("nginx ended while it was reloading".into()));
@@ -108,7 +112,7 @@ async fn answers_with(folder: &Folder, number: u64) -> bool {
     answers.contains(&Some(number))
 }
 
-async fn start(found: &Found, folder: &Folder, number: u64) -> Result<(), BalancerError> {
+async fn start(program: &Program, folder: &Folder, number: u64) -> Result<(), BalancerError> {
     for orphan in process::orphans(folder) {
         orphan.signal(Signal::SIGQUIT);
     }
@@ -116,7 +120,7 @@ async fn start(found: &Found, folder: &Folder, number: u64) -> Result<(), Balanc
     let _ = std::fs::remove_file(folder.status_socket());
     let deadline = Instant::now() + PORT_PATIENCE;
     loop {
-        match run(found, folder, &folder.current_config(), &[]).await {
+        match run(program, folder, &folder.current_config(), &[]).await {
             Ok(()) => break,
             Err(BalancerError::Trouble(_)) if Instant::now() < deadline && !process::orphans(folder).is_empty() => {
                 sleep(POLL * 20).await
@@ -174,9 +178,9 @@ pub async fn served(folder: &Folder, master: Master, workers: usize) -> Option<u
 }
 
 /// Has nginx read the text without serving it.
-pub async fn check(found: &Found, folder: &Folder, rendered: &Rendered) -> Result<(), BalancerError> {
+pub async fn check(program: &Program, folder: &Folder, rendered: &Rendered) -> Result<(), BalancerError> {
     let written = folder.write_check(rendered)?;
-    run(found, folder, &written.join("nginx.conf"), &["-t", "-q"]).await
+    run(program, folder, &written.join("nginx.conf"), &["-t", "-q"]).await
 }
 
 /// Ends nginx: gracefully, after `limit` at once.
@@ -199,8 +203,9 @@ pub async fn quit(folder: &Folder, master: Option<Master>, limit: Duration) {
 }
 
 /// Runs nginx until it has read the configuration: `-t` then ends it, otherwise it goes to the background.
-async fn run(found: &Found, folder: &Folder, config: &Path, arguments: &[&str]) -> Result<(), BalancerError> {
-    let output = Command::new(&found.binary)
+async fn run(program: &Program, folder: &Folder, config: &Path, arguments: &[&str]) -> Result<(), BalancerError> {
+    let mut command = Command::new(&program.binary);
+    command
         .args(arguments)
         .arg("-p")
         .arg(folder.root())
@@ -209,9 +214,11 @@ async fn run(found: &Found, folder: &Folder, config: &Path, arguments: &[&str]) 
         .arg("-c")
         .arg(config)
         .stdin(Stdio::null())
-        .output()
-        .await
-        .map_err(|e| BalancerError::Trouble(format!("{} does not run: {e}", found.binary.display())))?;
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let not_run = |e| BalancerError::Trouble(format!("{} does not run: {e}", program.binary.display()));
+    let nginx = process::with_memory(program.memory, || command.spawn()).map_err(not_run)?;
+    let output = nginx.wait_with_output().await.map_err(not_run)?;
     if output.status.success() {
         return Ok(());
     }

@@ -2,9 +2,12 @@
 
 use nix::sys::signal::Signal;
 
+use tokio::io::AsyncWriteExt;
+use tokio::net::UnixStream;
+
 use super::*;
 use crate::core::hostile;
-use crate::core::render::{Frame, Listeners, Renderer};
+use crate::core::render::{Features, Frame, Listeners, Renderer};
 use crate::core::templates::Templates;
 use crate::core::testing::frame;
 use crate::ports::balancer::Generation;
@@ -14,12 +17,18 @@ const WORKERS: usize = 48;
 
 struct Rig {
     nginx: Nginx,
+    features: Features,
+    workers: usize,
     root: tempfile::TempDir,
 }
 
 impl Rig {
     /// `None` where there is no nginx, which only a laptop may lack.
     fn new() -> Option<Self> {
+        Self::with(WORKERS)
+    }
+
+    fn with(workers: usize) -> Option<Self> {
         let found = match find(std::path::Path::new("nginx")) {
             Ok(found) => found,
             Err(why) => {
@@ -29,15 +38,17 @@ impl Rig {
             }
         };
         let root = tempfile::tempdir().unwrap();
-        let nginx = Nginx::new(found, root.path().join("nginx"), WORKERS).unwrap();
-        Some(Self { nginx, root })
+        let features = found.features();
+        let limits = Limits::with(&[("leaving_workers".to_owned(), 1)].into()).unwrap();
+        let nginx = Nginx::new(found, root.path().join("nginx"), workers, 512, limits).unwrap();
+        Some(Self { nginx, features, workers, root })
     }
 
     fn generation(&self, number: u64) -> Generation {
         let folder = self.root.path().join("nginx");
-        let folder = folder.display();
+        let (folder, workers) = (folder.display(), self.workers);
         let main = format!(
-            "worker_processes {WORKERS};\nworker_rlimit_nofile 1024;\npid {folder}/nginx.pid;\n\
+            "worker_processes {workers};\nworker_rlimit_nofile 1024;\npid {folder}/nginx.pid;\n\
              error_log {folder}/verdicts.log notice;\nevents {{ worker_connections 512; }}\n\
              http {{ access_log off; error_log {folder}/error.log error; server {{ listen unix:{folder}/status.sock;\n\
              location = /generation {{ return 200 \"{number}\\n\"; }} }} }}\n"
@@ -113,6 +124,48 @@ async fn the_number_of_a_generation_that_nginx_was_never_told_of_is_not_given_ou
     assert_eq!((found.generation, found.last), (1, 2));
 }
 
+#[tokio::test]
+async fn of_too_many_workers_that_have_connections_yet_the_oldest_end_and_no_other() {
+    let Some(rig) = Rig::with(2) else { return };
+    let most = 2 * GENERATIONS_LEAVING;
+    rig.switch_to(1).await;
+    let mut held = Vec::new();
+    let mut ended = 0;
+    for number in 2..14 {
+        // A client that has begun a request, with each of the workers: the next switch leaves them behind.
+        for _ in 0..32 {
+            let mut client = UnixStream::connect(rig.nginx.folder.status_socket()).await.unwrap();
+            client.write_all(b"GET /generation HTTP/1.1\r\nHost: x\r\nX-Half").await.unwrap();
+            held.push(client);
+        }
+        rig.nginx.reach(&rig.generation(number)).await.unwrap();
+        ended += rig.nginx.settle(number).await.unwrap();
+        let master = rig.nginx.master().unwrap();
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while master.leaving_workers().len() > most {
+            assert!(Instant::now() < deadline, "{} are leaving", master.leaving_workers().len());
+            sleep(POLL).await;
+        }
+        assert_eq!(rig.answers().await, [Some(number)]);
+    }
+    assert!(ended > 0 && !rig.nginx.master().unwrap().leaving_workers().is_empty(), "{ended} were ended");
+    let level = rig.nginx.limits.levels().into_iter().find(|level| level.limit.name == "leaving_workers").unwrap();
+    assert!(level.held <= most && level.refused == ended as u64, "{level:?}");
+}
+
+#[tokio::test]
+async fn nginx_has_a_bound_to_its_memory_and_we_have_not() {
+    let Some(rig) = Rig::new() else { return };
+    rig.switch_to(1).await;
+    for process in rig.nginx.master().unwrap().workers() {
+        let limits = std::fs::read_to_string(format!("/proc/{}/limits", process.pid())).unwrap();
+        let line = limits.lines().find(|line| line.starts_with("Max data size")).unwrap();
+        assert_eq!(line.split_whitespace().nth(3), Some("1073741824"), "{line}");
+    }
+    let own = std::fs::read_to_string("/proc/self/limits").unwrap();
+    assert!(own.lines().any(|line| line.starts_with("Max data size") && line.contains("unlimited")), "{own}");
+}
+
 /// What the renderer makes of hostile neighbours, one life after the other.
 #[tokio::test]
 async fn nginx_takes_what_any_neighbours_leave_behind() {
@@ -124,7 +177,7 @@ async fn nginx_takes_what_any_neighbours_leave_behind() {
         listen: Listeners { http: vec![port], services: None },
         supervisor: Some(format!("{folder}/supervisor.sock")),
         status: Some(format!("{folder}/status.sock")),
-        features: rig.nginx.found.features(),
+        features: rig.features,
         user: None,
         folder,
         ..frame()

@@ -114,7 +114,9 @@ impl Refusal {
                 )
             }
             Why::Container => format!("platformer logs {app}; or choose another host"),
-            Why::Full | Why::Many => "ask for fewer hosts, or declare the app: what is declared has no such limit".into(),
+            Why::Full | Why::Many => {
+                "ask for fewer hosts, or declare the app: what is declared has no such limit".into()
+            }
             Why::OwnPath => format!("give {app} another path"),
         }
     }

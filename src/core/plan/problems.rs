@@ -15,6 +15,8 @@ use crate::core::world::{Claimed, Condition, EngineState, Intent, Member, Unprep
 /// A container that its restart policy has started so often, and that has not run for so long since, is in a loop.
 const LOOPS: u32 = 3;
 const STEADY: SignedDuration = SignedDuration::from_secs(60);
+/// What was over at once is told for so long.
+const TOLD: SignedDuration = SignedDuration::from_mins(10);
 /// A deployment that has not moved for so long is stuck.
 const STUCK: Duration = Duration::from_secs(1800);
 
@@ -22,7 +24,7 @@ const STUCK: Duration = Duration::from_secs(1800);
 pub fn find(world: &World, members: &[Member<'_>], problems: &mut Vec<Problem>, now: Timestamp) {
     of_engine(world, problems);
     of_state(world, problems);
-    of_balancer(world, problems);
+    of_balancer(world, problems, now);
     // What was begun for an app that is gone since is nobody's problem any more.
     let concerns = |app: &AppName| world.declared_app(app).is_some() || members.iter().any(|m| m.claim.app == *app);
     let unsecured = world.unprepared.iter().filter(|((app, _), _)| concerns(app));
@@ -233,7 +235,7 @@ fn of_repository(world: &World, members: &[Member<'_>], problems: &mut Vec<Probl
     }
 }
 
-fn of_balancer(world: &World, problems: &mut Vec<Problem>) {
+fn of_balancer(world: &World, problems: &mut Vec<Problem>, now: Timestamp) {
     let balancer = &world.balancer;
     if let Some((since, reason)) = &balancer.died {
         let remedy = "it is being started again; `platformer doctor` checks it";
@@ -242,6 +244,14 @@ fn of_balancer(world: &World, problems: &mut Vec<Problem>) {
     if let Some((until, _, reason)) = &balancer.retry {
         let remedy = "it is tried again; `platformer doctor` checks nginx and the disk";
         problems.push(Problem::new(ProblemKind::BalancerTrouble, "nginx", reason.clone(), remedy, *until));
+    }
+    if let Some((at, count)) = balancer.ended.filter(|(at, _)| now.duration_since(*at) < TOLD) {
+        let reason = format!(
+            "{count} of its old workers were ended with the connections they had (WebSockets, downloads): there were more of \
+             them than limits.leaving_workers"
+        );
+        let remedy = "see in `platformer events` what makes it switch so often; or raise limits.leaving_workers";
+        problems.push(Problem::new(ProblemKind::WorkersEnded, "nginx", reason, remedy, at));
     }
     if let Some(refused) = balancer.refused_templates.as_ref().filter(|r| Arc::ptr_eq(&r.input, &world.templates)) {
         let remedy = "mend the template; until then the last good one is used";

@@ -78,6 +78,7 @@ impl World {
                 self.follow_traffic();
             }
             Fact::Settled(generation) => self.balancer.settled(generation),
+            Fact::WorkersEnded(count) => self.balancer.workers_ended(count, now),
             Fact::Unswitched { generation, error } => self.unswitched(generation, error, now),
             Fact::BalancerDied { reason } => self.balancer.died(now, reason),
             Fact::Started { name, result } => self.started(&name, result, now),
@@ -299,7 +300,7 @@ impl World {
             SwitchError::Apps(culprits) => self.balancer.refusals.refuse(&switch.routes, culprits, now),
             SwitchError::Template { reason } | SwitchError::Trouble { reason } => {
                 let failures = self.balancer.retry.as_ref().map_or(0, |(_, failures, _)| *failures);
-                self.balancer.retry = Some((now + super::starts::pause(failures), failures + 1, reason));
+                self.balancer.retry = Some((now + super::balancer::pause(failures), failures + 1, reason));
             }
         }
     }

@@ -16,6 +16,14 @@ use crate::core::templates::Templates;
 const PACE: Duration = Duration::from_millis(120);
 const BURST: u32 = 16;
 
+/// What fails may be mended in a moment, a disk that was full or a port that was taken, and nobody is served meanwhile:
+/// it is tried again within so long.
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+
+pub(super) fn pause(failures: u32) -> Duration {
+    super::starts::pause(failures).min(LONGEST_PAUSE)
+}
+
 /// The routes that a worker of nginx is known to use.
 #[derive(Debug, Clone)]
 pub struct Live {
@@ -59,6 +67,8 @@ pub struct Balancer {
     /// After a failure that may pass: not before this moment, for this reason.
     pub retry: Option<(Timestamp, u32, String)>,
     pub died: Option<(Timestamp, String)>,
+    /// How many old workers were ended with what they had, and when the last of them.
+    pub ended: Option<(Timestamp, usize)>,
     /// When the pace that [`PACE`] sets will have caught up with all switches that were begun.
     paced: Option<Timestamp>,
     adopted: Option<Arc<Routes>>,
@@ -104,7 +114,14 @@ impl Balancer {
         let refused = self.refused_templates.iter_mut().map(|refused| &mut refused.since);
         let retry = self.retry.iter_mut().map(|(until, ..)| until);
         let died = self.died.iter_mut().map(|(since, _)| since);
-        switching.chain(refused).chain(retry).chain(died).chain(&mut self.paced).for_each(|moment| move_by(moment, by));
+        let ended = self.ended.iter_mut().map(|(since, _)| since);
+        switching
+            .chain(refused)
+            .chain(retry)
+            .chain(died)
+            .chain(ended)
+            .chain(&mut self.paced)
+            .for_each(|moment| move_by(moment, by));
         self.refusals.clock_set(by);
     }
 
@@ -113,6 +130,11 @@ impl Balancer {
         self.lost.extend(self.switching.take().map(|s| s.switch.routes));
         self.settled = None;
         self.died = Some((now, reason));
+    }
+
+    pub(super) fn workers_ended(&mut self, count: usize, now: Timestamp) {
+        let before = self.ended.map_or(0, |(_, before)| before);
+        self.ended = Some((now, before + count));
     }
 
     pub(super) fn reached(&mut self, generation: u64) {

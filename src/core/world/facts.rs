@@ -68,6 +68,8 @@ pub enum Fact {
     Reached(u64),
     /// No worker of an older generation accepts any more.
     Settled(u64),
+    /// So many old workers had connections yet, and were ended since there were too many of them.
+    WorkersEnded(usize),
     Unswitched {
         generation: u64,
         error: SwitchError,

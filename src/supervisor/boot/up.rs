@@ -116,8 +116,14 @@ pub async fn up(settings: Settings, progress: &dyn Progress, stop: impl Future<O
     }
     let version = found.version;
     let balancer: Arc<dyn Balancer> = Arc::new(
-        Nginx::new(found, nginx_folder.clone(), settings.nginx.workers.count())
-            .map_err(|e| BootError::Other(e.to_string()))?,
+        Nginx::new(
+            found,
+            nginx_folder.clone(),
+            settings.nginx.workers.count(),
+            settings.nginx.connections.0,
+            limits.clone(),
+        )
+        .map_err(|e| BootError::Other(e.to_string()))?,
     );
     let group = frame::workers_group(&frame);
     private::let_through(&nginx_folder, group).map_err(|e| BootError::Other(e.to_string()))?;

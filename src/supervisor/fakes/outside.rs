@@ -141,8 +141,8 @@ impl Balancer for FakeBalancer {
         Ok(())
     }
 
-    async fn settle(&self, _: u64) -> Result<(), BalancerError> {
-        Ok(())
+    async fn settle(&self, _: u64) -> Result<usize, BalancerError> {
+        Ok(0)
     }
 
     async fn check(&self, rendered: &Rendered) -> Result<(), BalancerError> {
