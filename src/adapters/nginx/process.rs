@@ -3,6 +3,7 @@
 use std::fs;
 use std::io;
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -44,6 +45,9 @@ impl Program {
 /// Has `start` start a process that may have so much memory of its own. A process takes its limits from who starts it,
 /// and another user's cannot be set later: we have them for as long as that takes.
 pub fn with_memory<T>(bytes: u64, start: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    // Another in between would take what the first has set for what there was.
+    let _held = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let (soft, hard) = getrlimit(Resource::RLIMIT_DATA)?;
     setrlimit(Resource::RLIMIT_DATA, bytes.min(hard), hard)?;
     let started = start();

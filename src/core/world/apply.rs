@@ -300,7 +300,8 @@ impl World {
             SwitchError::Apps(culprits) => self.balancer.refusals.refuse(&switch.routes, culprits, now),
             SwitchError::Template { reason } | SwitchError::Trouble { reason } => {
                 let failures = self.balancer.retry.as_ref().map_or(0, |(_, failures, _)| *failures);
-                self.balancer.retry = Some((now + super::balancer::pause(failures), failures + 1, reason));
+                let pause = super::starts::pause(failures).min(super::balancer::LONGEST_PAUSE);
+                self.balancer.retry = Some((now + pause, failures + 1, reason));
             }
         }
     }

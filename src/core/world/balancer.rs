@@ -18,11 +18,7 @@ const BURST: u32 = 16;
 
 /// What fails may be mended in a moment, a disk that was full or a port that was taken, and nobody is served meanwhile:
 /// it is tried again within so long.
-const LONGEST_PAUSE: Duration = Duration::from_secs(10);
-
-pub(super) fn pause(failures: u32) -> Duration {
-    super::starts::pause(failures).min(LONGEST_PAUSE)
-}
+pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 /// The routes that a worker of nginx is known to use.
 #[derive(Debug, Clone)]

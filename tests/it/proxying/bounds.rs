@@ -110,3 +110,27 @@ async fn a_host_that_hangs_leaves_room_for_all_others() {
     drop(open);
     platform.until_status("raw.localhost", "/", 200).await;
 }
+
+#[tokio::test]
+async fn an_ipv6_network_is_one_address_and_small_requests_are_never_taken_for_large_ones() {
+    if !docker_or_skip() {
+        return;
+    }
+    let mut platform = Platform::new();
+    platform.set("proxy.per_address", "80");
+    platform.set("proxy.trusted", "127.0.0.1/32");
+    add_raw(&platform, "", &format!("raw.{}", platform.domain()));
+    platform.up();
+    platform.until_ready("raw", 1).await;
+    let hanging = |from: &str| format!("GET /hang HTTP/1.1\r\nHost: raw.localhost\r\nX-Forwarded-For: {from}\r\n\r\n");
+    let asked = async |from: &str| ask(&platform, "GET", "/", &format!("X-Forwarded-For: {from}\r\n"), "").await.status;
+    // Of an address whose first byte is the character 1, more than it may have with large bodies.
+    let mut open = Vec::new();
+    for _ in 0..70 {
+        open.push(begun(&platform, &hanging("49.1.2.3")).await);
+    }
+    assert_eq!(asked("49.1.2.3").await, 200);
+    let _held = all_but_one_refused(&platform, &hanging("2001:db8:1:2::1"), 80).await;
+    let network = [asked("2001:db8:1:2:3::4").await, asked("2001:db8:1:3::1").await];
+    assert_eq!(network, [429, 200], "the same network, and another");
+}
