@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use reqwest::Url;
 use tempfile::TempDir;
+use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep};
 
@@ -62,7 +63,8 @@ pub async fn open(url: &Url) -> Result<Tunnel, Failure> {
     command.args(["-N", "-o", "ExitOnForwardFailure=yes", "-L", &forward, "--", &place.host]);
     let mut ssh = command.stderr(Stdio::piped()).stdout(Stdio::null()).spawn().map_err(|e| no_ssh(&e))?;
     let end = Instant::now() + PATIENCE;
-    while !socket.exists() {
+    // The file is there before anybody listens at it.
+    while UnixStream::connect(&socket).await.is_err() {
         if let Ok(Some(_)) = ssh.try_wait() {
             let output = ssh.wait_with_output().await.map_err(|e| no_ssh(&e))?;
             return Err(unreachable(&place, &String::from_utf8_lossy(&output.stderr)));

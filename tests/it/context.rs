@@ -96,7 +96,8 @@ async fn a_platform_behind_ssh_is_talked_to_by_its_name() {
     // A variable that names the API wins over the current context, a named context over both.
     let here = [("PLATFORMER_API", "http://127.0.0.1:1")];
     assert!(laptop.run(&["status"], &here).1.contains("127.0.0.1:1"));
-    assert_eq!(laptop.run(&["--context", "prod", "status"], &here).0, 0);
+    let (code, text) = laptop.run(&["--context", "prod", "status"], &here);
+    assert_eq!(code, 0, "{text}");
     for (arguments, code, said) in [
         (&["--context", "pord", "status"][..], 2, "did you mean prod?"),
         (&["context", "add", "web", "https://127.0.0.1:1"], 2, "needs a token"),

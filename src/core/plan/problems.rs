@@ -82,12 +82,17 @@ pub fn find(world: &World, members: &[Member<'_>], problems: &mut Vec<Problem>, 
     }
 }
 
-/// A container that is left to another platform which is not here. One on a network that is not listed yet may be its.
+/// A container that is left to another platform which is not here. One on a network of another platform, or on one that
+/// is not listed yet, may be that one's.
 fn of_nobodys(world: &World, container: &Container) -> Option<Problem> {
-    let named = container.label(label::OWNER).filter(|named| *named != &*world.platform.owner.0)?;
-    let is_listed = |attachment: &Attachment| world.networks.iter().any(|n| n.name == attachment.network);
+    let own = &world.platform.owner;
+    let named = container.label(label::OWNER).filter(|named| *named != &*own.0)?;
+    let is_no_others = |attachment: &Attachment| {
+        let listed = world.networks.iter().find(|network| network.name == attachment.network);
+        listed.is_some_and(|network| network.owner.as_ref().is_none_or(|owner| owner == own))
+    };
     let is_here = world.networks.iter().any(|n| n.owner.as_ref().is_some_and(|owner| &*owner.0 == named));
-    if is_here || !container.is_running() || !container.attachments.iter().all(is_listed) {
+    if is_here || !container.is_running() || !container.attachments.iter().all(is_no_others) {
         return None;
     }
     let (subject, named) = (format!("container {}", container.name), named.chars().take(80).collect::<String>());
@@ -314,6 +319,8 @@ mod tests {
         assert_eq!(told(vec![on.clone()], RunState::Running).as_deref(), Some(expected));
         assert_eq!(told(vec![on.clone(), network("other", Some("somebody"))], RunState::Running), None);
         assert_eq!(told(Vec::new(), RunState::Running), None, "its network may be that platform's");
+        let before = network("platform", Some("whose name it was before"));
+        assert_eq!(told(vec![before], RunState::Running), None, "it is another's now, and may be that platform's");
         let exited = RunState::Exited { code: 0, oom: false, at: Some(at(1)) };
         assert_eq!(told(vec![on], exited), None);
     }

@@ -26,7 +26,7 @@ async fn what_makes_no_sense_is_refused_and_changes_nothing() {
         (vec!["split", "hello", "1.0.0=67", "1.1.0=34"], 2, "add up to 101"),
         (vec!["split", "hello", "1.0.0=-1", "1.1.0=101"], 2, "share"),
         (vec!["split", "hello", "1.0.0=66.667", "1.1.0=33.333"], 2, "two decimals"),
-        (vec!["split", "hello", "1.0.0=50", "1.1.0=50"], 5, "no instance of it is ready"),
+        (vec!["split", "hello", "1.0.0=50", "1.1.0=50"], 5, "there is no release 1.1.0; those there are: 1.0.0"),
     ] {
         let (found, text) = platform.run(&arguments);
         assert!(found == code && text.contains(why), "{arguments:?}: {found} {text}");
