@@ -11,6 +11,7 @@ async fn what_makes_no_sense_is_refused_and_changes_nothing() {
         return;
     }
     let platform = with_versions("replicas = 1").await;
+    platform.until_settled().await;
     let before = platform.status().await.unwrap()["apps"].clone();
     for (arguments, code, why) in [
         (vec!["deploy", "nobody"], 1, "there is no app nobody"),
