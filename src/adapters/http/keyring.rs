@@ -107,8 +107,13 @@ impl Keyring {
     fn stands(&self, caller: &Caller, now: Timestamp) -> bool {
         let Some(id) = &caller.token else { return true };
         let tokens = self.tokens.read().unwrap_or_else(PoisonError::into_inner);
-        let token = tokens.iter().find(|token| token.id == *id && !token.is_expired(now));
-        token.is_some_and(|token| token.session_of.as_ref().is_none_or(|root| self.root(&tokens, root, now).is_some()))
+        tokens.iter().any(|token| token.id == *id && self.is_valid(token, &tokens, now))
+    }
+
+    /// Whether a token's time is not over, nor that of the one it hangs on.
+    fn is_valid(&self, token: &Token, tokens: &[Token], now: Timestamp) -> bool {
+        let hangs = |root: &String| self.root(tokens, root, now).is_some();
+        !token.is_expired(now) && token.session_of.as_ref().is_none_or(hangs)
     }
 
     /// Waits until what the caller came with is valid no more: at once when it is revoked, within [`LOOK`] when its
@@ -234,10 +239,8 @@ impl Keyring {
         };
         self.store.keep(&token)?;
         let mut tokens = self.tokens.write().unwrap_or_else(PoisonError::into_inner);
-        let ended = |t: &Token| {
-            t.is_expired(now) || t.session_of.as_ref().is_some_and(|r| self.root(&tokens, r, now).is_none())
-        };
-        let ended: Vec<String> = tokens.iter().filter(|t| ended(t)).map(|t| t.id.clone()).collect();
+        let ended = tokens.iter().filter(|t| !self.is_valid(t, &tokens, now));
+        let ended: Vec<String> = ended.map(|t| t.id.clone()).collect();
         for id in &ended {
             self.store.revoke(id)?;
         }
@@ -255,11 +258,8 @@ impl Keyring {
     /// The sessions that are open, oldest first.
     pub fn sessions(&self, now: Timestamp) -> Vec<Token> {
         let tokens = self.tokens.read().unwrap_or_else(PoisonError::into_inner);
-        let is_open = |t: &Token| {
-            let root = t.session_of.as_ref().and_then(|root| self.root(&tokens, root, now));
-            root.is_some() && !t.is_expired(now)
-        };
-        tokens.iter().filter(|t| is_open(t)).cloned().collect()
+        let is_open = |t: &&Token| t.session_of.is_some() && self.is_valid(t, &tokens, now);
+        tokens.iter().filter(is_open).cloned().collect()
     }
 
     /// Ends a token with the sessions that were opened with it, or one session.
