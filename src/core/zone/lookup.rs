@@ -114,10 +114,9 @@ impl Zone {
         if self.asker(asker) == Some(Asker::Loopback) {
             return IpAddr::V4(Ipv4Addr::LOCALHOST);
         }
-        let in_engine = self.networks.iter().any(|n| n.subnets.iter().any(|s| s.contains(asker)));
         let neighbour = self.local.iter().find(|own| own.contains(asker));
         match neighbour {
-            Some(own) if !in_engine => own.base,
+            Some(own) if !self.is_of_engine(asker) => own.base,
             _ => self.gateway,
         }
     }
@@ -166,7 +165,7 @@ impl Zone {
             })),
             Some(_) => Reply::NoData,
             // An engine's address without a container is nobody else's either.
-            None if self.networks.iter().any(|n| n.subnets.iter().any(|s| s.contains(address))) => Reply::NoName,
+            None if self.is_of_engine(address) => Reply::NoName,
             None => Reply::NotOurs,
         }
     }

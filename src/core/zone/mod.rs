@@ -121,9 +121,13 @@ impl Zone {
     /// Whether somebody is answered at all at this address of ours. At a gateway of the engine's networks, which is
     /// listened at for containers, only they and this machine are; what else is listened at was asked for.
     pub fn answers(&self, asker: IpAddr, at: IpAddr) -> bool {
-        let of_engine = |address: IpAddr| self.networks.iter().any(|n| n.subnets.iter().any(|s| s.contains(address)));
-        let is_gateway = at.to_canonical() == self.gateway || of_engine(at);
-        !is_gateway || of_engine(asker) || self.asker(asker) == Some(Asker::Loopback)
+        let is_gateway = at.to_canonical() == self.gateway || self.is_of_engine(at);
+        !is_gateway || self.is_of_engine(asker) || self.asker(asker) == Some(Asker::Loopback)
+    }
+
+    /// Whether an address is on one of the engine's networks.
+    fn is_of_engine(&self, address: IpAddr) -> bool {
+        self.networks.iter().any(|network| network.subnets.iter().any(|subnet| subnet.contains(address)))
     }
 
     /// What a full name stands for.
