@@ -72,9 +72,7 @@ impl World {
 
     /// What is added where starting an app starts nothing.
     fn unless_scaled_to_none(&self, app: &AppName) -> String {
-        let replicas = self.intents.get(app).and_then(|intent| intent.replicas);
-        let replicas = replicas.or_else(|| Some(self.declared.get(app)?.replicas));
-        match replicas {
+        match self.declared.get(app).map(|app| self.replicas(app)) {
             Some(0) => format!("; it is scaled to 0, so nothing runs before `platformer scale {app} 1`"),
             Some(_) | None => String::new(),
         }

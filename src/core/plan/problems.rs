@@ -299,6 +299,7 @@ mod tests {
         assert_eq!(told(4, exited, 200).as_deref(), Some(expected));
         assert_eq!(told(4, RunState::Running, 161), None, "it has stayed for a minute");
     }
+
     #[test]
     fn a_container_of_a_platform_that_is_not_here_is_told() {
         let (mut world, _) = world_with("", |_, _| Intent::new(at(0)));

@@ -15,9 +15,9 @@ pub struct Idle {
 impl World {
     /// Why no instance of a declared app is to run, where somebody said so.
     pub fn idle(&self, app: &App) -> Option<Idle> {
-        let (name, intent) = (&app.name, self.intents.get(&app.name));
-        let is_stopped = intent.is_some_and(|intent| intent.stopped);
-        let is_none = intent.and_then(|intent| intent.replicas).unwrap_or(app.replicas) == 0;
+        let name = &app.name;
+        let is_stopped = self.intents.get(name).is_some_and(|intent| intent.stopped);
+        let is_none = self.replicas(app) == 0;
         let (start, scale) = (format!("platformer start {name}"), format!("platformer scale {name} 1"));
         let (reason, remedy) = match (is_stopped, is_none) {
             (false, false) => return None,

@@ -294,9 +294,13 @@ impl World {
         match (self.intents.get(&app.name), self.closing) {
             (_, Some(Closing { keep_apps: false })) => 0,
             (Some(intent), _) if intent.stopped || intent.removed => 0,
-            (Some(Intent { replicas: Some(replicas), .. }), _) => *replicas,
-            _ => app.replicas,
+            _ => self.replicas(app),
         }
+    }
+
+    /// The number of instances an app has while it runs: what it was scaled to, else what is declared.
+    pub fn replicas(&self, app: &App) -> u16 {
+        self.intents.get(&app.name).and_then(|intent| intent.replicas).unwrap_or(app.replicas)
     }
 
     /// The version that an app's source tells of, or the one that it is held at.

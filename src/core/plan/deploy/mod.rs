@@ -83,39 +83,18 @@ impl Around<'_> {
     /// changes.
     fn first_release(&self) -> Option<(Intent, Vec<Entry>)> {
         let intent = self.intent;
-        let draft = |version: &Version| Release::draft(self.app, version.clone(), None, self.index, self.now);
         let can_run = |release: &Release| release.artefact.is_some() || !release.boots_from_repository();
         if intent.active().is_some() {
             return None;
         }
         match &intent.stable {
-            None => {
-                let found = self.running_version();
-                if found.is_none() && self.app.gate.is_some() {
-                    return None;
-                }
-                let reason =
-                    if found.is_some() { "it runs, and nothing is on record" } else { "the first release of the app" };
-                let version = found.as_ref().map(|(version, _)| version.clone()).or_else(|| self.first_version())?;
-                let entry = self.entry("release", &version, reason);
-                let mut first = Intent { stable: Some(version.clone()), ..intent.clone() };
-                let release = first.releases.entry(version.clone()).or_insert_with_key(draft);
-                release.was_stable = Some(true);
-                if let Some((_, image)) = found {
-                    release.image_digest = image;
-                    return Some((first, vec![entry]));
-                }
-                let manifest = self.world.wanted_version(self.app).filter(|wanted| wanted.version == version);
-                let manifest = manifest.map(|wanted| wanted.digest).filter(|_| self.app.is_of_remote_images());
-                release.source_digest = manifest.filter(|digest| digest.starts_with("sha256:")).map(Into::into);
-                Some((first, vec![entry]))
-            }
+            None => self.what_runs().or_else(|| self.newest()),
             Some(stable) => {
                 let known = intent.releases.get(stable);
                 if known.is_some_and(|known| known.proven) {
                     return None;
                 }
-                let now = draft(stable);
+                let now = self.draft(stable);
                 let is_new = match known {
                     None => can_run(&now),
                     Some(known) => can_run(&now) && !known.runs_like(&now),
@@ -133,9 +112,23 @@ impl Around<'_> {
         }
     }
 
+    fn draft(&self, version: &Version) -> Release {
+        Release::draft(self.app, version.clone(), None, self.index, self.now)
+    }
+
+    /// The app with its first release, which is stable from the beginning.
+    fn first(&self, version: Version, reason: &str, edit: impl FnOnce(&mut Release)) -> (Intent, Vec<Entry>) {
+        let entry = self.entry("release", &version, reason);
+        let mut first = Intent { stable: Some(version.clone()), ..self.intent.clone() };
+        let release = first.releases.entry(version).or_insert_with_key(|version| self.draft(version));
+        release.was_stable = Some(true);
+        edit(release);
+        (first, vec![entry])
+    }
+
     /// Where nothing is on record, and yet instances that we started run: their version, of several the one of which
     /// most are ready, and the image that they are of. They serve; the newest version has to come after them as any.
-    fn running_version(&self) -> Option<(Version, Option<Arc<str>>)> {
+    fn what_runs(&self) -> Option<(Intent, Vec<Entry>)> {
         if self.intent.deployments > 0 || !self.intent.releases.is_empty() {
             return None;
         }
@@ -145,8 +138,18 @@ impl Around<'_> {
             (all().filter(|m| m.is_ready()).count(), all().count())
         };
         let most = running().max_by_key(|m| (count(&m.version), m.version.clone()))?;
-        let image = most.container.image.clone();
-        Some((most.version.clone(), Some(image).filter(|image| image.starts_with("sha256:"))))
+        let image = Some(most.container.image.clone()).filter(|image| image.starts_with("sha256:"));
+        let reason = "it runs, and nothing is on record";
+        Some(self.first(most.version.clone(), reason, |release| release.image_digest = image))
+    }
+
+    /// The newest version, unless a gate has to pass first.
+    fn newest(&self) -> Option<(Intent, Vec<Entry>)> {
+        let version = self.first_version().filter(|_| self.app.gate.is_none())?;
+        let manifest = self.world.wanted_version(self.app).filter(|wanted| wanted.version == version);
+        let manifest = manifest.map(|wanted| wanted.digest).filter(|_| self.app.is_of_remote_images());
+        let manifest = manifest.filter(|digest| digest.starts_with("sha256:")).map(Into::into);
+        Some(self.first(version, "the first release of the app", |release| release.source_digest = manifest))
     }
 
     fn first_version(&self) -> Option<Version> {
