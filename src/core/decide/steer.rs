@@ -84,13 +84,13 @@ impl World {
     }
 
     fn split(&self, app: &AppName, intent: Intent, split: &Split, who: Decider<'_>) -> Decision {
+        let instances = self.instances();
+        let of_app = instances.iter().filter(|m| m.claim.app == *app).map(|m| &m.version);
+        let underway = intent.active().map(|active| &active.release);
+        let known: BTreeSet<&Version> = intent.releases.keys().chain(of_app).chain(underway).collect();
         for (version, share) in split.iter() {
-            let instances = self.instances();
-            let of_app = || instances.iter().filter(|m| m.claim.app == *app).map(|m| &m.version);
-            let running = || of_app().chain(intent.active().map(|active| &active.release));
-            if !intent.releases.contains_key(version) && !running().any(|running| running == version) {
-                let known: BTreeSet<_> = intent.releases.keys().chain(running()).map(ToString::to_string).collect();
-                let known = known.into_iter().collect::<Vec<_>>().join(", ");
+            if !known.contains(version) {
+                let known = known.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
                 let known = if known.is_empty() { "none yet".to_owned() } else { known };
                 return Err(refuse(app, format!("there is no release {version}; those there are: {known}")));
             }
