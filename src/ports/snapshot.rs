@@ -67,7 +67,7 @@ impl View {
     }
 
     pub fn stable(&self, app: &AppName) -> Option<Version> {
-        self.status.apps.iter().find(|a| a.name == *app)?.stable.clone()
+        self.status.app(app)?.stable.clone()
     }
 }
 

@@ -1,7 +1,6 @@
 //! Switches of a real nginx, without anything else of the platform.
 
 use nix::sys::signal::Signal;
-
 use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
 

@@ -107,6 +107,10 @@ pub struct GateStatus {
 }
 
 impl Status {
+    pub fn app(&self, name: &AppName) -> Option<&AppStatus> {
+        self.apps.iter().find(|app| app.name == *name)
+    }
+
     /// What is wrong that concerns an app: with itself, its containers and its files, and with what all apps need.
     pub fn problems_of(&self, app: &AppStatus) -> Vec<&Problem> {
         let name = &app.name;

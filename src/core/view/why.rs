@@ -140,8 +140,7 @@ fn find<'r>(host: &HostName, path: &str, routes: &'r Routes) -> Option<(&'r AppN
 /// What keeps an app from serving before any of its instances is looked at: nothing is to run, the engine is away, or
 /// what is known to be wrong with it.
 fn first_reason(app: &AppName, status: &Status) -> Option<Step> {
-    let known = status.apps.iter().find(|known| known.name == *app);
-    if let Some(idle) = known.and_then(|known| known.idle.as_ref()) {
+    if let Some(idle) = status.app(app).and_then(|known| known.idle.as_ref()) {
         return Some(breaks(format!("{app} {}: 503", idle.reason), idle.remedy.clone()));
     }
     let is_away = |problem: &&Problem| problem.kind == ProblemKind::EngineAway;
@@ -159,8 +158,8 @@ fn nothing_serves(app: &AppName, shared: bool, status: &Status) -> Step {
     if let Some(step) = first_reason(app, status) {
         return step;
     }
-    let known = status.apps.iter().find(|known| known.name == *app);
-    match known.and_then(|known| known.deployment.as_ref()).filter(|deployment| deployment.ended_at.is_none()) {
+    match status.app(app).and_then(|known| known.deployment.as_ref()).filter(|deployment| deployment.ended_at.is_none())
+    {
         _ if shared => breaks(format!("no container of {app} is ready: 503"), format!("platformer status {app}")),
         Some(deployment) => {
             let (id, state, reason) = (&deployment.id, deployment.state, &deployment.reason);
@@ -193,8 +192,7 @@ fn of_instance(app: &AppStatus, instance: &InstanceStatus, routes: &Routes, stat
     let known = problem.map(|problem| problem.reason.as_str());
     let reason = instance.reason.as_deref().or(known).unwrap_or("no probe has passed yet");
     let remedy = problem.map_or_else(|| format!("docker logs {name}"), |problem| problem.remedy.clone());
-    let state = format!("{:?}", instance.state).to_lowercase();
-    breaks(format!("{what} is {state}: {reason}"), remedy)
+    breaks(format!("{what} is {}: {reason}", instance.state.word()), remedy)
 }
 
 fn of_app(app: &AppName, which: Option<&str>, routes: &Routes, status: &Status, steps: &mut Vec<Step>) {
@@ -213,7 +211,7 @@ fn of_app(app: &AppName, which: Option<&str>, routes: &Routes, status: &Status, 
     };
     let shared = if route.shared { " and its other releases" } else { "" };
     steps.push(holds(format!("requests go to release {app}@{release}{shared}")));
-    let instances = status.apps.iter().filter(|a| a.name == *app).flat_map(|a| &a.instances);
+    let instances = status.app(app).into_iter().flat_map(|app| &app.instances);
     let (ready, others): (Vec<_>, Vec<_>) =
         instances.filter(|i| route.shared || i.release == *release).partition(|i| i.state == Condition::Ready);
     let reason = first_reason(app, status).filter(|_| ready.is_empty());
@@ -225,7 +223,7 @@ fn of_app(app: &AppName, which: Option<&str>, routes: &Routes, status: &Status, 
     }
     for instance in &others {
         let reason = instance.reason.as_deref().unwrap_or("no reason known");
-        let what = format!("instance {} is {:?}: {reason}", instance.name, instance.state).to_lowercase();
+        let what = format!("instance {} is {}: {reason}", instance.name, instance.state.word()).to_lowercase();
         steps.push(breaks(what, format!("docker logs {}", instance.name)));
     }
     if ready.is_empty() && !is_explained {

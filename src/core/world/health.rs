@@ -33,6 +33,19 @@ pub enum Condition {
     Stopped,
 }
 
+impl Condition {
+    /// As people and `/metrics` read it, and as it is written in JSON.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Ready => "ready",
+            Self::Unhealthy => "unhealthy",
+            Self::Draining => "draining",
+            Self::Stopped => "stopped",
+        }
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum ProbeKind {
     /// A GET that must answer 200-399.

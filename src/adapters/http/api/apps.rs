@@ -52,7 +52,7 @@ struct One<'a> {
 pub async fn show(State(context): State<Context>, Path(app): Path<String>) -> Result<Response, Refusal> {
     let app = AppName::parse(&app)?;
     let view = context.snapshot.view();
-    let found = view.status.apps.iter().find(|a| a.name == app).ok_or_else(|| unknown_app(&view, &app))?;
+    let found = view.status.app(&app).ok_or_else(|| unknown_app(&view, &app))?;
     let (problems, generation) = (view.status.problems_of(found), view.status.generation);
     Ok(Json(One { app: found, problems, generation }).into_response())
 }

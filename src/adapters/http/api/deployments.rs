@@ -240,7 +240,7 @@ pub async fn show(
     let app = AppName::parse(&app)?;
     // The app's last one as the status has it, which may be a moment behind the ledger: who reads both sees one truth.
     let view = context.snapshot.view();
-    let last = view.status.apps.iter().find(|a| a.name == app).and_then(|a| a.deployment.clone());
+    let last = view.status.app(&app).and_then(|a| a.deployment.clone());
     if let Some(last) = last.filter(|d| *d.id == *id) {
         return Ok(Json(last));
     }

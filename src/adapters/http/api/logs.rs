@@ -33,14 +33,14 @@ pub async fn stream(
 ) -> Result<Response, Problem> {
     let app = AppName::parse(&app)?;
     let view = context.snapshot.view();
-    let instances = view.status.apps.iter().filter(|a| a.name == app).flat_map(|a| &a.instances);
+    let instances = view.status.app(&app).into_iter().flat_map(|a| &a.instances);
     let wanted: Vec<_> = instances
         .filter(|i| query.release.as_deref().is_none_or(|r| i.release.as_str() == r))
         .filter(|i| query.instance.as_deref().is_none_or(|name| &*i.name == name))
         .collect();
     if wanted.is_empty() {
         exists(&view, &app)?;
-        let idle = view.status.apps.iter().find(|a| a.name == app).and_then(|a| a.idle.as_ref());
+        let idle = view.status.app(&app).and_then(|a| a.idle.as_ref());
         let why = match idle {
             Some(idle) => format!(": {app} {}; `{}`", idle.reason, idle.remedy),
             None => format!("; `platformer status {app}` tells what there is, and what is wrong"),

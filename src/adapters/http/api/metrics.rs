@@ -27,15 +27,14 @@ const PLAIN: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 pub async fn show(State(context): State<Context>, headers: HeaderMap) -> Result<Response, Problem> {
     let view = context.snapshot.view();
-    let is_there = |app: &_| view.status.apps.iter().find(|a| a.name == *app);
     let totals = context.meters.totals(|app, version| {
         let kept = view.releases.get(app).is_some_and(|r| r.all.get(version).is_some_and(|r| !r.pruned));
-        kept || is_there(app).is_some_and(|a| a.instances.iter().any(|i| i.release == *version))
+        kept || view.status.app(app).is_some_and(|a| a.instances.iter().any(|i| i.release == *version))
     });
     let mut instances: BTreeMap<[String; 3], u64> = BTreeMap::new();
     for app in &view.status.apps {
         for instance in &app.instances {
-            let state = format!("{:?}", instance.state).to_lowercase();
+            let state = instance.state.word().to_owned();
             *instances.entry([app.name.to_string(), instance.release.to_string(), state]).or_default() += 1;
         }
     }

@@ -99,7 +99,7 @@ pub fn steps_ahead(context: &Context, caller: &Caller, deployment: &Deployment) 
     let Some(route) = view.routes.apps.get(&deployment.app) else { return Ok(json!([])) };
     let declared = view.index.as_ref().and_then(|index| index.apps.get(&deployment.app));
     let port = declared.map_or(Port::APP, |app| app.port).get();
-    let wanted = view.status.apps.iter().find(|app| app.name == deployment.app).map_or(1, |app| app.wanted);
+    let wanted = view.status.app(&deployment.app).map_or(1, |app| app.wanted);
     let renderer = Renderer::new(&view.templates);
     let unrendered = |e: RenderError| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "template", e.to_string());
     let renderer = renderer.map_err(unrendered)?;

@@ -38,11 +38,11 @@ async fn looked_at(context: &Context, app: &AppName) -> Option<Came> {
     let asked_at = Timestamp::now();
     context.nudges.look(app).await;
     let is_known = |view: &crate::ports::snapshot::View| {
-        let status = view.status.apps.iter().find(|status| status.name == *app);
+        let status = view.status.app(app);
         status.is_none_or(|status| status.source.as_ref().is_some_and(|s| s.looked_at >= Some(asked_at)))
     };
     let view = context.snapshot.until(is_known).await;
-    let status = view.status.apps.iter().find(|status| status.name == *app)?;
+    let status = view.status.app(app)?;
     let wanted = status.source.as_ref()?.wanted.as_ref()?;
     let deployment = status.deployment.as_ref().filter(|deployment| deployment.release.base() == *wanted);
     Some(Came { deployment: deployment.map(|d| d.id.to_string()), queued: status.queued.clone() })

@@ -48,7 +48,7 @@ pub async fn unavailable(State(context): State<Context>, peer: Peer, Path(app): 
     let app = AppName::parse(&app).ok();
     let view = context.snapshot.view();
     let is_near = Askers::Near.include(view.asker(peer.0)) == Some(true);
-    let status = view.status.apps.iter().find(|a| Some(&a.name) == app.as_ref());
+    let status = app.as_ref().and_then(|app| view.status.app(app));
     let name = app.as_ref().map_or("This app", AppName::as_str);
     let mut reasons: Vec<String> = Vec::new();
     let maintenance = status.is_some_and(|status| status.maintenance);

@@ -19,7 +19,7 @@ pub async fn settled(context: &Context, app: &AppName, done: &Done) {
     let served = async {
         if let Some(moving) = moving {
             let is_over = |view: &crate::ports::snapshot::View| {
-                let app = view.status.apps.iter().find(|status| status.name == *app);
+                let app = view.status.app(app);
                 let same = app.filter(|status| status.deployment.as_ref().is_some_and(|d| d.id == moving.id));
                 same.is_none_or(|status| status.candidate.as_ref() != Some(&moving.release))
             };
