@@ -55,15 +55,10 @@ async fn a_template_that_does_not_render_or_that_nginx_refuses_leaves_the_last_g
         return;
     }
     let mut platform = Platform::new();
-    let templates = platform.path("templates");
-    std::fs::create_dir(&templates).unwrap();
-    platform.set("templates", templates.to_str().unwrap());
+    let (file, built_in) = platform.own_templates();
     platform.add_demo("hello", "1.0.0", "");
     platform.up();
     platform.until_ready("hello", 1).await;
-    let built_in =
-        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/templates/nginx/platformer.conf.tera")).unwrap();
-    let file = templates.join("platformer.conf.tera");
 
     std::fs::write(&file, built_in.replace("proxy_redirect off;", "proxy_redirect off;\n    add_header X-Mine yes;"))
         .unwrap();

@@ -88,6 +88,16 @@ impl Platform {
         self.settings.push((key.to_owned(), value.to_owned()));
     }
 
+    /// Has the platform read a folder of the test's own for templates. Returns where the balancer's is to be written, and the
+    /// text of the one that is built in.
+    pub fn own_templates(&mut self) -> (PathBuf, String) {
+        let folder = self.path("templates");
+        std::fs::create_dir(&folder).unwrap();
+        self.set("templates", folder.to_str().unwrap());
+        let built_in = concat!(env!("CARGO_MANIFEST_DIR"), "/templates/nginx/platformer.conf.tera");
+        (folder.join("platformer.conf.tera"), std::fs::read_to_string(built_in).unwrap())
+    }
+
     /// Sets a variable for every command of this platform.
     pub fn environment(&mut self, name: &str, value: &str) {
         self.environment.push((name.to_owned(), value.to_owned()));

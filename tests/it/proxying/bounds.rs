@@ -6,7 +6,7 @@ use futures_util::future::select_all;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::{add_raw, ask, with_raw};
+use super::{ask, with_raw, with_settings};
 use crate::harness::{DEADLINE, Platform, docker, docker_or_skip, request};
 
 #[tokio::test]
@@ -14,11 +14,7 @@ async fn one_address_holds_a_bounded_number_of_requests_and_no_half_of_one_for_l
     if !docker_or_skip() {
         return;
     }
-    let mut platform = Platform::new();
-    platform.set("proxy.per_address", "3");
-    add_raw(&platform, "", &format!("raw.{}", platform.domain()));
-    platform.up();
-    platform.until_ready("raw", 1).await;
+    let platform = with_settings(&[("proxy.per_address", "3")], "").await;
     let mut half = TcpStream::connect(platform.http_address()).await.unwrap();
     half.write_all(b"GET / HTTP/1.1\r\nHost: raw.localhost\r\nX-Half").await.unwrap();
     let asker = platform.instance("raw", 0).await;
@@ -96,12 +92,7 @@ async fn a_host_that_hangs_leaves_room_for_all_others() {
     if !docker_or_skip() {
         return;
     }
-    let mut platform = Platform::new();
-    platform.set("nginx.connections", "128");
-    platform.set("nginx.workers", "1");
-    add_raw(&platform, "", &format!("raw.{}", platform.domain()));
-    platform.up();
-    platform.until_ready("raw", 1).await;
+    let platform = with_settings(&[("nginx.connections", "128"), ("nginx.workers", "1")], "").await;
     // Three quarters of 128, of which each takes two.
     let hanging = "GET /hang HTTP/1.1\r\nHost: raw.localhost\r\n\r\n";
     let open = all_but_one_refused(&platform, hanging, 48).await;
@@ -116,12 +107,7 @@ async fn an_ipv6_network_is_one_address_and_small_requests_are_never_taken_for_l
     if !docker_or_skip() {
         return;
     }
-    let mut platform = Platform::new();
-    platform.set("proxy.per_address", "80");
-    platform.set("proxy.trusted", "127.0.0.1/32");
-    add_raw(&platform, "", &format!("raw.{}", platform.domain()));
-    platform.up();
-    platform.until_ready("raw", 1).await;
+    let platform = with_settings(&[("proxy.per_address", "80"), ("proxy.trusted", "127.0.0.1/32")], "").await;
     let hanging = |from: &str| format!("GET /hang HTTP/1.1\r\nHost: raw.localhost\r\nX-Forwarded-For: {from}\r\n\r\n");
     let asked = async |from: &str| ask(&platform, "GET", "/", &format!("X-Forwarded-For: {from}\r\n"), "").await.status;
     // Of an address whose first byte is the character 1, more than it may have with large bodies.

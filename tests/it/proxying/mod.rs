@@ -51,7 +51,13 @@ fn add_raw(platform: &Platform, declaration: &str, allowed: &str) {
 }
 
 async fn with_raw(declaration: &str) -> Platform {
+    with_settings(&[], declaration).await
+}
+
+/// A platform of these settings that serves `raw`.
+async fn with_settings(settings: &[(&str, &str)], declaration: &str) -> Platform {
     let mut platform = Platform::new();
+    settings.iter().for_each(|(key, value)| platform.set(key, value));
     add_raw(&platform, declaration, &format!("raw.{}", platform.domain()));
     platform.up();
     let replicas = if declaration.contains("replicas = 2") { 2 } else { 1 };

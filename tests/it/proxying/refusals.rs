@@ -52,18 +52,14 @@ async fn what_nginx_refuses_is_named_and_left_out_while_all_others_have_their_ne
         return;
     }
     let mut platform = Platform::new();
-    let templates = platform.path("templates");
-    std::fs::create_dir(&templates).unwrap();
-    platform.set("templates", templates.to_str().unwrap());
-    let built_in =
-        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/templates/nginx/platformer.conf.tera")).unwrap();
+    let (file, built_in) = platform.own_templates();
     // An nginx that cannot have one host, and does not say in which line.
     let refusing = built_in.replace(
         "    server_name {{ server.hosts | join(sep=\" \") }};\n",
         "    server_name {{ server.hosts | join(sep=\" \") }};\n{%- for host in server.hosts %}{% if host == \"refused.example\" %}\n    ssl_certificate /none; listen 127.0.0.1:1 ssl;{% endif %}{% endfor %}\n",
     );
     assert_ne!(refusing, built_in);
-    std::fs::write(templates.join("platformer.conf.tera"), refusing).unwrap();
+    std::fs::write(file, refusing).unwrap();
     add_raw(&platform, "", &format!("raw.{}", platform.domain()));
     platform.up();
     platform.until_ready("raw", 1).await;

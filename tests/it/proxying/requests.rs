@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{add_raw, ask, with_raw};
+use super::{ask, with_raw, with_settings};
 use crate::harness::{Load, Platform, docker, docker_or_skip, request_with};
 
 #[tokio::test]
@@ -154,11 +154,7 @@ async fn proxies_in_front_are_believed_where_that_is_set() {
     if !docker_or_skip() {
         return;
     }
-    let mut platform = Platform::new();
-    platform.set("proxy.trusted", "127.0.0.0/8");
-    add_raw(&platform, "", &format!("raw.{}", platform.domain()));
-    platform.up();
-    platform.until_ready("raw", 1).await;
+    let platform = with_settings(&[("proxy.trusted", "127.0.0.0/8")], "").await;
     let told = "X-Forwarded-Proto: WSS\r\nX-Forwarded-For: 9.9.9.9\r\nX-Forwarded-Host: shop.example\r\nX-Real-IP: 6.6.6.6\r\n\
         X-Forwarded-Ssl: told\r\nX-Scheme: told\r\nX-Forwarded-Port: told\r\nX-Original-URL: told\r\n";
     let seen = ask(&platform, "GET", "/x", told, "").await.body;

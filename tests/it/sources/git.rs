@@ -43,6 +43,15 @@ impl Origin {
     }
 }
 
+/// A registry and a git repository that have a version.
+pub async fn released(platform: &Platform, version: &str) -> (Registry, Origin) {
+    let (registry, origin) = (Registry::start(platform, None).await, Origin::new(platform));
+    origin.commit("one");
+    origin.tag(version);
+    registry.push(version);
+    (registry, origin)
+}
+
 /// How a git repository is served over http.
 enum Web {
     /// By git's own protocol, through its CGI.
@@ -96,11 +105,7 @@ async fn git_is_followed(web: &Web) {
         return;
     }
     let mut platform = Platform::new();
-    let registry = Registry::start(&platform, None).await;
-    let origin = Origin::new(&platform);
-    origin.commit("one");
-    origin.tag("0.0.4");
-    registry.push("0.0.4");
+    let (registry, origin) = released(&platform, "0.0.4").await;
     origin.git(&["update-server-info"]);
     let (server, git) = web.serve(&platform).await;
     declare(&platform, &format!("image = \"{}\"\ngit = \"{git}\"", registry.image()));

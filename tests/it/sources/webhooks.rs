@@ -3,8 +3,7 @@
 use ring::hmac;
 use serde_json::json;
 
-use super::git::Origin;
-use super::registry::Registry;
+use super::git::released;
 use super::{call, declare, hook, shop, until_stable};
 use crate::harness::{Platform, docker_or_skip};
 
@@ -14,11 +13,7 @@ async fn webhooks_prove_themselves_and_a_copy_does_nothing_again() {
         return;
     }
     let mut platform = Platform::new();
-    let registry = Registry::start(&platform, None).await;
-    let origin = Origin::new(&platform);
-    origin.commit("one");
-    origin.tag("1.0.0");
-    registry.push("1.0.0");
+    let (registry, origin) = released(&platform, "1.0.0").await;
     declare(&platform, &format!("image = \"{}\"\ngit = \"{}\"", registry.image(), origin.0.display()));
     platform.up();
     until_stable(&platform, "1.0.0").await;
