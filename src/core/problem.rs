@@ -92,6 +92,8 @@ pub enum ProblemKind {
     Unreachable,
     /// An instance, or an endpoint of a service, fails its probe.
     Unhealthy,
+    /// An instance, or an endpoint of a service, is ready and not ready in turn, and held out of the routes.
+    Restless,
     /// An instance takes too long to become ready.
     NotReady,
     /// Instances fail to start, or die.
@@ -147,6 +149,7 @@ impl ProblemKind {
             | Self::Undescribed
             | Self::Unreachable
             | Self::Unhealthy
+            | Self::Restless
             | Self::NotReady
             | Self::Dying
             | Self::Undeclared

@@ -43,6 +43,7 @@ pub fn plan(world: &World, now: Timestamp, seed: &Seed) -> Plan {
         return plan;
     }
     plan.wake_at = world.departed.values().map(|at| *at + DEPARTED).min();
+    world.let_in_at().into_iter().chain(world.balancer.forgets_at()).for_each(|at| plan.wake_by(at));
     let before = world.instances();
     let deciding = move_on(world, &before, &mut plan, now, seed);
     plan.notes.retire = manage_fleets(world, &before, &deciding, &mut plan, now);

@@ -10,13 +10,13 @@ use crate::core::container::{Attachment, Container, label};
 use crate::core::deploy::Halt;
 use crate::core::names::AppName;
 use crate::core::problem::{Problem, ProblemKind};
-use crate::core::world::{Claimed, Condition, EngineState, Intent, Member, Unprepared, Unsecured, World};
+use crate::core::world::{
+    Claimed, Condition, EngineState, Intent, Member, REST, RESTLESS, Subject, Unprepared, Unsecured, World,
+};
 
 /// A container that its restart policy has started so often, and that has not run for so long since, is in a loop.
 const LOOPS: u32 = 3;
 const STEADY: SignedDuration = SignedDuration::from_secs(60);
-/// What was over at once is told for so long.
-const TOLD: SignedDuration = SignedDuration::from_mins(10);
 /// A deployment that has not moved for so long is stuck.
 const STUCK: Duration = Duration::from_secs(1800);
 
@@ -24,7 +24,7 @@ const STUCK: Duration = Duration::from_secs(1800);
 pub fn find(world: &World, members: &[Member<'_>], problems: &mut Vec<Problem>, now: Timestamp) {
     of_engine(world, problems);
     of_state(world, problems);
-    of_balancer(world, problems, now);
+    of_balancer(world, problems);
     // What was begun for an app that is gone since is nobody's problem any more.
     let concerns = |app: &AppName| world.declared_app(app).is_some() || members.iter().any(|m| m.claim.app == *app);
     let unsecured = world.unprepared.iter().filter(|((app, _), _)| concerns(app));
@@ -174,6 +174,12 @@ fn of_stuck(world: &World, problems: &mut Vec<Problem>, now: Timestamp) {
 
 fn of_member(world: &World, member: &Member<'_>, problems: &mut Vec<Problem>, now: Timestamp) {
     let (since, name) = (member.since, &member.container.name);
+    let held = world.held_since(&Subject::Container(member.container.id.clone()));
+    let held = held.filter(|_| member.condition != Condition::Draining);
+    if let Some(since) = held {
+        let problem = Problem::new(ProblemKind::Restless, format!("container {name}"), RESTLESS, REST, since);
+        problems.push(problem.in_app(&member.claim.app));
+    }
     let mut push = |kind, reason: String, remedy: String| {
         let subject = format!("container {name}");
         problems.push(Problem::new(kind, subject, reason, remedy, since).in_app(&member.claim.app));
@@ -187,6 +193,7 @@ fn of_member(world: &World, member: &Member<'_>, problems: &mut Vec<Problem>, no
     }
     match (&member.address, member.condition) {
         (_, Condition::Draining | Condition::Stopped) => {}
+        _ if held.is_some() => {}
         // One that is only made, or has ended, is on no network yet, or no more.
         (Err(_), _) if !member.container.is_running() => {}
         (Err(unreachable), _) => {
@@ -240,7 +247,7 @@ fn of_repository(world: &World, members: &[Member<'_>], problems: &mut Vec<Probl
     }
 }
 
-fn of_balancer(world: &World, problems: &mut Vec<Problem>, now: Timestamp) {
+fn of_balancer(world: &World, problems: &mut Vec<Problem>) {
     let balancer = &world.balancer;
     if let Some((since, reason)) = &balancer.died {
         let remedy = "it is being started again; `platformer doctor` checks it";
@@ -250,7 +257,7 @@ fn of_balancer(world: &World, problems: &mut Vec<Problem>, now: Timestamp) {
         let remedy = "it is tried again; `platformer doctor` checks nginx and the disk";
         problems.push(Problem::new(ProblemKind::BalancerTrouble, "nginx", reason.clone(), remedy, *until));
     }
-    if let Some((at, count)) = balancer.ended.filter(|(at, _)| now.duration_since(*at) < TOLD) {
+    if let Some((at, count)) = balancer.ended {
         let reason = format!(
             "{count} of its old workers were ended with the connections they had (WebSockets, downloads): there were more of \
              them than limits.leaving_workers"

@@ -34,7 +34,10 @@ pub(super) fn route(
             let remedy = format!(
                 "start it; `platformer services set {name} URL` moves it, `platformer services remove {name}` forgets it"
             );
-            problems.push(Problem::new(ProblemKind::Unhealthy, subject(), reason, remedy, broken.since));
+            let held = world.held_since(&Subject::Endpoint(name.clone(), broken.id.clone()));
+            let kind = if held.is_some() { ProblemKind::Restless } else { ProblemKind::Unhealthy };
+            let since = held.unwrap_or(broken.since);
+            problems.push(Problem::new(kind, subject(), reason, remedy, since));
         }
         if let Ok(prefix) = PathPrefix::parse(&format!("/{name}")) {
             apps.insert(name.clone(), of_service(of_one, prefix));

@@ -45,12 +45,12 @@ impl World {
             Fact::Listed { containers, networks, local } => self.listed(containers, networks, local, now),
             Fact::Seen(container) => {
                 self.see(*container, now);
-                self.join_anew();
+                self.join_anew(now);
             }
             Fact::Gone(id) => {
                 self.removed.remove(&id);
                 self.forget(&id, now);
-                self.join_anew();
+                self.join_anew(now);
             }
             Fact::Died { id, code, at } => self.container_died(&id, code, at, now),
             Fact::EngineLost => {
@@ -140,7 +140,7 @@ impl World {
         for container in containers {
             self.see(container, now);
         }
-        self.join_anew();
+        self.join_anew(now);
     }
 
     /// The process of a container ended; one that began later is not meant.
@@ -265,13 +265,22 @@ impl World {
         match subject {
             Subject::Container(id) => {
                 let presumed = self.containers.get(&id).is_some_and(|known| self.is_presumed_ready(known));
+                let was_able = self.is_able(&id);
                 let health = health(self.health.get(&id), presumed);
-                self.health.insert(id, health);
+                self.health.insert(id.clone(), health);
+                if was_able && !self.is_able(&id) {
+                    self.has_lost(Subject::Container(id), now);
+                }
             }
             Subject::Endpoint(name, id) => {
                 let key = (name, id);
-                let health = health(self.endpoint_health.get(&key), false);
-                self.endpoint_health.insert(key, health);
+                let before = self.endpoint_health.get(&key);
+                let is_lost = verdict.is_err() && before.is_none_or(|health| health.verdict.is_ok());
+                let health = health(before, false);
+                self.endpoint_health.insert(key.clone(), health);
+                if is_lost {
+                    self.has_lost(Subject::Endpoint(key.0, key.1), now);
+                }
             }
         }
     }

@@ -20,6 +20,9 @@ const BURST: u32 = 16;
 /// it is tried again within so long.
 pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
+/// What was over at once is told for so long.
+const TOLD: SignedDuration = SignedDuration::from_mins(10);
+
 /// The routes that a worker of nginx is known to use.
 #[derive(Debug, Clone)]
 pub struct Live {
@@ -126,6 +129,16 @@ impl Balancer {
         self.lost.extend(self.switching.take().map(|s| s.switch.routes));
         self.settled = None;
         self.died = Some((now, reason));
+    }
+
+    /// Forgets what was told for long enough.
+    pub(super) fn forget_past(&mut self, now: Timestamp) {
+        self.ended = self.ended.filter(|(at, _)| now.duration_since(*at) < TOLD);
+    }
+
+    /// When something of it is to be forgotten.
+    pub fn forgets_at(&self) -> Option<Timestamp> {
+        self.ended.map(|(at, _)| at + TOLD)
     }
 
     pub(super) fn workers_ended(&mut self, count: usize, now: Timestamp) {

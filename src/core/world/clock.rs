@@ -15,10 +15,12 @@ impl World {
         *since = now;
         let pauses = self.backoff.values_mut().map(|backoff| &mut backoff.until);
         let health = self.health.values_mut().chain(self.endpoint_health.values_mut()).map(|health| &mut health.since);
+        let debts = self.restless.values_mut().flat_map(|debt| std::iter::once(&mut debt.paid).chain(&mut debt.held));
         let unprepared = self.unprepared.values_mut().flat_map(|known| [&mut known.since, &mut known.tried]);
         let disks = self.disks.iter_mut().map(|(_, since)| since);
         pauses
             .chain(health)
+            .chain(debts)
             .chain(unprepared)
             .chain(self.departed.values_mut())
             .chain(disks)

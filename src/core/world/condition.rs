@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 
 use jiff::Timestamp;
 
-use super::World;
-use super::health::{Condition, Health, ProbeKind};
+use super::health::{Condition, Health, ProbeKind, Subject};
+use super::{RESTLESS, World};
 use crate::core::app::App;
 use crate::core::container::{Container, DockerHealth, RunState};
 
@@ -21,6 +21,20 @@ impl World {
 
     /// The condition of an instance at `address`, with the moment it began and, if it is not ready, why.
     pub fn condition(
+        &self,
+        container: &Container,
+        app: Option<&App>,
+        address: SocketAddr,
+    ) -> (Condition, Timestamp, Option<String>) {
+        let measured = self.measured(container, app, address);
+        match self.held_since(&Subject::Container(container.id.clone())) {
+            Some(since) if measured.0 == Condition::Ready => (Condition::Unhealthy, since, Some(RESTLESS.into())),
+            _ => measured,
+        }
+    }
+
+    /// The same by what is seen of it alone, held out or not.
+    pub(super) fn measured(
         &self,
         container: &Container,
         app: Option<&App>,

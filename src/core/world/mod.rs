@@ -16,6 +16,7 @@ mod members;
 mod moment;
 mod notes;
 mod refusals;
+mod restless;
 mod retire;
 mod see;
 mod services;
@@ -32,6 +33,7 @@ pub use intent::Intent;
 pub use members::{Claimed, Member, by_app};
 pub use notes::Notes;
 pub use refusals::{Refusals, RefusedApp};
+pub use restless::{Debt, REST, RESTLESS};
 pub use retire::{Phase, Retiring};
 pub use services::Reached;
 pub use starts::{Backoff, DEPARTED, is_dead};
@@ -155,6 +157,8 @@ pub struct World {
     /// Registered services, what probes said of their endpoints, and where their hosts are.
     pub services: BTreeMap<AppName, Service>,
     pub endpoint_health: BTreeMap<(AppName, EndpointId), Health>,
+    /// Who lost its readiness of late, and who is held out of the routes for it.
+    pub restless: BTreeMap<Subject, Debt>,
     /// What was found at the sources of apps.
     pub found: BTreeMap<AppName, Look>,
     pub looked_up: BTreeMap<HostName, Result<IpAddr, String>>,
@@ -217,6 +221,7 @@ impl World {
             health: HashMap::new(),
             services: BTreeMap::new(),
             endpoint_health: BTreeMap::new(),
+            restless: BTreeMap::new(),
             found: BTreeMap::new(),
             looked_up: BTreeMap::new(),
             retiring: BTreeMap::new(),

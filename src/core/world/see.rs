@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{Claim, Claimed, World};
+use super::{Claim, Claimed, Subject, World};
 use crate::core::claim::{self, Instance};
 use crate::core::container::{Container, ContainerId, RunState};
 use crate::core::names::{AppName, Version};
@@ -28,6 +28,7 @@ impl World {
         }
         let known = self.containers.get(&container.id).map(|known| (known.container.clone(), known.since));
         let (before, was_since) = known.unzip();
+        let (id, was_able) = (container.id.clone(), self.is_able(&container.id));
         let container = self.joined(complete(container, before.as_deref()));
         let left = self.app_of(&container.id);
         let claim = self.claim_of(&container);
@@ -55,6 +56,9 @@ impl World {
         if left != app {
             self.left(left, now);
         }
+        if was_able && !self.is_able(&id) {
+            self.has_lost(Subject::Container(id), now);
+        }
     }
 
     pub(super) fn forget(&mut self, id: &ContainerId, now: Timestamp) {
@@ -62,6 +66,7 @@ impl World {
         let known = self.containers.remove(id);
         let is_leaving = self.retiring.remove(id).is_some();
         self.health.remove(id);
+        self.restless.remove(&Subject::Container(id.clone()));
         self.busy.remove(id);
         if let Some((container, instance)) = known.as_ref().and_then(Claimed::instance)
             && instance.managed
@@ -131,7 +136,7 @@ impl World {
     }
 
     /// Follows those whose networks are shared.
-    pub(super) fn join_anew(&mut self) {
+    pub(super) fn join_anew(&mut self, now: Timestamp) {
         let moved: Vec<_> = self
             .containers
             .values()
@@ -139,8 +144,12 @@ impl World {
             .map(|known| self.joined((*known.container).clone()))
             .collect();
         for container in moved {
-            if let Some(known) = self.containers.get_mut(&container.id).filter(|k| *k.container != container) {
+            let (id, was_able) = (container.id.clone(), self.is_able(&container.id));
+            if let Some(known) = self.containers.get_mut(&id).filter(|k| *k.container != container) {
                 known.container = Arc::new(container);
+                if was_able && !self.is_able(&id) {
+                    self.has_lost(Subject::Container(id), now);
+                }
             }
         }
     }

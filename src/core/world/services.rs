@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use jiff::Timestamp;
 
-use super::{Condition, Health, World};
+use super::{Condition, Health, RESTLESS, Subject, World};
 use crate::core::names::{AppName, HostName};
 use crate::core::service::{Endpoint, EndpointId, ServiceHost, ServiceUrl, inside, is_ours};
 use crate::core::zone::QueryKind;
@@ -42,6 +42,7 @@ impl World {
         let address = self.place_of(endpoint);
         let health = self.endpoint_health.get(&(service.clone(), id.clone()));
         let health = health.filter(|health| health.started_at == Some(endpoint.at));
+        let held = self.held_since(&Subject::Endpoint(service.clone(), id.clone()));
         let (condition, since, reason) = match (&address, health) {
             (Err(reason), _) => (Condition::Unhealthy, endpoint.at, Some(reason.clone())),
             (Ok(_), Some(Health { verdict: Ok(()), since, .. })) => (Condition::Ready, *since, None),
@@ -50,6 +51,10 @@ impl World {
             }
             (Ok(address), None) if self.balancer.adopted_names(*address) => (Condition::Ready, endpoint.at, None),
             (Ok(_), None) => (Condition::Starting, endpoint.at, None),
+        };
+        let (condition, since, reason) = match held {
+            Some(since) if condition != Condition::Unhealthy => (Condition::Unhealthy, since, Some(RESTLESS.into())),
+            _ => (condition, since, reason),
         };
         Reached { service, id, endpoint, address, condition, since, reason }
     }

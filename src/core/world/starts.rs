@@ -105,9 +105,11 @@ impl World {
     }
 
     /// Forgets what is past: what is known against releases that nobody wants any more, for a problem goes with its
-    /// subject, and whose hosts answered 503 for long enough.
+    /// subject, whose hosts answered 503 for long enough, and who has paid for the readiness that it lost.
     pub fn forget_past(&mut self, now: Timestamp) {
         self.departed.retain(|_, at| now.duration_since(*at).unsigned_abs() < DEPARTED);
+        self.restless.retain(|_, debt| debt.paid > now);
+        self.balancer.forget_past(now);
         let (intents, declared) = (&self.intents, &self.declared);
         let is_wanted = |(app, version): &(AppName, Version)| {
             let intent = intents.get(app).filter(|intent| declared.contains_key(app) && !intent.removed);

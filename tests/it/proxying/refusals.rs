@@ -111,7 +111,6 @@ async fn a_release_goes_live_at_once_beside_a_container_that_flaps() {
         }
     });
     let first = platform.status().await.unwrap()["generation"]["live"].as_u64().unwrap();
-    let began = Instant::now();
     for replicas in ["2", "1"] {
         platform.ok(&["scale", "raw", replicas]);
         platform
@@ -121,8 +120,9 @@ async fn a_release_goes_live_at_once_beside_a_container_that_flaps() {
             .await;
     }
     flap.await.unwrap();
+    platform.until_problem(&flapping, "ready and not ready in turn").await;
     platform.until_settled().await;
     let last = platform.status().await.unwrap()["generation"]["live"].as_u64().unwrap();
-    let most = 20 + u64::try_from(began.elapsed().as_millis() / 100).unwrap();
-    assert!(last - first <= most, "{} switches, {most} are the most", last - first);
+    // Eight times out and in, or nine where it takes long, and what the app itself needs.
+    assert!(last - first <= 2 * 9 + 6, "{} switches", last - first);
 }
