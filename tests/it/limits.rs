@@ -145,3 +145,31 @@ async fn slow_readers_of_the_repository_have_their_limit() {
     until_held(&platform, "downloads", 0.0).await;
     assert_eq!(request(platform.http_address(), &host, "/config/hello/hello.config").await.unwrap().status, 200);
 }
+
+#[tokio::test]
+async fn bodies_that_never_end_make_room_for_the_next() {
+    if !docker_or_skip() {
+        return;
+    }
+    let platform = Platform::with_demo().await;
+    let token = platform.token().unwrap();
+    let mut half = Vec::new();
+    for from in ["127.0.0.2:0", "127.0.0.3:0"] {
+        for n in 0..16 {
+            let socket = tokio::net::TcpSocket::new_v4().unwrap();
+            socket.bind(from.parse().unwrap()).unwrap();
+            let mut stream = socket.connect(platform.api_address()).await.unwrap();
+            let head = format!(
+                "PUT /v1/repository/hello/9.9.{n}/hello.tgz HTTP/1.1\r\nHost: localhost\r\n\
+                 Authorization: Bearer {token}\r\nContent-Length: 500000\r\n\r\nhalf"
+            );
+            stream.write_all(head.as_bytes()).await.unwrap();
+            half.push(stream);
+        }
+    }
+    until_held(&platform, "uploads", 32.0).await;
+    let archive = platform.path("demo.tgz");
+    platform.ok(&["repository", "push", "hello", "2.0.0", archive.to_str().unwrap()]);
+    drop(half);
+    until_held(&platform, "uploads", 0.0).await;
+}

@@ -8,6 +8,7 @@ use tokio::sync::Mutex;
 use super::api::Listed;
 use super::dashboard::Links;
 use super::keyring::Keyring;
+use super::serve::bodies::Bodies;
 use crate::core::render::Frame;
 use crate::ports::balancer::Balancer;
 use crate::ports::doctor::Doctor;
@@ -46,6 +47,7 @@ pub struct Context {
     pub seal: Arc<dyn Seal>,
     pub meters: Meters,
     pub limits: Limits,
+    pub bodies: Bodies,
     pub frame: Arc<Frame>,
     pub keyring: Arc<Keyring>,
     /// Where images are received.

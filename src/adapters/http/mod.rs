@@ -26,6 +26,7 @@ use tokio::net::{TcpListener, UnixListener};
 use crate::ports::limits::Resource;
 pub use context::{Context, Served};
 pub use keyring::Keyring;
+pub use serve::bodies::Bodies;
 use serve::doors::Doors;
 use serve::server;
 
@@ -38,7 +39,7 @@ pub async fn serve_api(
     context: Context,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
-    let doors = Doors::new(context.limits.clone(), Resource::ApiConnection);
+    let doors = Doors::new(context.limits.clone(), Resource::ApiConnection, Duration::ZERO);
     server::serve(listener, routes::of_api(context), |from, _| from.ip(), Some(doors), Some(PATIENCE), stop).await
 }
 

@@ -168,6 +168,7 @@ pub async fn up(settings: Settings, progress: &dyn Progress, stop: impl Future<O
         kv: kv.clone(),
         seal: seal.clone(),
         meters: meters.clone(),
+        bodies: http::Bodies::new(&limits),
         limits,
         frame: frame.clone(),
         tokens: store.clone(),

@@ -20,10 +20,11 @@ use crate::adapters::http::context::Context;
 use crate::adapters::http::error::Problem;
 use crate::adapters::http::keyring::Caller;
 use crate::adapters::http::page;
+use crate::adapters::http::serve::bodies::Received;
+use crate::adapters::http::serve::doors::Inside;
 use crate::core::access::Right;
 use crate::core::asker::{Asker, Askers};
 use crate::core::names::AppName;
-use crate::ports::limits::{Held, Resource};
 
 /// The cookie of a browser's session.
 pub const COOKIE: &str = "platformer_session";
@@ -94,16 +95,23 @@ pub async fn check(
         Err(problem) if guard.tone == Tone::Text => return as_text(problem),
         Err(problem) => return refuse(problem),
     };
-    let _held = match held(&guard, &request) {
-        Ok(held) => held,
-        Err(problem) => return refuse(problem),
+    let received = match is_large(&guard, &request) {
+        true => guard.context.bodies.begin(guard.uploads, peer(request.extensions())).map(Some),
+        false => Ok(None),
     };
+    let received = match received {
+        Ok(received) => received,
+        Err(full) => return refuse(full.into()),
+    };
+    if let Some(Inside { door, .. }) = &received {
+        request = request.map(|body| Body::new(Received::new(body, door.clone())));
+    }
     let changes = is_unsafe(request.method());
     let what = format!("{} {}", request.method(), request.uri().path());
     if let Some(caller) = &caller {
         request.extensions_mut().insert(caller.clone());
     }
-    let answer = next.run(request);
+    let answer = with_room(received, next.run(request));
     let response = match guard.streams {
         true => while_it_stands(&guard.context, caller.clone(), answer).await,
         false => timeout(LONGEST, answer).await.unwrap_or_else(|_| {
@@ -120,6 +128,18 @@ pub async fn check(
         Tone::Page if as_page && !is_made => page::refused(&guard.context, response).await,
         Tone::Page | Tone::Problem => as_problem(response).await,
         Tone::Text => response,
+    }
+}
+
+/// What is answered to a body as long as it need not make room for another one.
+async fn with_room(received: Option<Inside>, answer: impl Future<Output = Response>) -> Response {
+    let Some(received) = received else { return answer.await };
+    tokio::select! {
+        response = answer => response,
+        () = received.door.closed() => {
+            let detail = "its body had not come whole, and made room for another one; send it again";
+            refuse(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "made-room", detail))
+        }
     }
 }
 
@@ -196,8 +216,9 @@ fn stranger(from: IpAddr) -> Problem {
     Problem::new(StatusCode::FORBIDDEN, "stranger", detail)
 }
 
-/// What the request makes us hold while it is answered. Small bodies are bounded by the connections that bring them.
-fn held(guard: &Guard, request: &Request) -> Result<Option<Held>, Problem> {
+/// Whether the body of a request is counted while it is answered. Small ones are bounded by the connections that bring
+/// them.
+fn is_large(guard: &Guard, request: &Request) -> bool {
     let text = |name| request.headers().get(name).map(|value| value.to_str().unwrap_or_default());
     let size = match text(header::CONTENT_LENGTH) {
         Some(size) => size.parse().unwrap_or(u64::MAX),
@@ -205,12 +226,7 @@ fn held(guard: &Guard, request: &Request) -> Result<Option<Held>, Problem> {
         None if text(header::TRANSFER_ENCODING).is_some() => u64::MAX,
         None => 0,
     };
-    let resource = match (guard.uploads, size) {
-        (_, 0) | (false, ..=SMALL_BODY) => return Ok(None),
-        (true, _) => Resource::Upload,
-        (false, _) => Resource::LargeBody,
-    };
-    Ok(Some(guard.context.limits.take(resource, peer(request.extensions()))?))
+    size > if guard.uploads { 0 } else { SMALL_BODY }
 }
 
 fn as_text(problem: Problem) -> Response {

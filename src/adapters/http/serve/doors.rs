@@ -1,62 +1,94 @@
-//! The connections to a listener: how many there are, and which has to go when there are too many.
+//! The connections to a listener, or the bodies that are being received: how many there are, and which has to go when
+//! there are too many.
 //!
-//! Who is being answered stays. Who has not asked yet, or not to the end, makes room for the next, the longest first:
-//! so however many begin a request and never end it, the next one is served.
+//! Who is being answered stays. Who has not asked yet, or not to the end, makes room for the next: first of all those of
+//! the address that has the most of them. So however many begin a request and never end it, the next one is served.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use axum::body::{Body, Bytes, HttpBody};
 use hyper::body::{Frame, SizeHint};
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
-use crate::ports::limits::{Full, Held, Limits, Resource};
+use crate::ports::limits::{Full, Held, Limits, Resource, one_of};
 
-/// The connections that are open, oldest first.
+/// Those that are open, oldest first.
 #[derive(Clone)]
 pub struct Doors {
     limits: Limits,
     resource: Resource,
+    /// Who was heard of within so long makes room only where one address has most of them.
+    patience: Duration,
     open: Arc<Mutex<VecDeque<Arc<Door>>>>,
 }
 
-/// One connection.
+/// One connection, or one body.
 pub struct Door {
     from: IpAddr,
     /// Whether a request is being answered.
     busy: AtomicBool,
+    /// When something came last.
+    heard: Mutex<Instant>,
     held: Mutex<Option<Held>>,
     closed: Notify,
 }
 
 impl Doors {
-    pub fn new(limits: Limits, resource: Resource) -> Self {
-        Self { limits, resource, open: Arc::default() }
+    pub fn new(limits: Limits, resource: Resource, patience: Duration) -> Self {
+        Self { limits, resource, patience, open: Arc::default() }
     }
 
-    /// Lets somebody in, in the place of another who has asked nothing, if need be.
+    /// Lets somebody in, in the place of another who has not asked to the end, if need be.
     ///
     /// # Errors
-    /// Everybody who counts against the same limit is being answered.
+    /// Everybody who counts against the same limit is being answered, or heard of.
     pub fn enter(&self, from: IpAddr) -> Result<Inside, Full> {
         let held = match self.limits.take(self.resource, from) {
             Ok(held) => held,
             Err(full) => {
-                let idle = |door: &&Arc<Door>| !door.busy.load(SeqCst) && (!full.by_one || door.from == from);
-                let longest = self.lock().iter().find(idle).cloned().ok_or(full)?;
-                self.leave(&longest);
-                longest.closed.notify_one();
+                let other = self.gives_way(from, full).ok_or(full)?;
+                self.leave(&other);
+                other.closed.notify_one();
                 self.limits.take(self.resource, from)?
             }
         };
-        let door =
-            Arc::new(Door { from, busy: AtomicBool::new(false), held: Mutex::new(Some(held)), closed: Notify::new() });
+        let door = Arc::new(Door {
+            from,
+            busy: AtomicBool::new(false),
+            heard: Mutex::new(Instant::now()),
+            held: Mutex::new(Some(held)),
+            closed: Notify::new(),
+        });
         self.lock().push_back(door.clone());
         Ok(Inside { doors: self.clone(), door })
+    }
+
+    /// Who has to go for somebody from `from`. Nobody makes others go by having more than they do.
+    fn gives_way(&self, from: IpAddr, full: Full) -> Option<Arc<Door>> {
+        let open = self.lock();
+        let mut idle: Vec<(Instant, &Arc<Door>)> =
+            open.iter().filter(|door| !door.busy.load(SeqCst)).map(|door| (door.last_heard(), door)).collect();
+        idle.sort_by_key(|(heard, _)| *heard);
+        let of = |asker: IpAddr| idle.iter().find(move |(_, door)| one_of(door.from) == asker);
+        let mut counts: HashMap<IpAddr, usize> = HashMap::new();
+        idle.iter().for_each(|(_, door)| *counts.entry(one_of(door.from)).or_default() += 1);
+        let own = counts.get(&one_of(from)).copied().unwrap_or_default();
+        let most = counts.iter().max_by_key(|(_, count)| **count).filter(|(_, count)| **count > own);
+        let now = Instant::now();
+        let is_silent = |(heard, _): &&(Instant, &Arc<Door>)| now.duration_since(*heard) >= self.patience;
+        let found = match (full.by_one, most) {
+            (true, _) => of(one_of(from)).filter(is_silent),
+            (false, Some((asker, _))) => of(*asker),
+            (false, None) => idle.first().filter(is_silent),
+        };
+        found.map(|(_, door)| (*door).clone())
     }
 
     fn leave(&self, door: &Arc<Door>) {
@@ -69,7 +101,7 @@ impl Doors {
     }
 }
 
-/// A connection that was let in; what it holds is given back when this is dropped.
+/// One that was let in; what it holds is given back when this is dropped.
 pub struct Inside {
     doors: Doors,
     pub door: Arc<Door>,
@@ -82,15 +114,29 @@ impl Drop for Inside {
 }
 
 impl Door {
-    /// Resolves when the connection has to go.
+    /// Resolves when it has to go.
     pub async fn closed(&self) {
         self.closed.notified().await;
     }
 
-    /// A request has come whole: until its answer has been sent, the connection stays.
+    /// Something of what it has to say has come.
+    pub fn hear(&self) {
+        *self.heard.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+
+    fn last_heard(&self) -> Instant {
+        *self.heard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A request has come whole: until its answer has been sent, it stays.
     pub fn asked(self: &Arc<Self>) -> Asked {
-        self.busy.store(true, SeqCst);
+        self.stay();
         Asked(self.clone())
+    }
+
+    /// From now on it makes room for nobody.
+    pub fn stay(&self) {
+        self.busy.store(true, SeqCst);
     }
 }
 

@@ -1,5 +1,6 @@
 //! Connections, and bodies as they come and go.
 
+pub mod bodies;
 pub mod doors;
 pub mod holding;
 pub mod linger;

@@ -128,7 +128,7 @@ mod tests {
             "at last"
         });
         let router = Router::new().route("/", get(|| async { "here" })).route("/slow", slow);
-        let doors = Some(Doors::new(limits.clone(), Resource::ApiConnection));
+        let doors = Some(Doors::new(limits.clone(), Resource::ApiConnection, Duration::ZERO));
         tokio::spawn(serve(listener, router, |from, _| from.ip(), doors, None, std::future::pending()));
         let mut answered = TcpStream::connect(address).await.unwrap();
         answered.write_all(b"GET /slow HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.unwrap();
