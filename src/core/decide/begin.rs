@@ -8,7 +8,7 @@ use super::refusal::{Refusal, refuse};
 use super::request::{Decider, DeployRequest, GateChoice};
 use super::verbs::Verb;
 use crate::core::app::{App, Gate, Period, Source, Strategy};
-use crate::core::deploy::{Deployment, End, Entry, Judged, Kind, Stage};
+use crate::core::deploy::{Deployment, End, Entry, Judged, Kind, Stage, foretold};
 use crate::core::names::{AppName, ImageRef, Version};
 use crate::core::release::Release;
 use crate::core::repository::Index;
@@ -53,7 +53,7 @@ impl World {
         let begun = self.begin_deployment(declared, &mut intent, &release, Kind::Deploy, strategy, who);
         let deployment = Deployment { gate, waits: asked.waits || strategy == Strategy::Manual, ..begun };
         if asked.dry_run {
-            let deployment = with_plan(deployment, self.wanted(declared));
+            let deployment = foretold(deployment, self.wanted(declared), declared.deploy.surge);
             let done = Done { said: deployment.plan.join("\n"), deployment: Some(Arc::new(deployment)) };
             return Ok(Decided::new(Vec::new(), done));
         }
@@ -266,7 +266,7 @@ impl World {
             intent.warm = None;
         }
         intent.split = None;
-        let deployment = with_plan(deployment, self.wanted(app));
+        let deployment = foretold(deployment, self.wanted(app), app.deploy.surge);
         let mut decided = record(&app.name, intent, deployment, action, who);
         if let Some(Write::Decision(record)) = decided.writes.first_mut() {
             record.entries.splice(0..0, ended.iter().map(|old| Entry::of(old, "deployment", who.by, who.now)));
@@ -301,54 +301,6 @@ fn ending(stage: Stage) -> Stage {
     }
 }
 
-/// Says beforehand what a deployment does.
-fn with_plan(deployment: Deployment, wanted: u16) -> Deployment {
-    let (app, release) = (&deployment.app, &deployment.release);
-    let mut plan = vec![format!("deploy {app}@{release} by strategy {}", deployment.strategy)];
-    if deployment.stop_first {
-        let why = if deployment.strategy == Strategy::Recreate {
-            "as its strategy says"
-        } else {
-            "since its single instance writes to a volume"
-        };
-        plan.push(format!(
-            "stop {} first, {why}; a page says so meanwhile",
-            deployment.from.as_ref().map_or("what runs".into(), |v| format!("{app}@{v}"))
-        ));
-    }
-    plan.push(format!("start {wanted} of {app}@{release} and wait until ready, at most {}", deployment.ready_timeout));
-    if let Some(gate) = &deployment.gate {
-        plan.push(format!(
-            "run the gate {} against the candidate, at most {}; it gets no traffic before that",
-            gate.image, gate.timeout
-        ));
-    }
-    plan.push(match deployment.strategy {
-        Strategy::Manual => "stay at 0 % until `split` or `promote`".to_owned(),
-        _ if deployment.waits => "stay at 0 % until `promote`".to_owned(),
-        Strategy::Rolling => "replace the instances one after the other".to_owned(),
-        Strategy::BlueGreen | Strategy::Recreate => "switch all traffic at once".to_owned(),
-        Strategy::Canary => {
-            let steps: Vec<String> = deployment.canary.steps.iter().map(|s| format!("{s} %")).collect();
-            format!(
-                "give it {} and then 100 % of the traffic, each for {} and {} requests at least",
-                steps.join(", "),
-                deployment.canary.step,
-                deployment.canary.requests
-            )
-        }
-    });
-    if !deployment.bake.get().is_zero() {
-        plan.push(format!("watch it with all traffic for {}", deployment.bake));
-    }
-    if let Some(from) = &deployment.from {
-        plan.push(match deployment.keep_old {
-            true => format!("keep {app}@{from} running, to be swapped back to"),
-            false => format!("drain {app}@{from} and stop it"),
-        });
-    }
-    Deployment { plan, ..deployment }
-}
 /// Whether a deployment of this version may begin beside what is under way and what is stable.
 fn may_begin(app: &AppName, intent: &Intent, asked: &DeployRequest, version: &Version) -> Result<(), Refusal> {
     if let Some(active) = intent.underway() {

@@ -6,6 +6,7 @@
 
 mod advance;
 mod evidence;
+mod foretold;
 mod judge;
 mod observed;
 mod routing;
@@ -14,6 +15,7 @@ mod tally;
 
 pub use advance::{advance, wake_at};
 pub use evidence::{Evidence, wilson};
+pub use foretold::foretold;
 pub use judge::{Judged, Verdict};
 pub use observed::{Crash, Observed};
 pub use stage::{End, Halt, Stage};

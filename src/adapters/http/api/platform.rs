@@ -99,6 +99,7 @@ pub fn steps_ahead(context: &Context, caller: &Caller, deployment: &Deployment) 
     let Some(route) = view.routes.apps.get(&deployment.app) else { return Ok(json!([])) };
     let declared = view.index.as_ref().and_then(|index| index.apps.get(&deployment.app));
     let port = declared.map_or(Port::APP, |app| app.port).get();
+    let surge = declared.map_or(1, |app| app.deploy.surge);
     let wanted = view.status.app(&deployment.app).map_or(1, |app| app.wanted);
     let renderer = Renderer::new(&view.templates);
     let unrendered = |e: RenderError| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "template", e.to_string());
@@ -106,7 +107,7 @@ pub fn steps_ahead(context: &Context, caller: &Caller, deployment: &Deployment) 
     let text = |routes: &Routes| renderer.render(0, &context.frame, routes).map(|r| r.http).map_err(unrendered);
     let (mut routes, mut steps) = (shown(&view.routes, caller), Vec::new());
     let mut before = text(&routes)?;
-    for (says, route) in ahead(route, deployment, u16::try_from(wanted).unwrap_or(u16::MAX), port) {
+    for (says, route) in ahead(route, deployment, u16::try_from(wanted).unwrap_or(u16::MAX), surge, port) {
         routes.apps.insert(deployment.app.clone(), Arc::new(route));
         let after = text(&routes)?;
         let diff = TextDiff::from_lines(&before, &after).unified_diff().context_radius(1).to_string();
