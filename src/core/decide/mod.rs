@@ -53,6 +53,10 @@ impl World {
                 self.change(app, "restart", said, who, |i| (i.renew_before, i.stopped) = (Some(who.now), false))
                     .map(afresh)
             }
+            Command::Remove(app) if self.is_removed(app) => {
+                let said = format!("{app} is removed already, and nothing of it runs; its files stay");
+                Ok(Decided::new(Vec::new(), Done { said, deployment: None }))
+            }
             Command::Remove(app) => {
                 let said = format!("{app} is being removed");
                 self.change(app, "remove", said, who, |i| {
@@ -68,6 +72,12 @@ impl World {
                 Ok(Decided { closing: Some(Closing { keep_apps: *keep_apps }), ..Decided::new(Vec::new(), done) })
             }
         }
+    }
+
+    /// Whether an app was removed, and all that we started of it is gone.
+    fn is_removed(&self, app: &AppName) -> bool {
+        let runs = self.ours().any(|(_, instance)| instance.app == *app);
+        !runs && self.intents.get(app).is_some_and(|intent| intent.removed)
     }
 
     /// What is added where starting an app starts nothing.
@@ -133,6 +143,14 @@ fn afresh(mut decided: Decided) -> Decided {
 mod tests {
     use super::*;
     use crate::core::testing::{at, world_with};
+
+    #[test]
+    fn what_was_removed_is_not_removed_again() {
+        let (world, app) = world_with("", |_, _| Intent { removed: true, ..Intent::new(at(0)) });
+        let remove = Command::Remove(app.name.clone());
+        let decided = world.decide(&remove, Decider { by: "me", now: at(1), secret: "" }).unwrap();
+        assert!(decided.writes.is_empty() && decided.done.said.contains("removed already"), "{}", decided.done.said);
+    }
 
     #[test]
     fn who_starts_an_app_that_is_scaled_to_none_is_told_what_starts_it() {
