@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use reqwest::{ClientBuilder, Method, RequestBuilder, Response, StatusCode, Url};
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::context::{Context, Contexts};
@@ -22,6 +23,16 @@ pub struct Client {
     user: String,
     /// Open as long as the client is.
     _tunnel: Option<Tunnel>,
+}
+
+/// What happens on the platform, as a stream of events.
+pub struct News(Response);
+
+impl News {
+    /// Resolves when something has happened, or has not for a while; `false` where nothing is told any more.
+    pub async fn next(&mut self) -> bool {
+        matches!(self.0.chunk().await, Ok(Some(_)))
+    }
 }
 
 impl Client {
@@ -93,6 +104,17 @@ impl Client {
 
     pub async fn get(&self, path: &str) -> Result<Value, Failure> {
         self.json(self.request(Method::GET, path)).await
+    }
+
+    /// The same, read as what it is.
+    pub async fn read<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
+        let value = self.get(path).await?;
+        serde_json::from_value(value).map_err(|e| Failure::failed(format!("the platform is another version: {e}")))
+    }
+
+    /// Begins to listen to what happens on the platform: nothing that happens from then on is missed.
+    pub async fn news(&self) -> Result<News, Failure> {
+        self.send(self.request(Method::GET, "/v1/events?new")).await.map(News)
     }
 
     /// Sends and reads JSON.

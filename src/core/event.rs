@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::deploy::DeploymentState;
 use super::problem::{ProblemKind, known_kinds};
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,9 +58,14 @@ pub enum Format {
 
 impl Level {
     /// Of a decision that brings a deployment into this state, or into none.
-    pub fn of_decision(state: Option<&str>) -> Self {
+    pub fn of_decision(state: Option<DeploymentState>) -> Self {
         match state {
-            Some("failed" | "rolled-back" | "aborting" | "held") => Self::Error,
+            Some(
+                DeploymentState::Failed
+                | DeploymentState::RolledBack
+                | DeploymentState::Aborting
+                | DeploymentState::Held,
+            ) => Self::Error,
             Some(_) | None => Self::Info,
         }
     }
@@ -98,7 +104,7 @@ mod tests {
             (Stage::RolledBack, Level::Error),
             (Stage::Failed, Level::Error),
         ] {
-            assert_eq!(Level::of_decision(Some(stage.word())), expected, "{stage:?}");
+            assert_eq!(Level::of_decision(Some(stage.into())), expected, "{stage:?}");
         }
         assert_eq!(Level::of_decision(None), Level::Info);
         assert!(Level::Error > Level::Warning && Level::Warning > Level::Info);

@@ -147,6 +147,11 @@ impl Snapshot {
         let _ = self.0.events.send(event);
     }
 
+    /// The number of the newest event.
+    pub fn newest_event(&self) -> u64 {
+        self.0.kept.lock().unwrap_or_else(PoisonError::into_inner).back().map_or(0, |event| event.id)
+    }
+
     /// The events to come.
     pub fn events(&self) -> broadcast::Receiver<Event> {
         self.0.events.subscribe()

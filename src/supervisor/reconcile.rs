@@ -143,17 +143,18 @@ impl Loop {
             tracing::debug!(?action, "action");
             self.hands.run(action);
         }
-        turn.events.into_iter().for_each(|event| self.announce(event));
         for (ticket, images) in turn.questions {
             self.hands.ask_images(ticket, images);
         }
+        let mut events = turn.events;
         if let Some(plan) = turn.plan {
             let now = self.clock.now();
-            let (status, events) = self.brain.show(&plan, now);
-            events.into_iter().for_each(|event| self.announce(event));
+            let (status, noticed) = self.brain.show(&plan, now);
+            events.extend(noticed);
             self.snapshot.swap(next_view(&self.snapshot.view(), self.brain.world(), status, &plan, now));
         }
-        // Whoever asked sees the decision in the status once he has his answer.
+        // Whoever is told of something, or has asked for it, finds it in the status.
+        events.into_iter().for_each(|event| self.announce(event));
         turn.answers.into_iter().for_each(|(ticket, answer)| self.answers.tell(ticket, answer));
     }
 

@@ -1,18 +1,22 @@
 //! `deploy` and `rollback`: begin a deployment, and wait for its outcome if asked.
 
+use std::time::Duration;
+
 use clap::Args;
 use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 use super::push;
-use crate::cli::client::Client;
+use crate::cli::client::{Client, News};
 use crate::cli::content::segment;
 use crate::cli::globals::Globals;
 use crate::cli::output::{self, Failure};
+use crate::core::deploy::Outcome;
+use crate::core::view::DeploymentStatus;
 
-/// How often the outcome is asked for.
-const POLL: std::time::Duration = std::time::Duration::from_millis(100);
+/// Before a platform that does not answer is asked again.
+const AGAIN: Duration = Duration::from_millis(100);
 
 #[derive(Debug, Args)]
 pub struct Deploy {
@@ -163,72 +167,63 @@ async fn follow(app: &str, begun: Value, wait: Wait, client: &Client, globals: &
     }
     let id = begun["id"].as_str().unwrap_or_default().to_owned();
     let url = format!("/v1/apps/{}/deployments/{}", segment(app), segment(&id));
-    let (began, mut shown) = (Instant::now(), String::new());
+    let (began, mut shown, mut news) = (Instant::now(), String::new(), None);
     loop {
         // The supervisor may be restarting: what it does goes on, so it is asked again.
-        let deployment = match client.get(&url).await {
-            Ok(deployment) => deployment,
+        let (deployment, heard) = match looked_at(&url, news, client).await {
+            Ok(seen) => seen,
             Err(failure) if failure.is_unreachable() => {
-                sleep(POLL).await;
+                news = None;
+                sleep(AGAIN).await;
                 continue;
             }
             Err(failure) => return Err(failure),
         };
-        let text = |key: &str| deployment[key].as_str().unwrap_or_default().to_owned();
-        let line = format!("{:<11} {}", text("state"), text("reason"));
+        let line = format!("{:<11} {}", deployment.state, deployment.reason);
         if line != shown && !globals.json {
             output::line(&format!("{:>6.1} s  {line}", began.elapsed().as_secs_f64()))?;
         }
         shown = line;
-        if let Some(code) = outcome(&deployment) {
+        if let Some(outcome) = deployment.state.outcome(deployment.strategy) {
             if globals.json {
-                output::json(&deployment)?;
-            } else if code != 0 {
+                output::json(&json!(deployment))?;
+            } else if outcome != Outcome::Reached {
                 log(&deployment)?;
             }
-            return if code == 0 { Ok(()) } else { Err(Failure::silent().with_code(code)) };
+            return match outcome {
+                Outcome::Reached => Ok(()),
+                other => Err(Failure::silent().with_code(other.code())),
+            };
         }
-        sleep(POLL).await;
+        news = next(heard).await;
     }
 }
 
-/// The exit code of a deployment whose outcome is known.
-fn outcome(deployment: &Value) -> Option<u8> {
-    match deployment["state"].as_str()? {
-        "promoted" | "draining" | "done" => Some(0),
-        "paused" if deployment["strategy"] == "manual" => Some(0),
-        "failed" | "superseded" | "cancelled" => Some(1),
-        "rolled-back" => Some(3),
-        "held" => Some(4),
-        _ => None,
+/// The deployment as it is, by whoever tells what happens to it from then on.
+async fn looked_at(url: &str, news: Option<News>, client: &Client) -> Result<(DeploymentStatus, News), Failure> {
+    let news = match news {
+        Some(news) => news,
+        None => client.news().await?,
+    };
+    Ok((client.read(url).await?, news))
+}
+
+/// Waits until something happens; whoever tells no more is left.
+async fn next(mut news: News) -> Option<News> {
+    match news.next().await {
+        true => Some(news),
+        false => {
+            sleep(AGAIN).await;
+            None
+        }
     }
 }
 
 /// What a gate that did not pass wrote, and what the candidate wrote last.
-fn log(deployment: &Value) -> Result<(), Failure> {
-    let lines = |log: &Value| log.as_array().cloned().unwrap_or_default();
-    for line in lines(&deployment["gate"]["log"]).iter().chain(&lines(&deployment["log"])) {
-        output::line(&format!("  | {}", line.as_str().unwrap_or_default()))?;
+fn log(deployment: &DeploymentStatus) -> Result<(), Failure> {
+    let of_gate = deployment.gate.iter().flat_map(|gate| &gate.log);
+    for line in of_gate.chain(&deployment.log) {
+        output::line(&format!("  | {line}"))?;
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_exit_code_tells_the_outcome() {
-        for (state, strategy, code) in [
-            ("starting", "rolling", None),
-            ("paused", "canary", None),
-            ("paused", "manual", Some(0)),
-            ("promoted", "rolling", Some(0)),
-            ("failed", "rolling", Some(1)),
-            ("rolled-back", "canary", Some(3)),
-            ("held", "canary", Some(4)),
-        ] {
-            assert_eq!(outcome(&json!({ "state": state, "strategy": strategy })), code, "{state}");
-        }
-    }
 }

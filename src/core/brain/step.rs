@@ -216,7 +216,7 @@ fn told(write: &Write, now: Timestamp) -> Vec<Event> {
                 let release = entry.release.as_ref().map(|v| format!(" {v}")).unwrap_or_default();
                 let state = entry.state.as_ref().map(|s| format!(" is {s}")).unwrap_or_default();
                 let message = format!("{}{release}{state}: {} (by {})", entry.action, entry.reason, entry.by);
-                let level = Level::of_decision(entry.state.as_deref());
+                let level = Level::of_decision(entry.state);
                 Event::new(now, "decision", format!("app {app}"), message).at_level(level)
             };
             entries.iter().map(event).collect()

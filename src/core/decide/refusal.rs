@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::core::deploy::Deployment;
+use crate::core::deploy::{Deployment, DeploymentState};
 use crate::core::names::AppName;
 
 /// Why a command was not taken. Nothing was changed.
@@ -21,7 +21,7 @@ pub enum Refusal {
     #[error("{app}: {reason}")]
     State { app: AppName, reason: String },
     #[error("{app}: deployment {id} is under way ({state}); {remedy}")]
-    Busy { app: AppName, id: Arc<str>, state: &'static str, remedy: String },
+    Busy { app: AppName, id: Arc<str>, state: DeploymentState, remedy: String },
     /// What was written to the older routers' keys makes no sense as the app stands.
     #[error("{0}")]
     Keys(String),

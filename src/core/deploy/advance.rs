@@ -210,7 +210,7 @@ mod tests {
 
     fn next(deployment: &Deployment, seen: &Observed, seconds: i64) -> (String, String) {
         let next = advance(deployment, seen, at(seconds)).unwrap_or_else(|| deployment.clone());
-        (next.state().to_owned(), next.reason)
+        (next.state().to_string(), next.reason)
     }
 
     #[test]

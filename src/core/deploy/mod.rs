@@ -11,6 +11,7 @@ mod judge;
 mod observed;
 mod routing;
 mod stage;
+mod state;
 mod tally;
 
 pub use advance::{advance, wake_at};
@@ -19,6 +20,7 @@ pub use foretold::foretold;
 pub use judge::{Judged, Verdict};
 pub use observed::{Crash, Observed};
 pub use stage::{End, Halt, Stage};
+pub use state::{DeploymentState, Outcome};
 pub use tally::{Counted, Tally};
 
 use std::collections::BTreeMap;
@@ -116,12 +118,8 @@ impl Deployment {
     }
 
     /// The state's name, as people and programs read it.
-    pub fn state(&self) -> &'static str {
-        match self.halt {
-            Some(Halt::Paused) if self.is_active() => "paused",
-            Some(Halt::Held) if self.is_active() => "held",
-            Some(_) | None => self.stage.word(),
-        }
+    pub fn state(&self) -> DeploymentState {
+        self.halt.filter(|_| self.is_active()).map_or_else(|| self.stage.into(), DeploymentState::from)
     }
 
     /// Whether the release is the candidate: wanted, and not stable yet.
@@ -184,7 +182,7 @@ pub struct Entry {
     pub by: String,
     pub action: String,
     pub release: Option<Version>,
-    pub state: Option<String>,
+    pub state: Option<DeploymentState>,
     pub reason: String,
     pub numbers: BTreeMap<String, f64>,
 }
@@ -197,7 +195,7 @@ impl Entry {
             by: by.to_owned(),
             action: action.to_owned(),
             release: Some(deployment.release.clone()),
-            state: Some(deployment.state().to_owned()),
+            state: Some(deployment.state()),
             reason: deployment.reason.clone(),
             numbers: deployment.judged.numbers(deployment.share),
         }

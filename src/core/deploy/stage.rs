@@ -55,26 +55,6 @@ pub enum Stage {
 }
 
 impl Stage {
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Queued => "queued",
-            Self::Fetching => "fetching",
-            Self::Starting => "starting",
-            Self::Healthy => "healthy",
-            Self::Testing => "testing",
-            Self::Routing { .. } => "routing",
-            Self::Baking => "baking",
-            Self::Promoted => "promoted",
-            Self::Draining => "draining",
-            Self::Done => "done",
-            Self::Aborting { .. } => "aborting",
-            Self::RolledBack => "rolled-back",
-            Self::Failed => "failed",
-            Self::Superseded => "superseded",
-            Self::Cancelled => "cancelled",
-        }
-    }
-
     pub fn is_final(self) -> bool {
         match self {
             Self::Done | Self::RolledBack | Self::Failed | Self::Superseded | Self::Cancelled => true,
@@ -120,16 +100,5 @@ impl Stage {
     /// Between the first instance of the candidate and the first traffic.
     pub fn is_preparing(self) -> bool {
         matches!(self, Self::Starting | Self::Healthy | Self::Testing)
-    }
-}
-
-impl End {
-    pub fn stage(self) -> Stage {
-        match self {
-            Self::RolledBack => Stage::RolledBack,
-            Self::Failed => Stage::Failed,
-            Self::Superseded => Stage::Superseded,
-            Self::Cancelled => Stage::Cancelled,
-        }
     }
 }

@@ -5,13 +5,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::summary::{self, Count, SourceStatus};
 use crate::core::app::{App, Strategy};
 use crate::core::container::ContainerId;
 use crate::core::decide::{Standing, Verb};
-use crate::core::deploy::{Deployment, GateResult, Kind};
+use crate::core::deploy::{Deployment, DeploymentState, GateResult, Kind};
 use crate::core::names::{AppName, HostName, ImageRef, Version};
 use crate::core::plan::{Plan, due};
 use crate::core::problem::{Problem, ProblemKind};
@@ -73,7 +73,7 @@ pub struct InstanceStatus {
 }
 
 /// One attempt to make a release stable.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DeploymentStatus {
     pub id: Arc<str>,
     pub app: AppName,
@@ -81,9 +81,9 @@ pub struct DeploymentStatus {
     pub from: Option<Version>,
     pub strategy: Strategy,
     pub kind: Kind,
-    pub state: &'static str,
+    pub state: DeploymentState,
     /// The state without what halts it.
-    pub stage: &'static str,
+    pub stage: DeploymentState,
     pub reason: String,
     /// `2 of 4` for a canary on its way.
     pub step: Option<String>,
@@ -98,7 +98,7 @@ pub struct DeploymentStatus {
 }
 
 /// The gate of a deployment; without exit code and log while it has not ended.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct GateStatus {
     pub image: ImageRef,
     pub exit_code: Option<i64>,
@@ -157,7 +157,7 @@ impl DeploymentStatus {
         let result = d.gate_result.unwrap_or(GateResult { exit_code: None, error: None, log: Vec::new() });
         Self {
             state: deployment.state(),
-            stage: deployment.stage.word(),
+            stage: deployment.stage.into(),
             step: deployment.step(),
             gate: d.gate.map(|gate| GateStatus {
                 image: gate.image,

@@ -1,15 +1,17 @@
-//! Events as a server-sent stream: what is kept after `Last-Event-ID`, then what comes. What is not kept any more
-//! is announced by an event `gap`; a client that reads too slowly gets `dropped` and is let go.
+//! Events as a server-sent stream: what is kept after `Last-Event-ID`, then what comes; with `?new` only what comes.
+//! What is not kept any more is announced by an event `gap`; a client that reads too slowly gets `dropped` and is let
+//! go.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::time::Duration;
 
-use axum::extract::State;
+use axum::extract::{Query, State};
 use axum::http::HeaderMap;
 use axum::response::Sse;
 use axum::response::sse::{Event as Frame, KeepAlive};
 use futures_util::{Stream, StreamExt, stream};
+use serde::Deserialize;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 
@@ -24,13 +26,21 @@ const HEARTBEAT: Duration = Duration::from_secs(15);
 /// Kept events that are copied at once.
 const PIECE: usize = 100;
 
+#[derive(Deserialize)]
+pub struct Wanted {
+    /// Nothing of what is kept.
+    new: Option<String>,
+}
+
 pub async fn stream(
     State(context): State<Context>,
     peer: Peer,
+    Query(wanted): Query<Wanted>,
     headers: HeaderMap,
 ) -> Result<Sse<impl Stream<Item = Result<Frame, Infallible>>>, Problem> {
     let held = context.limits.take(Resource::Stream, peer.0)?;
-    let last = headers.get("last-event-id").and_then(|v| v.to_str().ok()).and_then(|v| v.parse().ok()).unwrap_or(0);
+    let last = headers.get("last-event-id").and_then(|v| v.to_str().ok()).and_then(|v| v.parse().ok());
+    let last = last.unwrap_or_else(|| if wanted.new.is_some() { context.snapshot.newest_event() } else { 0 });
     let reading = Reading { context, last, waiting: VecDeque::new(), coming: None };
     let frames = stream::unfold(Some(reading), next).map(Ok);
     Ok(Sse::new(holding(frames, vec![held])).keep_alive(KeepAlive::new().interval(HEARTBEAT)))

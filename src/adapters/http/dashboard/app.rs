@@ -22,6 +22,7 @@ use crate::adapters::http::keyring::Caller;
 use crate::adapters::http::page::Page;
 use crate::core::app::Strategy;
 use crate::core::config;
+use crate::core::deploy::{DeploymentState, Outcome};
 use crate::core::log::plain;
 use crate::core::names::{AppName, Version};
 use crate::core::split::Percent;
@@ -34,8 +35,17 @@ const TAIL: usize = 200;
 /// A log that is not followed ends by itself; one that does not is cut.
 const LOG: Duration = Duration::from_secs(5);
 /// What a deployment goes through, but for what only some do.
-const STAGES: [&str; 9] =
-    ["fetching", "starting", "healthy", "testing", "routing", "baking", "promoted", "draining", "done"];
+const STAGES: [DeploymentState; 9] = [
+    DeploymentState::Fetching,
+    DeploymentState::Starting,
+    DeploymentState::Healthy,
+    DeploymentState::Testing,
+    DeploymentState::Routing,
+    DeploymentState::Baking,
+    DeploymentState::Promoted,
+    DeploymentState::Draining,
+    DeploymentState::Done,
+];
 
 pub async fn show(
     State(context): State<Context>,
@@ -122,16 +132,20 @@ fn release(row: &deployments::ReleaseRow, app: &AppStatus) -> Value {
 fn steps(deployment: &DeploymentStatus) -> Vec<Value> {
     let is_over = deployment.ended_at.is_some();
     let now = STAGES.iter().position(|stage| *stage == deployment.stage);
-    let ended_well = matches!(deployment.state, "done" | "draining" | "promoted");
+    let ended_well = deployment.state.outcome(deployment.strategy) == Some(Outcome::Reached);
     let mut steps: Vec<Value> = STAGES
         .iter()
         .enumerate()
-        .filter(|(_, stage)| **stage != "testing" || deployment.gate.is_some())
+        .filter(|(_, stage)| **stage != DeploymentState::Testing || deployment.gate.is_some())
         .map(|(n, stage)| {
             let done = now.is_some_and(|now| n < now) || (is_over && ended_well);
             let is_now = now == Some(n) && !is_over;
-            let step = deployment.step.as_ref().filter(|_| *stage == "routing").map(|step| format!("step {step}"));
-            let halt = (is_now && deployment.state != deployment.stage).then(|| deployment.state.to_owned());
+            let step = deployment
+                .step
+                .as_ref()
+                .filter(|_| *stage == DeploymentState::Routing)
+                .map(|step| format!("step {step}"));
+            let halt = (is_now && deployment.state != deployment.stage).then(|| deployment.state.to_string());
             let note: Vec<String> = [step, halt].into_iter().flatten().collect();
             let note = note.join(", ");
             json!({ "name": stage, "now": is_now, "class": if done { "done" } else { "" }, "note": note })

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::adapters::http::context::Context;
 use crate::adapters::http::keyring::Caller;
 use crate::core::access::Right;
-use crate::core::deploy::{Tally, wilson};
+use crate::core::deploy::{DeploymentState, Tally, wilson};
 use crate::core::names::{AppName, Version};
 use crate::core::split::Percent;
 use crate::core::view::AppStatus;
@@ -37,10 +37,10 @@ pub fn of_app(app: &AppStatus, view: &View) -> State {
     let state = match moving.map(|d| d.state) {
         _ if matches!(view.status.engine.state, EngineState::Unknown { .. }) => state("unknown", "?", "bad"),
         _ if app.maintenance => state("maintenance", "✱", "moving"),
-        Some("held") => state("held", "■", "bad"),
-        Some(word) if problem.is_some() => state(word, "▲", "bad"),
-        Some("paused") => state("paused", "‖", "moving"),
-        Some(word) => state(word, "◐", "moving"),
+        Some(DeploymentState::Held) => state("held", "■", "bad"),
+        Some(deployed) if problem.is_some() => state(deployed.word(), "▲", "bad"),
+        Some(DeploymentState::Paused) => state("paused", "‖", "moving"),
+        Some(deployed) => state(deployed.word(), "◐", "moving"),
         None if app.wanted == 0 => state("stopped", "○", "off"),
         None if problem.is_some() => state("problem", "▲", "bad"),
         None if app.stable.is_none() && app.instances.is_empty() => state("no version", "○", "off"),
@@ -62,15 +62,23 @@ pub fn of_condition(condition: Condition) -> State {
     }
 }
 
-/// How a deployment is, by its state's word.
-pub fn of_deployment(word: &'static str) -> State {
-    match word {
-        "promoted" | "draining" | "done" => state(word, "●", "good"),
-        "held" => state(word, "■", "bad"),
-        "rolled-back" | "failed" | "aborting" => state(word, "✕", "bad"),
-        "superseded" | "cancelled" => state(word, "○", "off"),
-        _ => state(word, "◐", "moving"),
-    }
+/// How a deployment is.
+pub fn of_deployment(deployment: DeploymentState) -> State {
+    let (icon, class) = match deployment {
+        DeploymentState::Promoted | DeploymentState::Draining | DeploymentState::Done => ("●", "good"),
+        DeploymentState::Held => ("■", "bad"),
+        DeploymentState::RolledBack | DeploymentState::Failed | DeploymentState::Aborting => ("✕", "bad"),
+        DeploymentState::Superseded | DeploymentState::Cancelled => ("○", "off"),
+        DeploymentState::Queued
+        | DeploymentState::Fetching
+        | DeploymentState::Starting
+        | DeploymentState::Healthy
+        | DeploymentState::Testing
+        | DeploymentState::Routing
+        | DeploymentState::Baking
+        | DeploymentState::Paused => ("◐", "moving"),
+    };
+    state(deployment.word(), icon, class)
 }
 
 /// What may be done with an app now, each with what it is called on a button.

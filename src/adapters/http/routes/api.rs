@@ -20,7 +20,13 @@ pub fn rows(unasked: Askers) -> Vec<Row> {
         get("/v1/dns", Read, "Every name that the DNS server answers", platform::dns),
         get("/v1/doctor", Admin, "What is wrong with the machine, and what mends it", platform::doctor),
         get("/v1/why", Read, "The chain behind an answer: ?target=HOST or URL", platform::why),
-        get("/v1/events", Read, "Events as a server-sent stream, after Last-Event-ID", events::stream).streams(),
+        get(
+            "/v1/events",
+            Read,
+            "Events as a server-sent stream, after Last-Event-ID, or with ?new those to come",
+            events::stream,
+        )
+        .streams(),
         post("/v1/down", Admin, "Stops the platform", platform::down).asks::<platform::DownRequest>(),
         get("/v1/apps", Read, "Every app; ?q=TEXT in its name, ?limit, ?offset", apps::list),
         get("/v1/apps/{app}", Read, "One app", apps::show),
