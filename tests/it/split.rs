@@ -82,7 +82,7 @@ async fn no_visitor_moves_back_while_the_share_grows_and_all_do_after_an_abort()
     let jar = |n: usize| {
         format!(
             "Cookie: platformer_visitor={:032x}\r\n",
-            (n as u128 + 1) * 0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835 % (1 << 120)
+            (n as u128 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835) % (1 << 120)
         )
     };
     for share in ["10", "25", "50"] {

@@ -49,7 +49,7 @@ async fn recreate_stops_first_and_a_single_writer_is_never_doubled() {
         platform.add_version("hello", version);
         platform.until_listed(&format!("artefacts/hello/{version}/hello.tgz")).await;
         let (_, text) = platform.run(&["deploy", "hello", "--strategy", strategy, "--dry-run"]);
-        assert!(text.contains("stop hello@") && text.contains("first"), "{text}");
+        assert!(text.contains("drain hello@") && text.contains("stop it first"), "{text}");
         let filter = format!("network={}", platform.network());
         let counting = tokio::task::spawn_blocking(move || {
             let mut most = 0;
