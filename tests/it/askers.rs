@@ -244,6 +244,33 @@ async fn what_is_still_being_answered_ends_with_the_token_it_was_asked_with() {
 }
 
 #[tokio::test]
+async fn what_was_not_sent_to_its_end_when_its_token_was_revoked_changes_nothing() {
+    if !docker_or_skip() {
+        return;
+    }
+    let platform = Platform::with_demo().await;
+    let made = platform.create_token(&["--scope", "admin"]);
+    let headers = bearer(made["token"].as_str().unwrap());
+    // Large enough to be counted: so it is known when the head has been read.
+    let body = format!("{{\"scopes\":[\"admin\"]{}}}", " ".repeat(1 << 17));
+    let mut stream = TcpStream::connect(platform.api_address()).await.unwrap();
+    let head = format!(
+        "POST /v1/tokens HTTP/1.1\r\nHost: localhost\r\n{headers}Content-Type: application/json\r\n\
+         Connection: close\r\nContent-Length: {}\r\n\r\n{}",
+        body.len(),
+        &body[..body.len() - 1]
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    until_held(&platform, "large_bodies", 1.0).await;
+    platform.ok(&["token", "revoke", made["id"].as_str().unwrap()]);
+    stream.write_all(&body.as_bytes()[body.len() - 1..]).await.unwrap();
+    let mut all = String::new();
+    timeout(DEADLINE, stream.read_to_string(&mut all)).await.expect("an answer").unwrap();
+    assert!(all.starts_with("HTTP/1.1 401"), "{all}");
+    assert_eq!(platform.ok(&["token", "list", "--json"]).matches("\"admin\"").count(), 0, "it made another one");
+}
+
+#[tokio::test]
 async fn a_deploy_token_leads_nobody_to_this_machine() {
     if !docker_or_skip() {
         return;

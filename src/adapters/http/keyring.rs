@@ -104,7 +104,7 @@ impl Keyring {
     }
 
     /// Whether what the caller came with is still valid.
-    fn stands(&self, caller: &Caller, now: Timestamp) -> bool {
+    pub fn stands(&self, caller: &Caller, now: Timestamp) -> bool {
         let Some(id) = &caller.token else { return true };
         let tokens = self.tokens.read().unwrap_or_else(PoisonError::into_inner);
         tokens.iter().any(|token| token.id == *id && self.is_valid(token, &tokens, now))

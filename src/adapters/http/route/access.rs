@@ -20,6 +20,7 @@ use crate::adapters::http::context::Context;
 use crate::adapters::http::error::Problem;
 use crate::adapters::http::keyring::Caller;
 use crate::adapters::http::page;
+use crate::adapters::http::route::standing::Standing;
 use crate::adapters::http::serve::bodies::Received;
 use crate::adapters::http::serve::doors::Inside;
 use crate::core::access::Right;
@@ -110,6 +111,8 @@ pub async fn check(
     let what = format!("{} {}", request.method(), request.uri().path());
     if let Some(caller) = &caller {
         request.extensions_mut().insert(caller.clone());
+        let (keyring, caller) = (guard.context.keyring.clone(), caller.clone());
+        request = request.map(|body| Body::new(Standing::new(body, keyring, caller)));
     }
     let answer = with_room(received, next.run(request));
     let response = match guard.streams {
@@ -119,6 +122,9 @@ pub async fn check(
             Problem::new(StatusCode::REQUEST_TIMEOUT, "too-slow", detail).into_response()
         }),
     };
+    let has_ended = |caller: &Caller| !guard.context.keyring.stands(caller, Timestamp::now());
+    let is_late = response.status().is_client_error() && caller.as_ref().is_some_and(has_ended);
+    let response = if is_late { refuse(no_more()) } else { response };
     if changes && guard.right != Right::Open {
         let by = caller.as_ref().map_or("nobody", |caller| &caller.name);
         tracing::info!(target: "audit", by, what, status = response.status().as_u16(), "called");

@@ -8,4 +8,5 @@ pub mod plain;
 pub mod sent;
 pub mod settled;
 pub mod slice;
+pub mod standing;
 pub mod table;
