@@ -66,6 +66,9 @@ impl Default for AppFile {
     }
 }
 
+/// Each pair of host and path costs nginx a kilobyte in each of its processes.
+pub const MOST_PAIRS: usize = 10_000;
+
 impl App {
     /// The app that a bare name declares: the base image, every default.
     pub fn named(name: AppName) -> Self {
@@ -104,6 +107,13 @@ impl AppFile {
 
     /// What the types cannot say: ranges across values.
     fn check(&self) -> Result<(), String> {
+        let (hosts, paths) = (self.hosts.len(), self.paths.len());
+        if hosts.max(1).saturating_mul(paths.max(1)) > MOST_PAIRS {
+            return Err(format!(
+                "{hosts} hosts with {paths} paths each: {MOST_PAIRS} pairs of host and path are the most; \
+                 ask for a path above them, or declare another app for some of the hosts"
+            ));
+        }
         if self.replicas > 100 {
             return Err(format!("replicas = {}: 100 is the most", self.replicas));
         }
@@ -155,6 +165,21 @@ mod tests {
         assert_eq!((app.name.as_str(), app.port.get(), app.replicas), ("web", 8080, 1));
         assert!(app.boots_from_repository() && app.paths == [PathPrefix::root()]);
         assert_eq!(app.deploy.strategy, Strategy::Rolling);
+    }
+
+    #[test]
+    fn a_file_cannot_ask_for_more_pairs_of_host_and_path_than_nginx_can_hold() {
+        let list = |count: usize, form: fn(usize) -> String| (0..count).map(form).collect::<Vec<_>>().join(", ");
+        let asked = |hosts, paths| {
+            let hosts = list(hosts, |n| format!("\"h{n}.example\""));
+            let paths = list(paths, |n| format!("\"/p{n}\""));
+            parse_file("apps/web.toml", &format!("hosts = [{hosts}]\npaths = [{paths}]")).map(drop)
+        };
+        assert!(asked(100, 100).is_ok());
+        for (hosts, paths) in [(8_000, 8_000), (0, 10_001), (10_001, 0), (101, 100)] {
+            let refused = asked(hosts, paths).unwrap_err().to_string();
+            assert!(refused.contains("apps/web.toml") && refused.contains("10000 pairs"), "{refused}");
+        }
     }
 
     #[test]

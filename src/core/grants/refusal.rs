@@ -115,7 +115,7 @@ impl Refusal {
             }
             Why::Container => format!("platformer logs {app}; or choose another host"),
             Why::Full | Why::Many => {
-                "ask for fewer hosts, or declare the app: what is declared has no such limit".into()
+                "ask for fewer hosts, or declare the app: what is declared counts by itself".into()
             }
             Why::OwnPath => format!("give {app} another path"),
         }
