@@ -98,6 +98,10 @@ impl Tree {
 
     /// Writes a file so that readers see the old text or the new one, and a power cut loses neither.
     fn replace(&self, path: &str, text: &str) -> Result<(), LibraryError> {
+        let size = text.len();
+        if size as u64 > LARGEST {
+            return Err(LibraryError::Bad(format!("{path}: it would have {size} bytes, {LARGEST} are the most")));
+        }
         let (staging, name) = self.staged()?;
         let write = || -> io::Result<()> {
             let mut file = staging.create(&name, OPEN_FILE)?;

@@ -162,7 +162,8 @@ fn read_configs(root: &Folder, index: &mut Index) {
     for file in files {
         let parsed = text_of(root, &file).and_then(|text| config::parse(&text).map(drop).map_err(|e| e.to_string()));
         if let Err(reason) = parsed {
-            trouble(index, &*file.path, reason, "mend the line; apps cannot start with this config");
+            let remedy = "mend it, or take it away with `platformer config remove`; apps cannot start with this config";
+            trouble(index, &*file.path, reason, remedy);
         }
     }
 }

@@ -101,7 +101,11 @@ pub async fn remove(
     headers: HeaderMap,
 ) -> Result<Json<Value>, Problem> {
     let app = AppName::parse(&app)?;
-    let text = read(&context, &app).await?;
+    // One that cannot be read is taken away all the same.
+    let text = match context.library.read_config(&app).await {
+        Err(LibraryError::Bad(_)) => String::new(),
+        _ => read(&context, &app).await?,
+    };
     unchanged(&headers, &text)?;
     context.library.remove_config(&app).await?;
     Ok(Json(json!({ "done": format!("{app} has no config any more; releases that were made with it keep theirs") })))
