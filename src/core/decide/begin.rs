@@ -40,6 +40,11 @@ impl World {
         }
         let release = self.release(declared, &intent, version, asked, index, who)?;
         may_begin(app, &intent, asked, &release.version)?;
+        if let Some(idle) = self.idle(declared) {
+            let (reason, remedy) = (idle.reason, idle.remedy);
+            let why = format!("it {reason}, so nothing of {} would be started or looked at; {remedy}", release.version);
+            return Err(refuse(app, why));
+        }
         // Where there is nothing to go over from there is nothing to go over slowly.
         let by_itself = if intent.stable.is_some() { declared.deploy.strategy } else { Strategy::BlueGreen };
         let strategy = asked.strategy.unwrap_or(by_itself);
@@ -50,8 +55,18 @@ impl World {
                 Some(Gate { image: image.clone(), ..declared.gate.clone().unwrap_or_else(|| Gate::of(image.clone())) })
             }
         };
+        let waits = asked.waits || strategy == Strategy::Manual;
+        let is_beside = intent.stable.is_some() && (waits || strategy == Strategy::Canary);
+        if is_beside && self.is_one_writer(declared, &release) {
+            let why = format!(
+                "its single instance writes to a volume, so two releases cannot run side by side, as {} does; \
+                 --strategy recreate",
+                if waits { "one that waits".to_owned() } else { strategy.to_string() }
+            );
+            return Err(refuse(app, why));
+        }
         let begun = self.begin_deployment(declared, &mut intent, &release, Kind::Deploy, strategy, who);
-        let deployment = Deployment { gate, waits: asked.waits || strategy == Strategy::Manual, ..begun };
+        let deployment = Deployment { gate, waits, ..begun };
         if asked.dry_run {
             let deployment = foretold(deployment, self.wanted(declared), declared.deploy.surge);
             let done = Done { said: deployment.plan.join("\n"), deployment: Some(Arc::new(deployment)) };
@@ -202,6 +217,11 @@ impl World {
         }
     }
 
+    /// Whether two instances would write to the same volume.
+    fn is_one_writer(&self, app: &App, release: &Release) -> bool {
+        self.wanted(app) <= 1 && release.app.has_writable_volume()
+    }
+
     fn begin_deployment(
         &self,
         app: &Arc<App>,
@@ -212,7 +232,11 @@ impl World {
         who: Decider<'_>,
     ) -> Deployment {
         intent.deployments += 1;
-        let one_writer = self.wanted(app) <= 1 && release.app.has_writable_volume();
+        let one_writer = self.is_one_writer(app, release);
+        let stop_first = strategy == Strategy::Recreate
+            || (one_writer && matches!(strategy, Strategy::Rolling | Strategy::BlueGreen));
+        // What has run before is known to live.
+        let monitor = if release.proven { Period::seconds(0) } else { app.deploy.monitor };
         let by_steps = kind == Kind::Deploy && strategy == Strategy::Canary;
         Deployment {
             id: format!("{}-{}", app.name, intent.deployments).into(),
@@ -223,15 +247,16 @@ impl World {
             strategy,
             canary: app.canary.clone(),
             bake: match kind {
-                Kind::Deploy => app.deploy.bake.unwrap_or(if by_steps { CANARY_BAKE } else { Period::seconds(0) }),
+                Kind::Deploy if by_steps => app.deploy.bake.unwrap_or(CANARY_BAKE),
+                // Nobody else serves meanwhile, so it is looked at with all traffic.
+                Kind::Deploy if stop_first => app.deploy.bake.unwrap_or(monitor),
+                Kind::Deploy => app.deploy.bake.unwrap_or(Period::seconds(0)),
                 Kind::Rollback | Kind::Swap => Period::seconds(0),
             },
             ready_timeout: app.deploy.ready_timeout,
-            // What has run before is known to live.
-            monitor: if release.proven { Period::seconds(0) } else { app.deploy.monitor },
+            monitor: if stop_first { Period::seconds(0) } else { monitor },
             deaths_before: 0,
-            stop_first: strategy == Strategy::Recreate
-                || (one_writer && matches!(strategy, Strategy::Rolling | Strategy::BlueGreen)),
+            stop_first,
             keep_old: kind == Kind::Swap
                 || (app.deploy.strategy == Strategy::BlueGreen && strategy == Strategy::BlueGreen && !one_writer)
                 || (kind == Kind::Deploy && strategy == Strategy::BlueGreen && !one_writer),

@@ -160,7 +160,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::core::decide::Command;
+    use crate::core::decide::{Command, DeployRequest};
     use crate::core::deploy::Stage;
     use crate::core::release::Release;
     use crate::core::testing::{at, container, deployment, world_with};
@@ -193,9 +193,37 @@ mod tests {
         };
         let nine = Version::parse("9.9").unwrap();
         let back = said(Steer::Rollback(Some(nine.clone())));
-        assert!(back.contains("9.9 is not kept; kept: 1.0; `platformer deploy shop@9.9`"), "{back}");
+        assert!(back.contains("no release 9.9; kept: 1.0; `platformer releases shop`"), "{back}");
         let split = said(Steer::Split(Split::between(None, &nine, Percent::ALL)));
         assert!(split.contains("there is no release 9.9; those there are: 1.0, 1.1"), "{split}");
+    }
+
+    #[test]
+    fn what_would_not_be_looked_at_or_would_write_twice_is_not_deployed() {
+        let refused = |declaration: &str, strategy, edit: fn(&mut Intent)| {
+            let (world, app) = world_with(&format!("image = \"shop:1.0\"\n{declaration}"), |_, _| {
+                let mut intent = Intent { stable: Version::parse("1.0").ok(), ..Intent::new(at(0)) };
+                edit(&mut intent);
+                intent
+            });
+            let image = crate::core::names::ImageRef::parse("shop:2.0").ok();
+            let image_now = Some(crate::core::release::ImageNow::default());
+            let request = DeployRequest { image, image_now, strategy: Some(strategy), ..DeployRequest::default() };
+            let command = Command::Steer { app: app.name.clone(), steer: Steer::Deploy(Box::new(request)) };
+            let decided = world.decide(&command, Decider { by: "me", now: at(1), secret: "" });
+            decided.err().map(|refusal| refusal.to_string()).unwrap_or_default()
+        };
+        let stopped = refused("", Strategy::Rolling, |intent| intent.stopped = true);
+        assert!(stopped.contains("is stopped") && stopped.contains("platformer start shop"), "{stopped}");
+        let none = refused("replicas = 0", Strategy::Rolling, |_| {});
+        assert!(none.contains("platformer scale shop 1"), "{none}");
+        let writes = "volumes = [\"/data/shop:/data\"]";
+        for strategy in [Strategy::Canary, Strategy::Manual] {
+            let twice = refused(writes, strategy, |_| {});
+            assert!(twice.contains("cannot run side by side") && twice.contains("--strategy recreate"), "{twice}");
+            assert_eq!(refused(writes, strategy, |intent| intent.stable = None), "", "there is none beside the first");
+        }
+        assert_eq!(refused(writes, Strategy::Rolling, |_| {}), "");
     }
 
     #[test]

@@ -278,8 +278,10 @@ impl<'w> Standing<'w> {
             let others = intent.releases.values().filter(|r| r.is_kept() && Some(&r.version) != intent.stable.as_ref());
             let others = others.map(|release| release.version.to_string()).collect::<Vec<_>>().join(", ");
             let others = if others.is_empty() { "no other release is".to_owned() } else { format!("kept: {others}") };
-            let reason =
-                format!("{version} is not kept; {others}; `platformer deploy {app}@{version}` deploys it anew");
+            let reason = match intent.releases.contains_key(version) {
+                true => format!("{version} is not kept; {others}; `platformer deploy {app}@{version}` deploys it anew"),
+                false => format!("there was no release {version}; {others}; `platformer releases {app}` lists them"),
+            };
             refuse(app, reason)
         })
     }

@@ -7,8 +7,8 @@ use jiff::Timestamp;
 use super::judge::Verdict;
 use super::observed::{Observed, elapsed};
 use super::routing::{promoted, routing, tested};
-use super::stage::Stage;
-use super::{Deployment, GateResult};
+use super::stage::{Halt, Stage};
+use super::{Deployment, GateResult, Kind};
 use crate::core::app::Strategy;
 use crate::core::split::Percent;
 
@@ -24,9 +24,9 @@ pub fn advance(deployment: &Deployment, seen: &Observed, now: Timestamp) -> Opti
     }
     let mut current = deployment.clone();
     let looked = look(&mut current, seen, now);
-    let moved = failed(&current, seen, now).or_else(|| {
-        let free = current.halt.is_none();
-        if free { step(&current, seen, now) } else { None }
+    let moved = failed(&current, seen, now).or_else(|| match current.halt {
+        None => idle(&current, seen, now).or_else(|| step(&current, seen, now)),
+        Some(_) => None,
     });
     moved.or(looked.then_some(current))
 }
@@ -91,6 +91,20 @@ fn failed(current: &Deployment, seen: &Observed, now: Timestamp) -> Option<Deplo
         Verdict::Worse(reason) if current.stage.has_traffic() => Some(current.give_up(reason, now)),
         Verdict::Worse(_) | Verdict::Fine | Verdict::BothBad(_) => None,
     }
+}
+
+/// Nothing is promoted that does not run: it waits until the app is to run again.
+fn idle(current: &Deployment, seen: &Observed, now: Timestamp) -> Option<Deployment> {
+    let needs_it = current.kind == Kind::Deploy && (current.stage.is_preparing() || current.stage.has_traffic());
+    (needs_it && seen.wanted == 0).then(|| {
+        let app = &current.app;
+        let reason = format!(
+            "{app} is stopped or scaled to 0, so nothing of {} can be looked at; `platformer start {app}` or `scale`, \
+             then `platformer resume {app}`",
+            current.release
+        );
+        Deployment { halt: Some(Halt::Held), ..current.at(current.stage, reason, now) }
+    })
 }
 
 fn step(current: &Deployment, seen: &Observed, now: Timestamp) -> Option<Deployment> {
@@ -190,7 +204,7 @@ fn gate_reason(result: &GateResult) -> String {
 mod tests {
     use super::*;
     use crate::core::app::Period;
-    use crate::core::deploy::{Crash, End, Halt, Tally};
+    use crate::core::deploy::{Crash, End, Tally};
     use crate::core::testing::{at, deployment};
 
     fn ready() -> Observed {
@@ -295,6 +309,17 @@ mod tests {
         assert_eq!(next(&switching, &served, 1).0, "promoted");
         let baking = Deployment { bake: Period::seconds(60), ..switching };
         assert_eq!(next(&baking, &served, 1).0, "baking");
+    }
+
+    #[test]
+    fn what_does_not_run_is_promoted_by_nobody() {
+        for stage in [Stage::Starting, Stage::Healthy, Stage::Testing, Stage::Routing { step: 0 }, Stage::Baking] {
+            let current = deployment(Strategy::Rolling, stage);
+            assert_eq!(next(&current, &Observed { wanted: 0, ..ready() }, 1).0, "held", "{stage:?}");
+        }
+        let rollback = Deployment { kind: Kind::Rollback, ..deployment(Strategy::Rolling, Stage::Healthy) };
+        let idle = Observed { wanted: 0, ..ready() };
+        assert_ne!(next(&rollback, &idle, 10).0, "held", "what ran before is gone back to all the same");
     }
 
     #[test]

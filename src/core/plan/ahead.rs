@@ -194,6 +194,10 @@ mod tests {
     fn what_is_shown_beforehand_is_what_comes_of_it() {
         for strategy in ["recreate", "rolling", "blue-green", "canary", "manual"] {
             for more in ["replicas = 1", "replicas = 3", "replicas = 1\nvolumes = [\"/data/shop:/data\"]"] {
+                // Two releases that write to one volume do not run side by side.
+                if more.contains("volumes") && matches!(strategy, "canary" | "manual") {
+                    continue;
+                }
                 let (shown, seen) = shown_and_seen(&format!("{more}\n[deploy]\nstrategy = \"{strategy}\"\n"));
                 match strategy {
                     // Without visitors it stays at its first step.

@@ -21,7 +21,7 @@ pub fn due(world: &World, app: &App, intent: &Intent) -> Option<Due> {
     let source = app.source.as_ref();
     let is_automatic = app.deploy.auto || source.is_some_and(|source| source.auto == Auto::Newest);
     let is_first = intent.stable.is_none() && app.gate.is_some();
-    if !(is_automatic || is_first) || intent.stopped {
+    if !(is_automatic || is_first) || world.idle(app).is_some() {
         return None;
     }
     let pin = world.pin(app);
