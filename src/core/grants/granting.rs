@@ -174,8 +174,9 @@ impl Granting<'_> {
             let holder = self.wishes[holder.wish].app.clone();
             return Some(Err(Why::Taken { path: path.clone(), holder }));
         }
-        let container = || host.below(self.ground.domain.as_str()).is_some_and(|name| (self.ground.is_container)(name));
-        if ask.rank >= Rank::Waiting && container() {
+        let app = &self.wishes[n].app;
+        let is_others = |name: &str| (self.ground.is_others)(name, app);
+        if ask.rank >= Rank::Waiting && host.below(self.ground.domain.as_str()).is_some_and(is_others) {
             return Some(Err(Why::Container));
         }
         if by_label && !is_own { self.is_full(paths.len()).map(Err) } else { None }

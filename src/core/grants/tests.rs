@@ -31,9 +31,9 @@ impl Setting {
     fn grant(&self, wishes: &[Wish]) -> Grants {
         let mut wishes = wishes.to_vec();
         wishes.sort_by(|a, b| a.app.cmp(&b.app));
-        let is_container = |name: &str| self.containers.contains(&name);
+        let is_others = |name: &str, _: &AppName| self.containers.contains(&name);
         let (domain, machine, extra) = (&self.domain, &self.machine, &self.extra);
-        grant(&wishes, &Ground { domain, machine, extra, is_container: &is_container })
+        grant(&wishes, &Ground { domain, machine, extra, is_others: &is_others })
     }
 }
 

@@ -58,6 +58,6 @@ pub struct Ground<'a> {
     pub machine: &'a BTreeSet<HostName>,
     /// Names that the settings give to addresses.
     pub extra: &'a BTreeMap<HostName, IpAddr>,
-    /// Whether a container has this name below the domain.
-    pub is_container: &'a dyn Fn(&str) -> bool,
+    /// Whether a container that is no instance of the app has this name below the domain.
+    pub is_others: &'a dyn Fn(&str, &AppName) -> bool,
 }

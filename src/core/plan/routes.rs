@@ -1,6 +1,6 @@
 //! World → routes: which app has which host, and which of its instances are ready.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -41,11 +41,15 @@ pub fn routes(
     keep_departed(world, &mut apps, &mut wishes);
     let wishes: Vec<Wish> = wishes.into_values().collect();
     let platform = &world.platform;
+    let of_app: HashMap<&str, &AppName> = members.iter().map(|m| (&*m.container.name, &m.claim.app)).collect();
     let ground = Ground {
         domain: &platform.domain,
         machine: &platform.machine,
         extra: &platform.dns.extra,
-        is_container: &|name| containers.get(name).is_some_and(|located| located.is_plain),
+        is_others: &|name, app| {
+            let located = containers.get(name).filter(|located| located.is_plain);
+            located.is_some_and(|located| of_app.get(&*located.container) != Some(&app))
+        },
     };
     let mut grants = grant(&wishes, &ground);
     report(&grants.refused, problems);

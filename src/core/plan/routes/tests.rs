@@ -58,3 +58,11 @@ fn the_address_of_a_single_release_is_granted_to_no_label() {
     assert!(problems.iter().all(|p| p.subject == "container evil"), "{problems:?}");
     assert!(problems[0].reason.contains("single release of app shop"), "{problems:?}");
 }
+
+#[test]
+fn a_container_that_is_called_like_its_app_keeps_its_host_while_it_is_not_ready() {
+    let (web, other) = (container("web", &[("platformer.route", "true")]), container("db", &[]));
+    let (routes, problems) = routed(vec![web, other], &[]);
+    assert_eq!(hosts(&routes, "web"), ["web.platform", "web.localhost"]);
+    assert!(problems.iter().all(|problem| problem.subject != "container web"), "{problems:?}");
+}
