@@ -1,15 +1,19 @@
 //! The chain behind an answer: name → address, host → app → release → instance, or where it breaks.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 
 use serde::Serialize;
 
+use super::services::ServiceStatus;
 use super::status::{AppStatus, InstanceStatus, Status};
 use crate::core::names::{AppName, HostName, nearest};
 use crate::core::problem::{Problem, ProblemKind};
 use crate::core::routes::Routes;
 use crate::core::world::Condition;
 use crate::core::zone::{QueryKind, Reply, Zone};
+
+type Services = BTreeMap<AppName, ServiceStatus>;
 
 /// One link of the chain.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -30,7 +34,7 @@ fn breaks(what: impl Into<String>, remedy: impl Into<String>) -> Step {
 
 /// Explains what a request for a host name or URL leads to, as this machine sees it; or how an instance is that is
 /// named as `status` names it.
-pub fn why(target: &str, zone: &Zone, routes: &Routes, status: &Status) -> Vec<Step> {
+pub fn why(target: &str, zone: &Zone, routes: &Routes, status: &Status, services: &Services) -> Vec<Step> {
     let is_instance = |instance: &&InstanceStatus| *instance.name == *target;
     let named = status.apps.iter().find_map(|app| Some((app, app.instances.iter().find(is_instance)?)));
     let is_host = HostName::parse(target).is_ok_and(|host| find(&host, "/", routes).is_some());
@@ -66,8 +70,13 @@ pub fn why(target: &str, zone: &Zone, routes: &Routes, status: &Status) -> Vec<S
             steps.push(breaks(format!("no app answers at {host}{path}: 404"), remedy));
         }
         Some((app, which)) => {
-            steps.push(holds(format!("host {host} and path {path} belong to app {app}")));
-            of_app(app, which, routes, status, &mut steps);
+            let service = services.get(app).filter(|_| routes.apps[app].outside.is_some());
+            let kind = if service.is_some() { "service" } else { "app" };
+            steps.push(holds(format!("host {host} and path {path} belong to {kind} {app}")));
+            match service {
+                Some(service) => of_service(service, &mut steps),
+                None => of_app(app, which, routes, status, &mut steps),
+            }
         }
     }
     steps.push(of_generation(status));
@@ -109,7 +118,7 @@ fn resolve(host: &HostName, zone: &Zone) -> Step {
         Reply::Answers { .. } => {
             let addresses: Vec<_> = reply.addresses().iter().map(IpAddr::to_string).collect();
             holds(format!(
-                "{host} resolves to {} on this machine, to {} in containers",
+                "the platform's DNS says {} for {host} on this machine, {} in containers",
                 addresses.join(", "),
                 zone.gateway
             ))
@@ -146,7 +155,8 @@ fn first_reason(app: &AppName, status: &Status) -> Option<Step> {
     let is_away = |problem: &&Problem| problem.kind == ProblemKind::EngineAway;
     // What only others suffer from, or what was there before, keeps nobody from serving.
     let is_its_own = |problem: &&Problem| {
-        problem.app.as_ref() == Some(app) && !matches!(problem.kind, ProblemKind::Contested | ProblemKind::FileGone)
+        let is_besides = matches!(problem.kind, ProblemKind::Contested | ProblemKind::Taken | ProblemKind::FileGone);
+        problem.app.as_ref() == Some(app) && !is_besides
     };
     let problems = || status.problems.iter();
     let problem = problems().find(is_away).or_else(|| problems().find(is_its_own))?;
@@ -195,11 +205,39 @@ fn of_instance(app: &AppStatus, instance: &InstanceStatus, routes: &Routes, stat
     breaks(format!("{what} is {}: {reason}", instance.state.word()), remedy)
 }
 
+/// How each address of a service is.
+fn of_service(service: &ServiceStatus, steps: &mut Vec<Step>) {
+    let name = &service.name;
+    for endpoint in &service.endpoints {
+        let (url, state) = (&endpoint.url, endpoint.state.word());
+        steps.push(match endpoint.state {
+            Condition::Ready | Condition::Starting => holds(format!("requests go to {url}, which is {state}")),
+            Condition::Unhealthy | Condition::Draining | Condition::Stopped => {
+                let reason = endpoint.reason.as_deref().unwrap_or("no reason known");
+                breaks(
+                    format!("{url} is {state}: {reason}"),
+                    format!("start it, or platformer services set {name} URL"),
+                )
+            }
+        });
+    }
+}
+
+/// What keeps an instance from serving.
+fn not_ready(instance: &InstanceStatus) -> Step {
+    let reason = instance.reason.as_deref().unwrap_or("no reason known");
+    let what = format!("instance {} is {}: {reason}", instance.name, instance.state.word());
+    breaks(what, format!("docker logs {}", instance.name))
+}
+
 fn of_app(app: &AppName, which: Option<&str>, routes: &Routes, status: &Status, steps: &mut Vec<Step>) {
     let Some(route) = routes.apps.get(app) else { return };
     let refused = |problem: &&Problem| problem.kind == ProblemKind::RoutesRefused && problem.app.as_ref() == Some(app);
     if let Some(problem) = status.problems.iter().find(refused) {
         steps.push(breaks(problem.reason.clone(), problem.remedy.clone()));
+    }
+    if route.maintenance && which != Some("candidate") {
+        steps.push(breaks(format!("maintenance of {app} is on: 503"), format!("platformer maintenance {app} off")));
     }
     let release = if which == Some("candidate") { &route.candidate } else { &route.stable };
     let Some(release) = release else {
@@ -207,9 +245,11 @@ fn of_app(app: &AppName, which: Option<&str>, routes: &Routes, status: &Status, 
             Some("candidate") => breaks(format!("{app} has no candidate: 404"), format!("platformer status {app}")),
             _ => nothing_serves(app, route.shared, status),
         });
+        let instances = status.app(app).into_iter().flat_map(|app| &app.instances);
+        steps.extend(instances.filter(|i| i.state != Condition::Ready).map(not_ready));
         return;
     };
-    let shared = if route.shared { " and its other releases" } else { "" };
+    let shared = if route.shared && route.releases.len() > 1 { " and its other releases" } else { "" };
     steps.push(holds(format!("requests go to release {app}@{release}{shared}")));
     let instances = status.app(app).into_iter().flat_map(|app| &app.instances);
     let (ready, others): (Vec<_>, Vec<_>) =
@@ -221,11 +261,7 @@ fn of_app(app: &AppName, which: Option<&str>, routes: &Routes, status: &Status, 
         let address = instance.address.map(|a| a.to_string()).unwrap_or_default();
         steps.push(holds(format!("instance {} at {address} is ready since {}", instance.name, instance.since)));
     }
-    for instance in &others {
-        let reason = instance.reason.as_deref().unwrap_or("no reason known");
-        let what = format!("instance {} is {}: {reason}", instance.name, instance.state.word()).to_lowercase();
-        steps.push(breaks(what, format!("docker logs {}", instance.name)));
-    }
+    steps.extend(others.iter().map(|instance| not_ready(instance)));
     if ready.is_empty() && !is_explained {
         let remedy =
             if others.is_empty() { format!("platformer status {app}") } else { format!("platformer logs {app}") };
@@ -234,108 +270,4 @@ fn of_app(app: &AppName, which: Option<&str>, routes: &Routes, status: &Status, 
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::core::container::{ContainerId, RunState};
-    use crate::core::names::Version;
-    use crate::core::release::Release;
-    use crate::core::testing::{at, container, planned, world_with};
-    use crate::core::view::status;
-    use crate::core::world::{Action, Fact, Intent, Unprepared, Unsecured, World};
-
-    fn serving(edit: impl FnOnce(&mut Intent)) -> World {
-        let declaration = "image = \"shop:1.0\"\nport = 8080\n";
-        let (world, _) = world_with(declaration, |app, index| {
-            let version = Version::parse("1.0").unwrap();
-            let draft = Release::draft(app, version.clone(), None, index, at(0));
-            let release = Release { image_digest: Some("sha256:1".into()), proven: true, ..draft };
-            let releases = [(version.clone(), release)].into();
-            let mut intent = Intent { stable: Some(version), releases, ..Intent::new(at(0)) };
-            edit(&mut intent);
-            intent
-        });
-        world
-    }
-
-    /// The links that break, each with its remedy.
-    fn broken(mut world: World, target: &str) -> Vec<String> {
-        let plan = planned(&mut world, at(9));
-        let mut zones = plan.actions.iter().filter_map(|action| match action {
-            Action::Publish(zone) => Some(zone.clone()),
-            _ => None,
-        });
-        let zone = zones.next_back().unwrap();
-        let mut status = status(&world, &plan);
-        // A balancer that has not begun would break each chain.
-        status.generation.live = status.generation.live.or(Some(status.generation.wanted));
-        let steps = why(target, &zone, &plan.routes, &status);
-        let told = steps.into_iter().filter(|step| !step.ok);
-        told.map(|step| format!("{} → {}", step.what, step.remedy.unwrap())).collect()
-    }
-
-    #[test]
-    fn the_first_link_that_breaks_is_the_reason_and_its_remedy_mends_it() {
-        let none = serving(|intent| intent.replicas = Some(0));
-        assert_eq!(broken(none, "shop.platform"), ["shop is scaled to 0: 503 → platformer scale shop 1"]);
-        let stopped = serving(|intent| intent.stopped = true);
-        assert_eq!(broken(stopped, "shop.platform"), ["shop is stopped: 503 → platformer start shop"]);
-        let mut unprepared = serving(|_| {});
-        let why = Unprepared::Never("key PASSWORD is missing".into());
-        let key = (AppName::parse("shop").unwrap(), Version::parse("1.0").unwrap());
-        unprepared.unprepared.insert(key, Unsecured { since: at(1), tried: at(1), times: 1, why });
-        let told = broken(unprepared, "shop.platform");
-        assert!(told.len() == 1 && told[0].contains("shop@1.0 cannot be run: key PASSWORD is missing"), "{told:?}");
-    }
-
-    #[test]
-    fn an_instance_is_explained_by_its_name() {
-        let labels = [("platformer.app", "shop"), ("platformer.version", "1.0"), ("platformer.owner", "me")];
-        let with = |mut world: World| {
-            let state = RunState::Exited { code: 3, oom: false, at: Some(at(1)) };
-            let seen = crate::core::container::Container { state, ..container("shop-1.0-1", &labels) };
-            world.apply(Fact::Seen(Box::new(seen)), at(1));
-            assert!(world.containers.contains_key(&ContainerId("shop-1.0-1".into())));
-            world
-        };
-        let told = broken(with(serving(|_| {})), "shop-1.0-1");
-        assert_eq!(told, ["instance shop-1.0-1 of shop@1.0 is stopped: it exited with 3 → docker logs shop-1.0-1"]);
-        let told = broken(with(serving(|intent| intent.replicas = Some(0))), "shop-1.0-1");
-        assert!(told[0].ends_with("shop is scaled to 0 → platformer scale shop 1"), "{told:?}");
-    }
-
-    #[test]
-    fn that_nginx_does_not_serve_what_is_wanted_is_told_with_its_reason() {
-        let mut world = serving(|_| {});
-        world.balancer.settled = Some(41);
-        world.balancer.retry = Some((at(60), 1, "No space left on device".into()));
-        let told = broken(world, "shop.platform");
-        let last = told.last().unwrap();
-        assert!(last.starts_with("nginx still serves generation 41, 1 is wanted: No space left on device"), "{last}");
-    }
-
-    #[test]
-    fn what_is_nothings_name_hints_at_what_was_meant() {
-        for (target, meant) in [("shp.platform", "shop.platform"), ("shpo", "shop.platform")] {
-            let told = broken(serving(|_| {}), target);
-            assert!(told.iter().any(|step| step.ends_with(&format!("did you mean {meant}?"))), "{target}: {told:?}");
-        }
-    }
-
-    #[test]
-    fn an_app_is_told_of_what_concerns_it_and_of_nothing_else() {
-        let (mut world, kind) = (serving(|_| {}), ProblemKind::File);
-        let plan = planned(&mut world, at(9));
-        let mut status = status(&world, &plan);
-        let of = |kind, subject: &str| Problem::new(kind, subject, "", "", at(0));
-        status.problems = vec![
-            of(kind, "file apps/shop.toml"),
-            of(kind, "file artefacts/shop/1.0/a.zip"),
-            of(ProblemKind::EngineAway, "docker"),
-            Problem::of_app(ProblemKind::Dying, &status.apps[0].name, "", "", at(0)),
-            of(kind, "file artefacts/shopping/1.0/a.zip"),
-            of(ProblemKind::Dying, "container other"),
-        ];
-        let told: Vec<_> = status.problems_of(&status.apps[0]).iter().map(|p| p.subject.as_str()).collect();
-        assert_eq!(told, ["file apps/shop.toml", "file artefacts/shop/1.0/a.zip", "docker", "app shop"]);
-    }
-}
+mod tests;

@@ -181,7 +181,7 @@ pub async fn why(State(context): State<Context>, Query(query): Query<WhyQuery>) 
         .zone
         .as_ref()
         .ok_or_else(|| Problem::new(StatusCode::SERVICE_UNAVAILABLE, "starting", "the names are not known yet"))?;
-    let steps = crate::core::view::why(&query.target, zone, &view.routes, &view.status);
+    let steps = crate::core::view::why(&query.target, zone, &view.routes, &view.status, &view.services);
     let ok = steps.iter().all(|step| step.ok);
     Ok(Json(json!({ "target": query.target, "ok": ok, "steps": steps })))
 }

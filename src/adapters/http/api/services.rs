@@ -121,8 +121,10 @@ pub async fn register(
         match endpoints.iter().find(|endpoint| endpoint.id == *id).map(|endpoint| endpoint.state) {
             Some(Condition::Starting) => false,
             // Settled: no worker of the generation before takes a request any more.
-            Some(Condition::Ready) => view.status.generation.live == Some(view.status.generation.wanted),
-            Some(Condition::Unhealthy | Condition::Draining | Condition::Stopped) | None => true,
+            Some(Condition::Ready | Condition::Unhealthy) => {
+                view.status.generation.live == Some(view.status.generation.wanted)
+            }
+            Some(Condition::Draining | Condition::Stopped) | None => true,
         }
     };
     // Registered it is in any case; `state` tells how it does.

@@ -98,7 +98,7 @@ pub async fn routes(
         platform::names(zone).into_iter().map(row).collect()
     });
     let steps = view.zone.as_ref().filter(|_| !asked.why.is_empty());
-    let steps = steps.map(|zone| why(&asked.why, zone, &view.routes, &view.status));
+    let steps = steps.map(|zone| why(&asked.why, zone, &view.routes, &view.status, &view.services));
     let text = |diff| platform::rendered(&context, &caller, diff).unwrap_or_else(|problem| problem.detail);
     let generation = view.status.generation;
     let body = json!({
