@@ -43,7 +43,7 @@ pub struct Limit {
     pub name: &'static str,
     /// Held by everybody together.
     pub total: usize,
-    /// Held by one address.
+    /// Held by one asker: an address, or a token wherever it is used.
     pub each: usize,
 }
 
@@ -65,12 +65,12 @@ pub const TABLE: &[Limit] = &[
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{name}: {held} are held {}, which is the limit; end some and ask again, or raise limits.{name}",
-    if *.by_one { "by this address" } else { "in all" }
+    if *.by_one { "by this address or token" } else { "in all" }
 )]
 pub struct Full {
     pub name: &'static str,
     pub held: usize,
-    /// One address reached its own limit, and not everybody together theirs.
+    /// One asker reached its own limit, and not everybody together theirs.
     pub by_one: bool,
 }
 
@@ -88,7 +88,7 @@ struct Inner {
 #[derive(Debug, Default)]
 struct Count {
     total: usize,
-    each: HashMap<IpAddr, usize>,
+    each: HashMap<Asker, usize>,
     refused: u64,
 }
 
@@ -97,7 +97,23 @@ struct Count {
 pub struct Held {
     limits: Limits,
     resource: Resource,
-    asker: IpAddr,
+    asker: Asker,
+}
+
+/// Whom something that is held is counted against. All who use this machine come from one address, and so does whoever
+/// comes through the same proxy: who shows a token is counted by that.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Asker {
+    /// As [`one_of`] has it.
+    Address(IpAddr),
+    /// By the token's id.
+    Token(Arc<str>),
+}
+
+impl From<IpAddr> for Asker {
+    fn from(address: IpAddr) -> Self {
+        Self::Address(one_of(address))
+    }
 }
 
 /// One line of what is held, for `/metrics`.
@@ -145,8 +161,8 @@ impl Limits {
     }
 
     /// Takes one more for `asker`, or says which limit is reached.
-    pub fn take(&self, resource: Resource, asker: IpAddr) -> Result<Held, Full> {
-        let (limit, asker) = (self.of(resource), one_of(asker));
+    pub fn take(&self, resource: Resource, asker: impl Into<Asker>) -> Result<Held, Full> {
+        let (limit, asker) = (self.of(resource), asker.into());
         let mut counts = self.0.counts.lock().unwrap_or_else(PoisonError::into_inner);
         let count = counts.entry(resource).or_default();
         let each = count.each.get(&asker).copied().unwrap_or_default();
@@ -156,7 +172,7 @@ impl Limits {
             return Err(Full { name: limit.name, held: if by_one { each } else { count.total }, by_one });
         }
         count.total += 1;
-        count.each.insert(asker, each + 1);
+        count.each.insert(asker.clone(), each + 1);
         Ok(Held { limits: self.clone(), resource, asker })
     }
 
@@ -231,6 +247,16 @@ mod tests {
             assert!(limits.0.counts.lock().unwrap()[&limit.resource].each.is_empty(), "nobody is remembered");
             limits.take(limit.resource, asker(0)).unwrap();
         }
+    }
+
+    #[test]
+    fn who_shows_a_token_is_counted_by_it_and_not_by_the_address_that_many_share() {
+        let limits = Limits::default();
+        let take = |asker: Asker| limits.take(Resource::Stream, asker);
+        let token = |id: &str| Asker::Token(id.into());
+        let _one: Vec<_> = (0..Resource::Stream.limit().each).map(|_| take(token("one")).unwrap()).collect();
+        assert!(take(token("one")).is_err_and(|full| full.by_one));
+        assert!(take(token("other")).is_ok() && take(IpAddr::from([127, 0, 0, 1]).into()).is_ok());
     }
 
     #[test]

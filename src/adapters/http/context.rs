@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tokio::sync::Mutex;
 
 use super::api::Listed;
+use super::consul::Indices;
 use super::dashboard::Links;
 use super::keyring::Keyring;
 use super::serve::bodies::Bodies;
@@ -55,6 +56,7 @@ pub struct Context {
     pub nudges: Nudges,
     pub links: Arc<Links>,
     pub listed: Arc<Listed>,
+    pub indices: Arc<Indices>,
     /// The engine's network that instances are started on.
     pub network: Arc<str>,
     pub tokens: Arc<dyn Tokens>,

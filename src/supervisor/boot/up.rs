@@ -177,6 +177,7 @@ pub async fn up(settings: Settings, progress: &dyn Progress, stop: impl Future<O
         nudges,
         links: Arc::default(),
         listed: Arc::default(),
+        indices: Arc::default(),
         network: settings.docker.network.as_str().into(),
         keyring: Arc::new(http::Keyring::open(store.clone(), &token, lock::secret)?),
         started_at: Timestamp::now(),

@@ -17,7 +17,7 @@ use tokio::sync::broadcast::error::RecvError;
 
 use crate::adapters::http::context::Context;
 use crate::adapters::http::error::Problem;
-use crate::adapters::http::route::access::Peer;
+use crate::adapters::http::route::access::Counted;
 use crate::adapters::http::serve::holding::holding;
 use crate::core::event::Event;
 use crate::ports::limits::Resource;
@@ -34,11 +34,11 @@ pub struct Wanted {
 
 pub async fn stream(
     State(context): State<Context>,
-    peer: Peer,
+    counted: Counted,
     Query(wanted): Query<Wanted>,
     headers: HeaderMap,
 ) -> Result<Sse<impl Stream<Item = Result<Frame, Infallible>>>, Problem> {
-    let held = context.limits.take(Resource::Stream, peer.0)?;
+    let held = context.limits.take(Resource::Stream, counted.0.clone())?;
     let last = headers.get("last-event-id").and_then(|v| v.to_str().ok()).and_then(|v| v.parse().ok());
     let last = last.unwrap_or_else(|| if wanted.new.is_some() { context.snapshot.newest_event() } else { 0 });
     let reading = Reading { context, last, waiting: VecDeque::new(), coming: None };

@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use crate::adapters::http::context::Context;
 use crate::adapters::http::error::Problem;
-use crate::adapters::http::route::access::Peer;
+use crate::adapters::http::route::access::Counted;
 use crate::adapters::http::route::known::exists;
 use crate::adapters::http::serve::holding::holding;
 use crate::core::names::AppName;
@@ -27,7 +27,7 @@ pub struct LogsQuery {
 
 pub async fn stream(
     State(context): State<Context>,
-    peer: Peer,
+    counted: Counted,
     Path(app): Path<String>,
     Query(query): Query<LogsQuery>,
 ) -> Result<Response, Problem> {
@@ -55,7 +55,7 @@ pub async fn stream(
     let several = wanted.len() > 1;
     let (mut logs, mut held): (Vec<LogLines>, Vec<Held>) = (Vec::new(), Vec::new());
     for instance in wanted {
-        held.push(context.limits.take(Resource::FollowedLog, peer.0)?);
+        held.push(context.limits.take(Resource::FollowedLog, counted.0.clone())?);
         let lines = context.engine.logs(&instance.id, LogQuery { follow: query.follow, tail: query.tail }).await?;
         let name = instance.name.clone();
         logs.push(Box::pin(lines.map(move |line| line.map(|l| if several { prefixed(&name, &l) } else { l }))));

@@ -15,7 +15,7 @@ use super::DATACENTER;
 use super::wait::wait;
 use crate::adapters::http::context::Context;
 use crate::adapters::http::error::Problem;
-use crate::adapters::http::route::access::Peer;
+use crate::adapters::http::route::access::Counted;
 use crate::core::names::{AppName, Version};
 use crate::core::view::{AppStatus, InstanceStatus};
 use crate::core::world::Condition;
@@ -91,12 +91,12 @@ pub async fn this_agent(State(context): State<Context>) -> Json<Value> {
     }))
 }
 
-pub async fn nodes(State(context): State<Context>, peer: Peer, asked: Asked) -> Result<Response, Problem> {
-    of_view(&context, peer, &asked, |view| json!([node(view)])).await
+pub async fn nodes(State(context): State<Context>, counted: Counted, asked: Asked) -> Result<Response, Problem> {
+    of_view(&context, counted, &asked, "nodes", |view| json!([node(view)])).await
 }
 
 /// Every service with its tags.
-pub async fn services(State(context): State<Context>, peer: Peer, asked: Asked) -> Result<Response, Problem> {
+pub async fn services(State(context): State<Context>, counted: Counted, asked: Asked) -> Result<Response, Problem> {
     let all = |view: &View| {
         let mut services: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
         view.status.apps.iter().for_each(|app| _ = services.entry(app.name.as_str()).or_default());
@@ -105,12 +105,12 @@ pub async fn services(State(context): State<Context>, peer: Peer, asked: Asked) 
         }
         json!(services)
     };
-    of_view(&context, peer, &asked, all).await
+    of_view(&context, counted, &asked, "services", all).await
 }
 
 pub async fn service(
     State(context): State<Context>,
-    peer: Peer,
+    counted: Counted,
     Path(name): Path<String>,
     asked: Asked,
 ) -> Result<Response, Problem> {
@@ -128,12 +128,12 @@ pub async fn service(
         });
         Value::Array(found.collect())
     };
-    of_view(&context, peer, &asked, all).await
+    of_view(&context, counted, &asked, &format!("service {name}"), all).await
 }
 
 pub async fn health(
     State(context): State<Context>,
-    peer: Peer,
+    counted: Counted,
     Path(name): Path<String>,
     asked: Asked,
 ) -> Result<Response, Problem> {
@@ -156,7 +156,7 @@ pub async fn health(
             });
         Value::Array(found.collect())
     };
-    of_view(&context, peer, &asked, all).await
+    of_view(&context, counted, &asked, &format!("health {name}"), all).await
 }
 
 /// An instance of an app, or an endpoint of a registered service.
@@ -211,15 +211,18 @@ fn named<'v>(view: &'v View, name: &'v str, asked: &'v Asked) -> impl Iterator<I
 
 async fn of_view(
     context: &Context,
-    peer: Peer,
+    counted: Counted,
     asked: &Asked,
+    what: &str,
     look: impl Fn(&View) -> Value,
 ) -> Result<Response, Problem> {
+    let question = format!("{what} {} {:?}", asked.passing, asked.tags);
     let now = || {
         let view = context.snapshot.view();
-        (view.number, look(&view))
+        let found = look(&view);
+        (context.indices.of(&question, &found, view.number), found)
     };
-    let (index, found) = wait(context, peer, asked.index, asked.wait.as_deref(), now).await?;
+    let (index, found) = wait(context, counted, asked.index, asked.wait.as_deref(), now).await?;
     Ok(super::json_answer(index, found))
 }
 

@@ -12,7 +12,7 @@ use super::wait::wait;
 use crate::adapters::http::context::Context;
 use crate::adapters::http::error::Problem;
 use crate::adapters::http::keyring::Caller;
-use crate::adapters::http::route::access::Peer;
+use crate::adapters::http::route::access::Counted;
 use crate::core::kv::{LARGEST_VALUE, Op, Pair};
 use crate::ports::kv::KvError;
 
@@ -52,13 +52,13 @@ impl Asked {
     }
 }
 
-pub async fn get_all(context: State<Context>, peer: Peer, asked: Query<Asked>) -> Result<Response, Problem> {
-    get(context, peer, Path(String::new()), asked).await
+pub async fn get_all(context: State<Context>, counted: Counted, asked: Query<Asked>) -> Result<Response, Problem> {
+    get(context, counted, Path(String::new()), asked).await
 }
 
 pub async fn get(
     State(context): State<Context>,
-    peer: Peer,
+    counted: Counted,
     Path(key): Path<String>,
     Query(asked): Query<Asked>,
 ) -> Result<Response, Problem> {
@@ -68,7 +68,7 @@ pub async fn get(
         keys::named(&key)?;
     }
     let (index, pairs) =
-        wait(&context, peer, asked.index, asked.wait.as_deref(), || keys::look(&context, &key, below)).await?;
+        wait(&context, counted, asked.index, asked.wait.as_deref(), || keys::look(&context, &key, below)).await?;
     if pairs.is_empty() {
         return Ok(super::answer(index, StatusCode::NOT_FOUND));
     }

@@ -5,10 +5,13 @@
 
 pub mod agent;
 pub mod catalog;
+mod indices;
 mod keys;
 pub mod kv;
 pub mod txn;
 mod wait;
+
+pub use indices::Indices;
 
 use axum::Json;
 use axum::http::{HeaderName, StatusCode, Uri};

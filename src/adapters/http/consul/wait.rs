@@ -6,7 +6,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::adapters::http::context::Context;
 use crate::adapters::http::error::Problem;
-use crate::adapters::http::route::access::Peer;
+use crate::adapters::http::route::access::Counted;
 use crate::core::app::Period;
 use crate::ports::limits::Resource;
 
@@ -17,7 +17,7 @@ const LONGEST: Duration = Duration::from_secs(600);
 /// Looks, and looks again at each change until the index is past `after` or the time is up.
 pub async fn wait<T>(
     context: &Context,
-    peer: Peer,
+    counted: Counted,
     after: Option<u64>,
     limit: Option<&str>,
     mut look: impl FnMut() -> (u64, T),
@@ -34,7 +34,7 @@ pub async fn wait<T>(
             return Ok((index, found));
         }
         if held.is_none() {
-            held = Some(context.limits.take(Resource::LongPoll, peer.0)?);
+            held = Some(context.limits.take(Resource::LongPoll, counted.0.clone())?);
         }
         let change = async {
             tokio::select! {

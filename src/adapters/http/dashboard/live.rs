@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::adapters::http::context::Context;
 use crate::adapters::http::error::Problem;
-use crate::adapters::http::route::access::Peer;
+use crate::adapters::http::route::access::Counted;
 use crate::adapters::http::serve::holding::holding;
 use crate::ports::limits::Resource;
 use crate::ports::snapshot::View;
@@ -35,9 +35,9 @@ struct Watching {
 
 pub async fn stream(
     State(context): State<Context>,
-    peer: Peer,
+    counted: Counted,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Problem> {
-    let held = context.limits.take(Resource::Stream, peer.0)?;
+    let held = context.limits.take(Resource::Stream, counted.0.clone())?;
     let (views, keys) = (context.snapshot.changes(), context.kv.changed());
     let watching = Watching { context, views, keys, seen: None, told_at: None };
     let changes = stream::unfold(watching, |mut watching| async {

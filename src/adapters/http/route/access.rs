@@ -26,6 +26,7 @@ use crate::adapters::http::serve::doors::Inside;
 use crate::core::access::Right;
 use crate::core::asker::{Asker, Askers};
 use crate::core::names::AppName;
+use crate::ports::limits::Asker as Counter;
 
 /// The cookie of a browser's session.
 pub const COOKIE: &str = "platformer_session";
@@ -39,6 +40,23 @@ const REFUSAL: usize = 1 << 16;
 /// Who sent a request, by the address that its listener knows.
 #[derive(Debug, Clone, Copy)]
 pub struct Peer(pub IpAddr);
+
+/// Whom what a request makes us hold is counted against.
+#[derive(Debug, Clone)]
+pub struct Counted(pub Counter);
+
+impl<S: Send + Sync> FromRequestParts<S> for Counted {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(Self(counter(parts.extensions.get::<Caller>(), &parts.extensions)))
+    }
+}
+
+/// What hangs on a token is counted with it.
+fn counter(caller: Option<&Caller>, extensions: &Extensions) -> Counter {
+    caller.map_or_else(|| peer(extensions).into(), |caller| Counter::Token(caller.root.as_str().into()))
+}
 
 impl<S: Send + Sync> FromRequestParts<S> for Peer {
     type Rejection = Infallible;
@@ -97,7 +115,7 @@ pub async fn check(
         Err(problem) => return refuse(problem),
     };
     let received = match is_large(&guard, &request) {
-        true => guard.context.bodies.begin(guard.uploads, peer(request.extensions())).map(Some),
+        true => guard.context.bodies.begin(guard.uploads, counter(caller.as_ref(), request.extensions())).map(Some),
         false => Ok(None),
     };
     let received = match received {

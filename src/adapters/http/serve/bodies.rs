@@ -1,6 +1,5 @@
 //! Bodies that are being received: however many begin one and never end it, the next one is received.
 
-use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -10,9 +9,9 @@ use axum::body::{Body, Bytes, HttpBody};
 use hyper::body::{Frame, SizeHint};
 
 use super::doors::{Door, Doors, Inside};
-use crate::ports::limits::{Full, Limits, Resource};
+use crate::ports::limits::{Asker, Full, Limits, Resource};
 
-/// A body of which nothing has come for so long makes room for the next one of its address.
+/// A body of which nothing has come for so long makes room for the next one of its asker.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The bodies that are large enough to be counted.
@@ -36,7 +35,7 @@ impl Bodies {
     ///
     /// # Errors
     /// So many are being received, and none of them has to make room.
-    pub fn begin(&self, is_upload: bool, from: IpAddr) -> Result<Inside, Full> {
+    pub fn begin(&self, is_upload: bool, from: impl Into<Asker>) -> Result<Inside, Full> {
         if is_upload { &self.uploads } else { &self.large }.enter(from)
     }
 }
@@ -87,6 +86,8 @@ impl Drop for Received {
 
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
+
     use super::*;
     const EACH: usize = 16;
 
@@ -108,7 +109,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_two_addresses_begin_and_never_end_makes_room_for_a_third() {
+    async fn what_two_askers_begin_and_never_end_makes_room_for_a_third() {
         let bodies = Bodies::new(&Limits::default());
         let (one, other) = (begun(&bodies, at(1)), begun(&bodies, at(2)));
         one.iter().chain(&other).for_each(|inside| inside.door.hear());
@@ -120,7 +121,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_sends_stays_and_who_has_stopped_makes_room_for_the_next_of_its_address() {
+    async fn who_sends_stays_and_who_has_stopped_makes_room_for_the_next_of_its_asker() {
         let patient = Bodies::new(&Limits::default());
         let all = begun(&patient, at(1));
         assert!(patient.begin(true, at(1)).is_err_and(|full| full.by_one), "all were heard of just now");

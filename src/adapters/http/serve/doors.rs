@@ -2,10 +2,9 @@
 //! there are too many.
 //!
 //! Who is being answered stays. Who has not asked yet, or not to the end, makes room for the next: first of all those of
-//! the address that has the most of them. So however many begin a request and never end it, the next one is served.
+//! the asker that has the most of them. So however many begin a request and never end it, the next one is served.
 
 use std::collections::{HashMap, VecDeque};
-use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,21 +16,21 @@ use hyper::body::{Frame, SizeHint};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::ports::limits::{Full, Held, Limits, Resource, one_of};
+use crate::ports::limits::{Asker, Full, Held, Limits, Resource};
 
 /// Those that are open, oldest first.
 #[derive(Clone)]
 pub struct Doors {
     limits: Limits,
     resource: Resource,
-    /// Who was heard of within so long makes room only where one address has most of them.
+    /// Who was heard of within so long makes room only where one asker has most of them.
     patience: Duration,
     open: Arc<Mutex<VecDeque<Arc<Door>>>>,
 }
 
 /// One connection, or one body.
 pub struct Door {
-    from: IpAddr,
+    from: Asker,
     /// Whether a request is being answered.
     busy: AtomicBool,
     /// When something came last.
@@ -49,14 +48,15 @@ impl Doors {
     ///
     /// # Errors
     /// Everybody who counts against the same limit is being answered, or heard of.
-    pub fn enter(&self, from: IpAddr) -> Result<Inside, Full> {
-        let held = match self.limits.take(self.resource, from) {
+    pub fn enter(&self, from: impl Into<Asker>) -> Result<Inside, Full> {
+        let from = from.into();
+        let held = match self.limits.take(self.resource, from.clone()) {
             Ok(held) => held,
             Err(full) => {
-                let other = self.gives_way(from, full).ok_or(full)?;
+                let other = self.gives_way(&from, full).ok_or(full)?;
                 self.leave(&other);
                 other.closed.notify_one();
-                self.limits.take(self.resource, from)?
+                self.limits.take(self.resource, from.clone())?
             }
         };
         let door = Arc::new(Door {
@@ -71,21 +71,21 @@ impl Doors {
     }
 
     /// Who has to go for somebody from `from`. Nobody makes others go by having more than they do.
-    fn gives_way(&self, from: IpAddr, full: Full) -> Option<Arc<Door>> {
+    fn gives_way(&self, from: &Asker, full: Full) -> Option<Arc<Door>> {
         let open = self.lock();
         let mut idle: Vec<(Instant, &Arc<Door>)> =
             open.iter().filter(|door| !door.busy.load(SeqCst)).map(|door| (door.last_heard(), door)).collect();
         idle.sort_by_key(|(heard, _)| *heard);
-        let of = |asker: IpAddr| idle.iter().find(move |(_, door)| one_of(door.from) == asker);
-        let mut counts: HashMap<IpAddr, usize> = HashMap::new();
-        idle.iter().for_each(|(_, door)| *counts.entry(one_of(door.from)).or_default() += 1);
-        let own = counts.get(&one_of(from)).copied().unwrap_or_default();
+        let of = |asker: &Asker| idle.iter().find(|(_, door)| door.from == *asker);
+        let mut counts: HashMap<&Asker, usize> = HashMap::new();
+        idle.iter().for_each(|(_, door)| *counts.entry(&door.from).or_default() += 1);
+        let own = counts.get(from).copied().unwrap_or_default();
         let most = counts.iter().max_by_key(|(_, count)| **count).filter(|(_, count)| **count > own);
         let now = Instant::now();
         let is_silent = |(heard, _): &&(Instant, &Arc<Door>)| now.duration_since(*heard) >= self.patience;
         let found = match (full.by_one, most) {
-            (true, _) => of(one_of(from)).filter(is_silent),
-            (false, Some((asker, _))) => of(*asker),
+            (true, _) => of(from).filter(is_silent),
+            (false, Some((asker, _))) => of(asker),
             (false, None) => idle.first().filter(is_silent),
         };
         found.map(|(_, door)| (*door).clone())
