@@ -27,6 +27,16 @@ pub enum Claim {
     },
 }
 
+impl Claim {
+    /// What it asks for in vain, beside what it is given.
+    pub fn unusable(&self) -> &[String] {
+        match self {
+            Self::Instance(instance) => &instance.unusable,
+            Self::None | Self::Foreign | Self::Refused { .. } => &[],
+        }
+    }
+}
+
 /// A container that is, or wants to be, an instance of an app.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Instance {
@@ -37,6 +47,8 @@ pub struct Instance {
     /// Shared by whoever looks at them: there may be thousands.
     pub hosts: Arc<[HostName]>,
     pub paths: Vec<PathPrefix>,
+    /// Entries of its lists that ask for nothing, each with the reason, where others beside them do.
+    pub unusable: Vec<String>,
     /// Started by this platform, which may therefore stop it.
     pub managed: bool,
 }
@@ -69,6 +81,7 @@ fn own(container: &Container) -> Claim {
             port: None,
             hosts: Arc::default(),
             paths: Vec::new(),
+            unusable: Vec::new(),
             managed: true,
         }),
         (None, _) | (_, None) => Claim::None,
@@ -122,12 +135,15 @@ fn read_wish(container: &Container, declared: impl Fn(&str) -> bool) -> Result<O
         None if container.label(label::APP).is_some() => suffix_of(&container.name, app.as_str()),
         None => named_version,
     };
+    let (hosts, bad_hosts) = list(container, label::HOST, MOST_HOSTS, |text| HostName::parse(&lower(text)))?;
+    let (paths, bad_paths) = list(container, label::PATH, MOST_PATHS, |text| PathPrefix::parse(without_slash(text)))?;
     Ok(Some(Instance {
         app,
         version,
         port: container.label(label::PORT).map(|text| parse(label::PORT, text, Port::parse)).transpose()?,
-        hosts: list(container, label::HOST, MOST_HOSTS, HostName::parse)?.into(),
-        paths: list(container, label::PATH, MOST_PATHS, PathPrefix::parse)?,
+        hosts: hosts.into(),
+        paths,
+        unusable: [bad_hosts, bad_paths].concat().into_iter().take(UNKNOWN).collect(),
         managed: false,
     }))
 }
@@ -138,25 +154,45 @@ fn parse<T>(label: &str, text: &str, parser: fn(&str) -> Result<T, super::names:
     })
 }
 
-/// A comma-separated label; no label is no entry, an empty entry is an error.
+/// Hosts are the same in upper and lower case.
+fn lower(host: &str) -> String {
+    host.to_ascii_lowercase()
+}
+
+/// A path covers what is below it, with and without the slash.
+fn without_slash(path: &str) -> &str {
+    path.strip_suffix('/').filter(|rest| !rest.is_empty()).unwrap_or(path)
+}
+
+/// The entries of a comma-separated label that can be used, and why the others cannot; no label is no entry. Where none
+/// can be used the label is refused: what it was to narrow down would be left open.
 fn list<T>(
     container: &Container,
     name: &str,
     most: usize,
-    parser: fn(&str) -> Result<T, super::names::NameError>,
-) -> Result<Vec<T>, Refusal> {
-    match container.label(name) {
-        None => Ok(Vec::new()),
-        Some(text) if text.len() > 8192 => Err((
-            format!("label {name} has more than the 8192 characters that are allowed"),
-            format!("shorten the label {name}"),
-        )),
-        Some(text) if text.split(',').count() > most => Err((
-            format!("label {name} names {}, {most} are allowed", text.split(',').count()),
-            format!("shorten the label {name}, or declare the app"),
-        )),
-        Some(text) => text.split(',').map(|part| parse(name, part.trim(), parser)).collect(),
+    parser: impl Fn(&str) -> Result<T, super::names::NameError>,
+) -> Result<(Vec<T>, Vec<String>), Refusal> {
+    let Some(text) = container.label(name) else { return Ok((Vec::new(), Vec::new())) };
+    if text.len() > 8192 {
+        let reason = format!("label {name} has more than the 8192 characters that are allowed");
+        return Err((reason, format!("shorten the label {name}")));
     }
+    if text.split(',').count() > most {
+        let reason = format!("label {name} names {}, {most} are allowed", text.split(',').count());
+        return Err((reason, format!("shorten the label {name}, or declare the app")));
+    }
+    let (mut good, mut bad) = (Vec::new(), Vec::new());
+    for entry in text.split(',').map(str::trim).filter(|entry| !entry.is_empty()) {
+        match parser(entry) {
+            Ok(entry) => good.push(entry),
+            Err(error) => bad.push(format!("label {name}: {error}")),
+        }
+    }
+    if good.is_empty() {
+        let reason = bad.into_iter().next().unwrap_or_else(|| format!("label {name} is empty"));
+        return Err((reason, format!("correct the label {name} and start the container again")));
+    }
+    Ok((good, bad))
 }
 
 /// What Compose calls a container while it puts another in its place: `0123456789ab_shop-web-1`.
@@ -272,7 +308,7 @@ mod tests {
             (label::PORT, "65536"),
             (label::PORT, "80;"),
             (label::VERSION, "../x"),
-            (label::HOST, "a,,b"),
+            (label::HOST, ","),
             (label::HOST, "a b"),
             (label::HOST, mega.as_str()),
             (label::HOST, hosts.as_str()),
@@ -293,6 +329,23 @@ mod tests {
                 other => panic!("{name}={} gave {other:?}", &value[..value.len().min(20)]),
             }
         }
+    }
+
+    #[test]
+    fn what_can_be_used_of_a_list_is_used_and_the_rest_is_told() {
+        let labels = [
+            (label::APP, "shop"),
+            (label::HOST, "A.Example.com, b.example,,d.example:8080,"),
+            (label::PATH, "/v2/,/a b"),
+        ];
+        let Claim::Instance(instance) = claim("c", &labels) else { panic!("it is refused") };
+        let hosts: Vec<_> = instance.hosts.iter().map(HostName::as_str).collect();
+        assert_eq!(
+            (hosts, instance.paths),
+            (vec!["a.example.com", "b.example"], vec![PathPrefix::parse("/v2").unwrap()])
+        );
+        assert_eq!(instance.unusable.len(), 2, "{:?}", instance.unusable);
+        assert!(instance.unusable[0].contains("d.example:8080"), "{:?}", instance.unusable);
     }
 
     #[test]

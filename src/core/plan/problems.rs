@@ -58,6 +58,11 @@ pub fn find(world: &World, members: &[Member<'_>], problems: &mut Vec<Problem>, 
             problems.push(Problem::new(kind, subject(), reason.clone(), remedy.clone(), container.created_at));
         }
         of_labels(world, container, problems);
+        for reason in claim.unusable() {
+            let remedy = "correct the label, and start the container again; its other entries are used".to_owned();
+            let kind = ProblemKind::ClaimRefused;
+            problems.push(Problem::new(kind, subject(), reason.clone(), remedy, container.created_at));
+        }
         for (unknown, near) in unknown_labels {
             let remedy = near.map_or("remove it".to_owned(), |near| format!("did you mean {near}?"));
             let reason = format!("label {unknown} means nothing");

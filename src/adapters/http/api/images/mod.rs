@@ -7,7 +7,7 @@ mod archive;
 use std::fs::File;
 use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use axum::Json;
 use axum::body::{Body, Bytes};
@@ -16,6 +16,7 @@ use axum::http::StatusCode;
 use futures_util::StreamExt;
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
+use nix::sys::statvfs::statvfs;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
@@ -31,6 +32,10 @@ use archive::Unusable;
 
 /// Uploads that nobody went on with for so long are deleted.
 const FORGOTTEN: Duration = Duration::from_secs(86_400);
+/// So many unfinished ones of an app are kept; the one that was left alone for longest makes room for the next.
+const UNFINISHED: usize = 4;
+/// And of the disk they take at most this part together: what other apps send needs room too.
+const SHARE: u64 = 4;
 
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -51,6 +56,7 @@ pub async fn layers(
 
 /// One upload.
 struct Upload {
+    app: AppName,
     image: ImageRef,
     sha256: String,
     file: PathBuf,
@@ -64,7 +70,36 @@ impl Upload {
             return Err(Problem::bad("the SHA-256 of what is sent has 64 lower-case hex digits"));
         }
         let file = context.uploads.join(format!("{app}@{version}-{sha256}"));
-        Ok(Self { image: ImageRef::pushed(&app, &version)?, sha256: sha256.clone(), file })
+        Ok(Self { image: ImageRef::pushed(&app, &version)?, sha256: sha256.clone(), file, app })
+    }
+
+    /// How long its file may get: beside it, its app's other unfinished ones are kept as far as there is room for them.
+    async fn room(&self, folder: &FilePath) -> Result<u64, Problem> {
+        let (app, own, folder) = (self.app.clone(), self.file.clone(), folder.to_owned());
+        blocking(move || {
+            let total = statvfs(&folder).map_err(|e| disk(&e.into()))?;
+            let room = total.blocks().saturating_mul(total.fragment_size()) / SHARE;
+            let mut others = unfinished(&folder, &app).map_err(|e| disk(&e))?;
+            others.retain(|(_, path, _)| *path != own);
+            while others.len() >= UNFINISHED {
+                let (_, oldest, _) = others.remove(0);
+                tracing::info!(%app, file = %oldest.display(), "an unfinished upload makes room for the next");
+                // Another one may have done it.
+                let _ = std::fs::remove_file(oldest);
+            }
+            Ok(room.saturating_sub(others.iter().map(|(_, _, size)| size).sum()))
+        })
+        .await
+    }
+
+    fn too_much(&self, room: u64) -> Problem {
+        let detail = format!(
+            "unfinished images of {} have a quarter of the disk, {} MiB are left of it for this one; finish the others, \
+             or wait a day until they are forgotten",
+            self.app,
+            room >> 20
+        );
+        Problem::new(StatusCode::INSUFFICIENT_STORAGE, "disk", detail)
     }
 
     async fn length(&self) -> u64 {
@@ -162,12 +197,14 @@ pub async fn append(
     }
     tokio::fs::create_dir_all(&*context.uploads).await.map_err(|e| disk(&e))?;
     let path = upload.file.clone();
+    let room = upload.room(&context.uploads).await?;
     let file = Arc::new(blocking(move || Upload::opened(&path, true)).await?);
     let mut at = asked.offset;
     let mut chunks = body.into_data_stream();
     let mut cut = None;
     while let Some(chunk) = chunks.next().await {
         match chunk {
+            Ok(chunk) if at + chunk.len() as u64 > room => return Err(upload.too_much(room)),
             Ok(chunk) => at = append_chunk(&file, chunk, at).await?,
             Err(error) => {
                 cut = Some(Problem::bad(format!("the upload was cut off: {error}")));
@@ -256,6 +293,20 @@ async fn name(context: &Context, loaded: &ImageRef, wanted: &ImageRef) -> Result
     Ok(digest)
 }
 
+/// The unfinished uploads of an app with their sizes, the one that was left alone for longest first.
+fn unfinished(folder: &FilePath, app: &AppName) -> std::io::Result<Vec<(SystemTime, PathBuf, u64)>> {
+    let of_app =
+        |name: &std::ffi::OsStr| name.to_str().is_some_and(|name| name.split('@').next() == Some(app.as_str()));
+    let mut all = Vec::new();
+    for entry in std::fs::read_dir(folder)?.filter_map(Result::ok).filter(|entry| of_app(&entry.file_name())) {
+        if let Ok(found) = entry.metadata() {
+            all.push((found.modified()?, entry.path(), found.len()));
+        }
+    }
+    all.sort();
+    Ok(all)
+}
+
 async fn clean_up(folder: &FilePath) {
     let Ok(mut entries) = tokio::fs::read_dir(folder).await else { return };
     while let Ok(Some(entry)) = entries.next_entry().await {
@@ -270,6 +321,27 @@ async fn clean_up(folder: &FilePath) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn what_an_app_never_ends_makes_room_for_what_it_begins_next_and_leaves_room_for_others() {
+        let folder = tempfile::tempdir().unwrap();
+        let begin = |app: &str, n: usize, size: usize| {
+            let file = folder.path().join(format!("{app}@1.{n}-{n:064x}"));
+            std::fs::write(&file, vec![0; size]).unwrap();
+            let app = AppName::parse(app).unwrap();
+            let image = ImageRef::pushed(&app, &Version::parse("1.0").unwrap()).unwrap();
+            Upload { app, image, sha256: String::new(), file }
+        };
+        let other = begin("shop", 0, 10);
+        let whole = other.room(folder.path()).await.unwrap();
+        for n in 0..20 {
+            let room = begin("mine", n, 1000).room(folder.path()).await.unwrap();
+            assert_eq!(room, whole - 1000 * n.min(UNFINISHED - 1) as u64, "{n}");
+        }
+        let left = unfinished(folder.path(), &AppName::parse("mine").unwrap()).unwrap();
+        assert_eq!(left.len(), UNFINISHED);
+        assert!(other.file.exists(), "another app's stays");
+    }
 
     #[test]
     fn no_announced_size_is_so_large_that_it_fits_again() {
