@@ -68,6 +68,7 @@ impl From<CommandError> for Problem {
             CommandError::Refused(Refusal::State { .. }) => (StatusCode::CONFLICT, "not-now"),
             CommandError::Refused(Refusal::Keys(_)) => (StatusCode::CONFLICT, "makes-no-sense"),
             CommandError::Refused(Refusal::Busy { .. }) => (StatusCode::CONFLICT, "deployment-under-way"),
+            CommandError::Refused(Refusal::TooOften { .. }) => (StatusCode::TOO_MANY_REQUESTS, "too-often"),
             CommandError::Refused(Refusal::TooMany { .. }) => (StatusCode::BAD_REQUEST, "bad-request"),
             CommandError::Refused(Refusal::Service { .. }) => (StatusCode::BAD_REQUEST, "bad-service"),
             CommandError::Refused(Refusal::NoService { .. }) => (StatusCode::NOT_FOUND, "unknown-service"),

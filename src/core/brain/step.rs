@@ -150,6 +150,10 @@ impl Course {
                     self.due = true;
                     match self.decide(brain, &ask) {
                         Ok(decided) => {
+                            if !decided.writes.is_empty() {
+                                let steered = ask.command.steers();
+                                steered.into_iter().for_each(|app| brain.world.count_steering(app, self.now));
+                            }
                             let decided = Outcome::Asked { ticket: ask.ticket, decided };
                             return Step::Record(Pending { brain, open: Box::new(Open { course: self, decided }) });
                         }

@@ -59,6 +59,18 @@ pub struct Done {
 }
 
 impl Command {
+    /// The apps and services that it changes something about, but for what only ends something.
+    pub fn steers(&self) -> Vec<&AppName> {
+        match self {
+            Self::Scale { app, .. } | Self::Start(app) | Self::Restart(app) => vec![app],
+            Self::Steer { steer: Steer::Abort, .. } => Vec::new(),
+            Self::Steer { app, .. } => vec![app],
+            Self::Keys { wishes, .. } => wishes.keys().collect(),
+            Self::Register { name, .. } | Self::Deregister { name, .. } => vec![name],
+            Self::Stop(_) | Self::Remove(_) | Self::Close { .. } => Vec::new(),
+        }
+    }
+
     /// The command with what has been asked for it.
     #[must_use]
     pub fn with_images(mut self, asked: Images) -> Self {

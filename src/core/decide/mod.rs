@@ -33,6 +33,10 @@ impl World {
         if self.closing.is_some() {
             return Err(Refusal::Closing);
         }
+        let too_often = |app| Some((app, self.steered_until(app, who.now)?));
+        if let Some((app, until)) = command.steers().into_iter().find_map(too_often) {
+            return Err(Refusal::TooOften { app: app.clone(), until });
+        }
         match command {
             Command::Scale { app, replicas } if *replicas > 100 => {
                 Err(Refusal::TooMany { app: app.clone(), replicas: *replicas })
@@ -143,6 +147,26 @@ fn afresh(mut decided: Decided) -> Decided {
 mod tests {
     use super::*;
     use crate::core::testing::{at, world_with};
+
+    #[test]
+    fn who_steers_one_app_all_the_time_waits_and_nobody_else_does() {
+        let (mut world, app) = world_with("", |_, _| Intent::new(at(0)));
+        let who = |now| Decider { by: "me", now: at(now), secret: "" };
+        let scale = |replicas| Command::Scale { app: app.name.clone(), replicas };
+        for n in 0..60 {
+            assert!(world.decide(&scale(n % 3), who(0)).is_ok(), "{n}");
+            world.count_steering(&app.name, at(0));
+        }
+        let refused = world.decide(&scale(1), who(0)).unwrap_err();
+        assert!(matches!(refused, Refusal::TooOften { until, .. } if until == at(2)), "{refused}");
+        assert!(world.decide(&Command::Stop(app.name.clone()), who(0)).is_ok(), "what ends something is always heard");
+        let other = AppName::parse("other").unwrap();
+        assert!(!matches!(world.decide(&Command::Start(other), who(0)), Err(Refusal::TooOften { .. })));
+        world.forget_past(at(2));
+        assert!(world.decide(&scale(1), who(2)).is_ok());
+        world.forget_past(at(120));
+        assert!(world.steered_until(&app.name, at(120)).is_none());
+    }
 
     #[test]
     fn what_was_removed_is_not_removed_again() {

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use crate::core::deploy::{Deployment, DeploymentState};
 use crate::core::names::AppName;
 
@@ -18,6 +20,8 @@ pub enum Refusal {
     Undeclared { app: AppName, remedy: &'static str },
     #[error("{replicas} instances of {app}: 0 to 100 are allowed")]
     TooMany { app: AppName, replicas: u16 },
+    #[error("{app} has been steered too often within the last two minutes; it is heard again at {until}")]
+    TooOften { app: AppName, until: Timestamp },
     #[error("{app}: {reason}")]
     State { app: AppName, reason: String },
     #[error("{app}: deployment {id} is under way ({state}); {remedy}")]

@@ -263,9 +263,12 @@ fn of_balancer(world: &World, problems: &mut Vec<Problem>) {
         problems.push(Problem::new(ProblemKind::BalancerTrouble, "nginx", reason.clone(), remedy, *until));
     }
     if let Some((at, count)) = balancer.ended {
+        let mostly = balancer.mostly_for();
+        let mostly = mostly.map(|(app, count)| format!("; {count} of its last switches were for {app}"));
         let reason = format!(
             "{count} of its old workers were ended with the connections they had (WebSockets, downloads): there were more of \
-             them than limits.leaving_workers"
+             them than limits.leaving_workers{}",
+            mostly.unwrap_or_default()
         );
         let remedy = "see in `platformer events` what makes it switch so often; or raise limits.leaving_workers";
         problems.push(Problem::new(ProblemKind::WorkersEnded, "nginx", reason, remedy, at));

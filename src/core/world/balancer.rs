@@ -1,5 +1,6 @@
 //! What is known of the balancer: which generation is wanted, written and live, and what was refused.
 
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,6 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::facts::{Found, Switch};
 use super::moment::move_by;
 use super::refusals::Refusals;
+use crate::core::names::AppName;
 use crate::core::routes::Routes;
 use crate::core::templates::Templates;
 
@@ -22,6 +24,10 @@ pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 /// What was over at once is told for so long.
 const TOLD: SignedDuration = SignedDuration::from_mins(10);
+
+/// So many switches are remembered, each with so many of the apps that it was for.
+const SWITCHES: usize = 64;
+const APPS: usize = 8;
 
 /// The routes that a worker of nginx is known to use.
 #[derive(Debug, Clone)]
@@ -68,6 +74,8 @@ pub struct Balancer {
     pub died: Option<(Timestamp, String)>,
     /// How many old workers were ended with what they had, and when the last of them.
     pub ended: Option<(Timestamp, usize)>,
+    /// The apps whose routes the last switches changed, a few of each.
+    changed: VecDeque<Vec<AppName>>,
     /// When the pace that [`PACE`] sets will have caught up with all switches that were begun.
     paced: Option<Timestamp>,
     adopted: Option<Arc<Routes>>,
@@ -90,6 +98,10 @@ impl Balancer {
 
     pub(super) fn begin(&mut self, switch: &Switch, now: Timestamp) {
         self.last_generation = switch.generation;
+        self.changed.push_back(changed(switch));
+        if self.changed.len() > SWITCHES {
+            self.changed.pop_front();
+        }
         self.switching = Some(Switching { switch: switch.clone(), since: now });
         let paced = self.paced.map_or(now, |paced| paced.max(now).min(now + PACE * BURST));
         self.paced = Some(paced + PACE);
@@ -129,6 +141,14 @@ impl Balancer {
         self.lost.extend(self.switching.take().map(|s| s.switch.routes));
         self.settled = None;
         self.died = Some((now, reason));
+    }
+
+    /// The app that most of the last switches were for, if one stands out, and how many of them.
+    pub fn mostly_for(&self) -> Option<(&AppName, usize)> {
+        let mut counts: BTreeMap<&AppName, usize> = BTreeMap::new();
+        self.changed.iter().flatten().for_each(|app| *counts.entry(app).or_default() += 1);
+        let most = counts.into_iter().max_by_key(|(_, count)| *count)?;
+        (most.1 * 2 > self.changed.len() && self.changed.len() > 1).then_some(most)
     }
 
     /// Forgets what was told for long enough.
@@ -187,11 +207,39 @@ impl Balancer {
     }
 }
 
+/// Apps whose routes a switch changes.
+fn changed(switch: &Switch) -> Vec<AppName> {
+    let (old, new) = (&switch.live.apps, &switch.routes.apps);
+    let differs = |app: &&AppName| old.get(*app) != new.get(*app);
+    let gone = old.keys().filter(|app| !new.contains_key(*app));
+    new.keys().chain(gone).filter(differs).take(APPS).cloned().collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::core::templates::Templates;
-    use crate::core::testing::at;
+    use crate::core::testing::{at, route};
+
+    #[test]
+    fn whoever_makes_most_switches_is_known() {
+        let mut balancer = Balancer::default();
+        let name = |text: &str| AppName::parse(text).unwrap();
+        let routes = |apps: &[(&str, bool)]| {
+            let route = |maintenance| Arc::new(crate::core::routes::AppRoute { maintenance, ..route() });
+            let apps = apps.iter().map(|(app, maintenance)| (name(app), route(*maintenance))).collect();
+            Arc::new(Routes { apps })
+        };
+        for n in 0..200u64 {
+            let is_on = n % 2 == 0;
+            let (live, routes) =
+                (routes(&[("mine", !is_on), ("shop", false)]), routes(&[("mine", is_on), ("shop", false)]));
+            let templates = Arc::new(Templates::built_in());
+            balancer
+                .begin(&Switch { generation: n, routes, templates, fingerprint: 1, live, is_new_text: false }, at(1));
+        }
+        assert_eq!(balancer.mostly_for(), Some((&name("mine"), SWITCHES)));
+    }
 
     #[test]
     fn the_first_switches_wait_for_nothing_and_no_ten_seconds_have_more_than_a_hundred() {

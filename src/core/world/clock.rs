@@ -23,6 +23,7 @@ impl World {
             .chain(debts)
             .chain(unprepared)
             .chain(self.departed.values_mut())
+            .chain(self.steered.values_mut())
             .chain(disks)
             .for_each(|moment| move_by(moment, by));
         self.balancer.clock_set(by);

@@ -21,6 +21,7 @@ mod retire;
 mod see;
 mod services;
 mod starts;
+mod steering;
 mod traffic;
 
 pub use balancer::{Balancer, Refused, Switching};
@@ -159,6 +160,8 @@ pub struct World {
     pub endpoint_health: BTreeMap<(AppName, EndpointId), Health>,
     /// Who lost its readiness of late, and who is held out of the routes for it.
     pub restless: BTreeMap<Subject, Debt>,
+    /// When each app will have paid for how often it was steered.
+    steered: BTreeMap<AppName, Timestamp>,
     /// What was found at the sources of apps.
     pub found: BTreeMap<AppName, Look>,
     pub looked_up: BTreeMap<HostName, Result<IpAddr, String>>,
@@ -222,6 +225,7 @@ impl World {
             services: BTreeMap::new(),
             endpoint_health: BTreeMap::new(),
             restless: BTreeMap::new(),
+            steered: BTreeMap::new(),
             found: BTreeMap::new(),
             looked_up: BTreeMap::new(),
             retiring: BTreeMap::new(),

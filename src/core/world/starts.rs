@@ -109,6 +109,7 @@ impl World {
     pub fn forget_past(&mut self, now: Timestamp) {
         self.departed.retain(|_, at| now.duration_since(*at).unsigned_abs() < DEPARTED);
         self.restless.retain(|_, debt| debt.paid > now);
+        self.steered.retain(|_, paid| *paid > now);
         self.balancer.forget_past(now);
         let (intents, declared) = (&self.intents, &self.declared);
         let is_wanted = |(app, version): &(AppName, Version)| {
