@@ -206,7 +206,7 @@ async fn there(verb: There, globals: &Globals) -> Result<(), Failure> {
         There::Dns(verb) => verb.run(&client, globals).await,
         There::Repository(verb) => verb.run(&client, globals).await,
         There::Config(verb) => verb.run(&client, globals).await,
-        There::Logs(verb) => verb.run(&client).await,
+        There::Logs(verb) => verb.run(&client, globals).await,
         There::Push(verb) => verb.run(&client, globals).await,
         There::Deploy(verb) => verb.run(&client, globals).await,
         There::Promote(verb) => verb.run("promote", &client, globals).await,

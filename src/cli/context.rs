@@ -74,7 +74,7 @@ impl ContextVerb {
                 }
                 contexts.contexts.insert(name.clone(), Context { url, token });
                 contexts.write(&path)?;
-                output::line(&format!("{name} is remembered; `platformer context use {name}` talks to it from now on"))
+                globals.done(&json!({ "done": format!("{name} is remembered; `platformer context use {name}` talks to it from now on") }))
             }
             Verb::List => {
                 let current = contexts.current.as_deref().unwrap_or(HERE);
@@ -96,14 +96,14 @@ impl ContextVerb {
                 contexts.find(&name)?;
                 contexts.current = Some(name.clone()).filter(|name| name != HERE);
                 contexts.write(&path)?;
-                output::line(&format!("{name} is talked to from now on"))
+                globals.done(&json!({ "done": format!("{name} is talked to from now on") }))
             }
             Verb::Remove { name } => {
                 contexts.find(&name)?;
                 contexts.contexts.remove(&name);
                 contexts.current = contexts.current.take().filter(|current| *current != name);
                 contexts.write(&path)?;
-                output::line(&format!("{name} is forgotten"))
+                globals.done(&json!({ "done": format!("{name} is forgotten") }))
             }
         }
     }

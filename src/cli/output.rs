@@ -68,6 +68,11 @@ impl Failure {
         self.code == 5
     }
 
+    /// The same after what was done all the same.
+    pub fn after(self, done: &str) -> Self {
+        Self { message: format!("{done}{}", self.message), ..self }
+    }
+
     pub fn with_remedy(self, remedy: impl Into<String>) -> Self {
         Self { remedy: Some(remedy.into()), ..self }
     }

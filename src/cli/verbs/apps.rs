@@ -27,6 +27,7 @@ impl Named {
 pub struct Scale {
     app: String,
     /// How many instances, 0 to 100
+    #[arg(value_parser = clap::value_parser!(u16).range(0..=100))]
     replicas: u16,
 }
 

@@ -70,7 +70,11 @@ impl Then {
             let why = format!("the config of {app} is changed, and no version of it runs; platformer deploy {app}");
             return Err(Failure::failed(why));
         };
-        deploy::again(app, stable, &format!("config {key}"), self.wait, client, globals).await
+        let again = deploy::again(app, stable, &format!("config {key}"), self.wait, client, globals).await;
+        again.map_err(|failure| match failure.is_refused() {
+            true => failure.after(&format!("the config of {app} is changed, and not deployed: ")),
+            false => failure,
+        })
     }
 }
 
@@ -84,11 +88,11 @@ impl Config {
             Verb::Set { app, assignment, secret, new, then } => {
                 let (key, value) = match assignment.split_once('=') {
                     Some((key, value)) => (key.to_owned(), value.to_owned()),
-                    None => {
-                        let value = ask(&app, &assignment, secret)?;
-                        (assignment, value)
-                    }
+                    None => (assignment.clone(), ask(&app, &assignment, secret)?),
                 };
+                if key.is_empty() {
+                    return Err(Failure::usage(format!("{assignment:?} has no name before the =; write KEY=VALUE")));
+                }
                 let asked = json!({ "value": value, "secret": secret });
                 let url = format!("/v1/config/{}/{}{}", segment(&app), segment(&key), new.query());
                 let done = client.json(client.request(Method::PUT, &url).json(&asked)).await?;
@@ -113,6 +117,10 @@ fn ask(app: &str, key: &str, secret: bool) -> Result<String, Failure> {
     if !input.is_terminal() {
         let mut value = String::new();
         input.read_to_string(&mut value)?;
+        if value.is_empty() {
+            let why = format!("nothing comes on standard input for {key}; {key}= sets it to nothing");
+            return Err(Failure::usage(why));
+        }
         return Ok(value);
     }
     let question = format!("{key} of {app}: ");

@@ -28,8 +28,8 @@ pub struct Deploy {
     /// Send that image from this machine first, without a registry
     #[arg(long, requires = "image")]
     push: bool,
-    /// rolling, blue-green, canary, recreate or manual
-    #[arg(long)]
+    /// How it takes the place of what runs
+    #[arg(long, value_parser = ["rolling", "blue-green", "canary", "recreate", "manual"])]
     strategy: Option<String>,
     /// The image of the gate to use instead of the declared one
     #[arg(long, value_name = "IMAGE", conflicts_with = "no_gate")]
@@ -52,7 +52,7 @@ pub struct Deploy {
 
 #[derive(Debug, Args)]
 pub struct Wait {
-    /// Wait for the outcome: 0 promoted, 1 failed, 3 rolled back, 4 held
+    /// Wait for the outcome: 0 promoted (of `manual`: ready and waiting), 1 failed, 3 rolled back, 4 held
     #[arg(long)]
     wait: bool,
 }
@@ -60,6 +60,7 @@ pub struct Wait {
 impl Deploy {
     pub async fn run(self, client: &Client, globals: &Globals) -> Result<(), Failure> {
         let (app, version) = match self.target.split_once('@') {
+            Some((_, "")) => return Err(Failure::usage(format!("{}: there is no version after the @", self.target))),
             Some((app, version)) => (app.to_owned(), Some(version.to_owned())),
             None => (self.target.clone(), None),
         };

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 
 use clap::{Args, Subcommand};
 use reqwest::Method;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::cli::client::Client;
 use crate::cli::content::segment;
@@ -61,12 +61,12 @@ impl Kv {
                     }
                 };
                 client.json(client.request(Method::PUT, &path(&key)?).body(value)).await?;
-                if globals.json { Ok(()) } else { output::line(&format!("{key} is set")) }
+                globals.done(&json!({ "done": format!("{key} is set") }))
             }
             Verb::Delete { key, recurse } => {
                 let url = format!("{}{}", path(&key)?, if recurse { "?recurse" } else { "" });
                 client.json(client.request(Method::DELETE, &url)).await?;
-                if globals.json { Ok(()) } else { output::line(&format!("{key} is gone")) }
+                globals.done(&json!({ "done": format!("{key} is gone") }))
             }
             Verb::List { prefix } => list(client, globals, &prefix.unwrap_or_default()).await,
         }

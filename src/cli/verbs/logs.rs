@@ -5,9 +5,11 @@ use std::io::{IsTerminal, Write};
 use clap::Args;
 use futures_util::StreamExt;
 use reqwest::Method;
+use serde_json::json;
 
 use crate::cli::client::Client;
 use crate::cli::content::segment;
+use crate::cli::globals::Globals;
 use crate::cli::output::Failure;
 use crate::core::log::plain;
 
@@ -26,7 +28,8 @@ pub struct Logs {
 }
 
 impl Logs {
-    pub async fn run(self, client: &Client) -> Result<(), Failure> {
+    /// With `--json` each line is a JSON string.
+    pub async fn run(self, client: &Client, globals: &Globals) -> Result<(), Failure> {
         let mut url = format!("/v1/apps/{}/logs?follow={}", segment(&self.app), self.follow);
         if let Some(release) = &self.release {
             url += &format!("&release={}", segment(release));
@@ -40,17 +43,26 @@ impl Logs {
         let mut waiting = Vec::new();
         while let Some(chunk) = chunks.next().await {
             let chunk = chunk.map_err(|e| Failure::failed(format!("the log was cut off: {e}")))?;
-            if is_terminal {
+            if is_terminal || globals.json {
                 waiting.extend_from_slice(&chunk);
                 let lines = waiting.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
-                output.write_all(plain(&String::from_utf8_lossy(&waiting[..lines])).as_bytes())?;
+                output.write_all(shown(&waiting[..lines], globals).as_bytes())?;
                 waiting.drain(..lines);
             } else {
                 output.write_all(&chunk)?;
             }
             output.flush()?;
         }
-        output.write_all(plain(&String::from_utf8_lossy(&waiting)).as_bytes())?;
+        output.write_all(shown(&waiting, globals).as_bytes())?;
         Ok(())
+    }
+}
+
+/// Whole lines as they are written out.
+fn shown(lines: &[u8], globals: &Globals) -> String {
+    let text = String::from_utf8_lossy(lines);
+    match globals.json {
+        true => text.lines().map(|line| format!("{}\n", json!(line))).collect(),
+        false => plain(&text),
     }
 }

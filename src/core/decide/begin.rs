@@ -178,9 +178,12 @@ impl World {
         if is_same(kept) {
             return Ok(kept.clone());
         }
-        let same = intent.releases.values().find(|r| r.version.base() == version.base() && !r.pruned && is_same(r));
-        if let Some(same) = same {
-            return Ok(same.clone());
+        let mut others = intent.releases.values().filter(|r| r.version.base() == version.base() && is_same(r));
+        match others.clone().find(|same| !same.pruned).or_else(|| others.next()) {
+            Some(same) if !same.pruned => return Ok(same.clone()),
+            // Its contents are gone and are secured anew; it is the same release all the same.
+            Some(same) => return Ok(Release { version: same.version.clone(), ..draft }),
+            None => {}
         }
         let taken = |n: &u32| version.revised(*n).is_ok_and(|v| intent.releases.contains_key(&v));
         let next = (2..).find(|n| !taken(n)).unwrap_or(2);

@@ -42,7 +42,10 @@ impl World {
                 Err(Refusal::TooMany { app: app.clone(), replicas: *replicas })
             }
             Command::Scale { app, replicas } => {
-                let said = format!("{app} is to have {replicas} instances");
+                let is_stopped = self.intents.get(app).is_some_and(|intent| intent.stopped);
+                let once =
+                    if is_stopped { format!(" once `platformer start {app}` has started it") } else { String::new() };
+                let said = format!("{app} is to have {replicas} instances{once}");
                 self.change(app, "scale", said, who, |i| i.replicas = Some(*replicas))
             }
             Command::Stop(app) => {

@@ -227,6 +227,29 @@ mod tests {
     }
 
     #[test]
+    fn what_was_made_of_the_same_once_is_the_same_release_though_its_contents_are_gone() {
+        let (world, app) = world_with("image = \"shop:1.0\"", |app, index| {
+            let [first, second] = ["1.0", "1.0-r2"].map(|version| Version::parse(version).unwrap());
+            let same = |version: &Version| Release::draft(app, version.clone(), None, index, at(0));
+            let mut other = (**app).clone();
+            other.command = vec!["another".into()];
+            let before =
+                Release { app: std::sync::Arc::new(other), image_digest: Some("sha256:1".into()), ..same(&first) };
+            let gone = Release { pruned: true, ..same(&second) };
+            let releases = [(first, before), (second, gone)].into();
+            Intent { stable: Version::parse("0.9").ok(), releases, ..Intent::new(at(0)) }
+        });
+        let request = DeployRequest {
+            version: Version::parse("1.0").ok(),
+            image_now: Some(crate::core::release::ImageNow::default()),
+            ..DeployRequest::default()
+        };
+        let command = Command::Steer { app: app.name.clone(), steer: Steer::Deploy(Box::new(request)) };
+        let decided = world.decide(&command, Decider { by: "me", now: at(1), secret: "" }).unwrap();
+        assert_eq!(decided.done.deployment.unwrap().release.as_str(), "1.0-r2");
+    }
+
+    #[test]
     fn who_swaps_back_holds_the_app_there_and_who_swaps_forwards_lets_it_go() {
         for (stable, warm, pinned) in [("1.1", "1.0", Some("1.0")), ("1.0", "1.1", None)] {
             let [stable, warm] = [stable, warm].map(|version| Version::parse(version).unwrap());

@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::core::claim::Claim;
-use crate::core::container::{Attachment, Container, label};
+use crate::core::container::{Attachment, Container, RunState, label};
 use crate::core::deploy::Halt;
 use crate::core::names::AppName;
 use crate::core::problem::{Problem, ProblemKind};
@@ -206,7 +206,8 @@ fn of_member(world: &World, member: &Member<'_>, problems: &mut Vec<Problem>, no
         }
         (Ok(_), Condition::Unhealthy) => {
             let reason = member.reason.clone().unwrap_or_else(|| "its probe fails".into());
-            push(ProblemKind::Unhealthy, reason, format!("docker logs {name}"));
+            let verb = if container.state == RunState::Paused { "unpause" } else { "logs" };
+            push(ProblemKind::Unhealthy, reason, format!("docker {verb} {name}"));
         }
         (Ok(_), Condition::Starting) => {
             let limit = member.app.map_or(Duration::from_secs(120), |a| a.deploy.ready_timeout.get());

@@ -131,10 +131,14 @@ impl World {
 
     fn on_no_network(&self, container: &Container) -> Unreachable {
         let Some(other) = &container.joined else {
-            return Unreachable {
-                reason: "it is on no network".into(),
-                remedy: format!("docker network connect {} {}", self.platform.network, container.name),
+            // The engine connects what was made so to nothing else.
+            let is_private = container.attachments.iter().any(|attachment| &*attachment.network == "none");
+            let (network, name) = (&self.platform.network, &container.name);
+            let remedy = match is_private {
+                true => format!("make {name} anew, with --network {network} in place of none"),
+                false => format!("docker network connect {network} {name}"),
             };
+            return Unreachable { reason: "it is on no network".into(), remedy };
         };
         let Some(known) = self.containers.get(other) else {
             return Unreachable {
