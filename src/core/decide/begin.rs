@@ -14,7 +14,7 @@ use crate::core::release::Release;
 use crate::core::repository::Index;
 use crate::core::source::Look;
 use crate::core::split::Percent;
-use crate::core::world::{Intent, World, Write};
+use crate::core::world::{Idle, Intent, World, Write};
 
 /// Canaries are watched this long with all traffic on them, unless the app says otherwise.
 const CANARY_BAKE: Period = Period::seconds(300);
@@ -40,11 +40,6 @@ impl World {
         }
         let release = self.release(declared, &intent, version, asked, index, who)?;
         may_begin(app, &intent, asked, &release.version)?;
-        if let Some(idle) = self.idle(declared) {
-            let (reason, remedy) = (idle.reason, idle.remedy);
-            let why = format!("it {reason}, so nothing of {} would be started or looked at; {remedy}", release.version);
-            return Err(refuse(app, why));
-        }
         // Where there is nothing to go over from there is nothing to go over slowly.
         let by_itself = if intent.stable.is_some() { declared.deploy.strategy } else { Strategy::BlueGreen };
         let strategy = asked.strategy.unwrap_or(by_itself);
@@ -56,15 +51,7 @@ impl World {
             }
         };
         let waits = asked.waits || strategy == Strategy::Manual;
-        let is_beside = intent.stable.is_some() && (waits || strategy == Strategy::Canary);
-        if is_beside && self.is_one_writer(declared, &release) {
-            let why = format!(
-                "its single instance writes to a volume, so two releases cannot run side by side, as {} does; \
-                 --strategy recreate",
-                if waits { "one that waits".to_owned() } else { strategy.to_string() }
-            );
-            return Err(refuse(app, why));
-        }
+        self.may_run(declared, &intent, &release, strategy, waits)?;
         let begun = self.begin_deployment(declared, &mut intent, &release, Kind::Deploy, strategy, who);
         let deployment = Deployment { gate, waits, ..begun };
         if asked.dry_run {
@@ -218,6 +205,31 @@ impl World {
             true => self.wanted_version(app).map(|wanted| wanted.version),
             false => app.newest_version(index.versions(&app.name)),
         }
+    }
+
+    /// Whether the release would run at all, and nobody beside it who writes to the same volume.
+    fn may_run(
+        &self,
+        app: &App,
+        intent: &Intent,
+        release: &Release,
+        strategy: Strategy,
+        waits: bool,
+    ) -> Result<(), Refusal> {
+        if let Some(Idle { reason, remedy }) = self.idle(app) {
+            let why = format!("it {reason}, so nothing of {} would be started or looked at; {remedy}", release.version);
+            return Err(refuse(&app.name, why));
+        }
+        let is_beside = intent.stable.is_some() && (waits || strategy == Strategy::Canary);
+        if is_beside && self.is_one_writer(app, release) {
+            let why = format!(
+                "its single instance writes to a volume, so two releases cannot run side by side, as {} does; \
+                 --strategy recreate",
+                if waits { "one that waits".to_owned() } else { strategy.to_string() }
+            );
+            return Err(refuse(&app.name, why));
+        }
+        Ok(())
     }
 
     /// Whether two instances would write to the same volume.

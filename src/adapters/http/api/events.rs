@@ -17,7 +17,7 @@ use tokio::sync::broadcast::error::RecvError;
 
 use crate::adapters::http::context::Context;
 use crate::adapters::http::error::Problem;
-use crate::adapters::http::route::access::Counted;
+use crate::adapters::http::route::asker::Counted;
 use crate::adapters::http::serve::holding::holding;
 use crate::core::event::Event;
 use crate::ports::limits::Resource;

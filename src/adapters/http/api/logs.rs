@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use crate::adapters::http::context::Context;
 use crate::adapters::http::error::Problem;
-use crate::adapters::http::route::access::Counted;
+use crate::adapters::http::route::asker::Counted;
 use crate::adapters::http::route::known::exists;
 use crate::adapters::http::serve::holding::holding;
 use crate::core::names::AppName;

@@ -15,7 +15,7 @@ use super::DATACENTER;
 use super::wait::wait;
 use crate::adapters::http::context::Context;
 use crate::adapters::http::error::Problem;
-use crate::adapters::http::route::access::Counted;
+use crate::adapters::http::route::asker::Counted;
 use crate::core::names::{AppName, Version};
 use crate::core::view::{AppStatus, InstanceStatus};
 use crate::core::world::Condition;

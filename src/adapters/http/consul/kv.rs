@@ -12,7 +12,7 @@ use super::wait::wait;
 use crate::adapters::http::context::Context;
 use crate::adapters::http::error::Problem;
 use crate::adapters::http::keyring::Caller;
-use crate::adapters::http::route::access::Counted;
+use crate::adapters::http::route::asker::Counted;
 use crate::core::kv::{LARGEST_VALUE, Op, Pair};
 use crate::ports::kv::KvError;
 

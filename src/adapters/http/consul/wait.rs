@@ -6,7 +6,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::adapters::http::context::Context;
 use crate::adapters::http::error::Problem;
-use crate::adapters::http::route::access::Counted;
+use crate::adapters::http::route::asker::Counted;
 use crate::core::app::Period;
 use crate::ports::limits::Resource;
 

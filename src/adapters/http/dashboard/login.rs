@@ -16,7 +16,8 @@ use crate::adapters::http::context::Context;
 use crate::adapters::http::error::Problem;
 use crate::adapters::http::keyring::Caller;
 use crate::adapters::http::page::{rendered, wants_page};
-use crate::adapters::http::route::access::{COOKIE, cookie, peer};
+use crate::adapters::http::route::access::{COOKIE, cookie};
+use crate::adapters::http::route::asker::peer;
 
 /// A browser stays logged in for so long.
 const SESSION: Duration = Duration::from_secs(12 * 3600);

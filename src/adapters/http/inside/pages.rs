@@ -5,7 +5,8 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 
 use crate::adapters::http::context::Context;
-use crate::adapters::http::route::access::{Peer, is_own_host};
+use crate::adapters::http::route::access::is_own_host;
+use crate::adapters::http::route::asker::Peer;
 use crate::adapters::http::route::plain::text;
 use crate::core::asker::{Asker, Askers};
 use crate::core::names::AppName;

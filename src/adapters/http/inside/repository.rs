@@ -19,7 +19,7 @@ use tokio_util::io::ReaderStream;
 use super::secrets;
 use crate::adapters::http::context::Context;
 use crate::adapters::http::route::access;
-use crate::adapters::http::route::access::Peer;
+use crate::adapters::http::route::asker::Peer;
 use crate::adapters::http::route::plain::text;
 use crate::adapters::http::serve::holding::holding;
 use crate::core::names::AppName;

@@ -2,17 +2,14 @@
 //!
 //! Which route asks for what is said in `api`'s table, next to its handler.
 
-use std::convert::Infallible;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::time::Duration;
 
-use axum::body::{Body, HttpBody, to_bytes};
-use axum::extract::{FromRequestParts, RawPathParams, Request, State};
-use axum::http::request::Parts;
-use axum::http::{Extensions, HeaderMap, Method, StatusCode, Uri, header};
+use axum::body::to_bytes;
+use axum::extract::{RawPathParams, Request, State};
+use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use futures_util::StreamExt;
 use jiff::Timestamp;
 use tokio::time::timeout;
 
@@ -20,13 +17,14 @@ use crate::adapters::http::context::Context;
 use crate::adapters::http::error::Problem;
 use crate::adapters::http::keyring::Caller;
 use crate::adapters::http::page;
-use crate::adapters::http::route::standing::Standing;
-use crate::adapters::http::serve::bodies::Received;
+use crate::adapters::http::route::asker::{counter, peer};
+use crate::adapters::http::route::cut::{no_more, refuse, while_it_stands, with_room};
+use crate::adapters::http::serve::bodies::received;
 use crate::adapters::http::serve::doors::Inside;
+use crate::adapters::http::serve::hooked::Hooked;
 use crate::core::access::Right;
 use crate::core::asker::{Asker, Askers};
 use crate::core::names::AppName;
-use crate::ports::limits::Asker as Counter;
 
 /// The cookie of a browser's session.
 pub const COOKIE: &str = "platformer_session";
@@ -36,35 +34,6 @@ const LONGEST: Duration = Duration::from_secs(60);
 const SMALL_BODY: u64 = 1 << 16;
 /// A refusal in plain text, made by the framework, is no longer than this.
 const REFUSAL: usize = 1 << 16;
-
-/// Who sent a request, by the address that its listener knows.
-#[derive(Debug, Clone, Copy)]
-pub struct Peer(pub IpAddr);
-
-/// Whom what a request makes us hold is counted against.
-#[derive(Debug, Clone)]
-pub struct Counted(pub Counter);
-
-impl<S: Send + Sync> FromRequestParts<S> for Counted {
-    type Rejection = Infallible;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        Ok(Self(counter(parts.extensions.get::<Caller>(), &parts.extensions)))
-    }
-}
-
-/// What hangs on a token is counted with it.
-fn counter(caller: Option<&Caller>, extensions: &Extensions) -> Counter {
-    caller.map_or_else(|| peer(extensions).into(), |caller| Counter::Token(caller.root.as_str().into()))
-}
-
-impl<S: Send + Sync> FromRequestParts<S> for Peer {
-    type Rejection = Infallible;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        Ok(Self(peer(&parts.extensions)))
-    }
-}
 
 /// How a refusal is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -114,25 +83,31 @@ pub async fn check(
         Err(problem) if guard.tone == Tone::Text => return as_text(problem),
         Err(problem) => return refuse(problem),
     };
-    let received = match is_large(&guard, &request) {
+    let room = match is_large(&guard, &request) {
         true => guard.context.bodies.begin(guard.uploads, counter(caller.as_ref(), request.extensions())).map(Some),
         false => Ok(None),
     };
-    let received = match received {
-        Ok(received) => received,
+    let room = match room {
+        Ok(room) => room,
         Err(full) => return refuse(full.into()),
     };
-    if let Some(Inside { door, .. }) = &received {
-        request = request.map(|body| Body::new(Received::new(body, door.clone())));
+    if let Some(Inside { door, .. }) = &room {
+        request = request.map(|body| received(body, door.clone()));
     }
     let changes = is_unsafe(request.method());
     let what = format!("{} {}", request.method(), request.uri().path());
     if let Some(caller) = &caller {
         request.extensions_mut().insert(caller.clone());
         let (keyring, caller) = (guard.context.keyring.clone(), caller.clone());
-        request = request.map(|body| Body::new(Standing::new(body, keyring, caller)));
+        // What is sent to its end after the token has ended changes nothing.
+        request = request.map(|body| {
+            Hooked::body(body, move |_| match keyring.stands(&caller, Timestamp::now()) {
+                true => Ok(()),
+                false => Err(axum::Error::new("the token is not valid any more")),
+            })
+        });
     }
-    let answer = with_room(received, next.run(request));
+    let answer = with_room(room, next.run(request));
     let response = match guard.streams {
         true => while_it_stands(&guard.context, caller.clone(), answer).await,
         false => timeout(LONGEST, answer).await.unwrap_or_else(|_| {
@@ -153,43 +128,6 @@ pub async fn check(
         Tone::Page | Tone::Problem => as_problem(response).await,
         Tone::Text => response,
     }
-}
-
-/// What is answered to a body as long as it need not make room for another one.
-async fn with_room(received: Option<Inside>, answer: impl Future<Output = Response>) -> Response {
-    let Some(received) = received else { return answer.await };
-    tokio::select! {
-        response = answer => response,
-        () = received.door.closed() => {
-            let detail = "its body had not come whole, and made room for another one; send it again";
-            refuse(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "made-room", detail))
-        }
-    }
-}
-
-/// What takes long ends with the token it was asked with, be it answered already or not.
-async fn while_it_stands(
-    context: &Context,
-    caller: Option<Caller>,
-    answer: impl Future<Output = Response>,
-) -> Response {
-    let Some(caller) = caller else { return answer.await };
-    let response = tokio::select! {
-        response = answer => response,
-        () = context.keyring.outlived(&caller) => return refuse(no_more()),
-    };
-    // What has a length is at hand, and sent as fast as it is taken.
-    if response.body().size_hint().exact().is_some() {
-        return response;
-    }
-    let keyring = context.keyring.clone();
-    let ended = async move { keyring.outlived(&caller).await };
-    response.map(|body| Body::from_stream(body.into_data_stream().take_until(Box::pin(ended))))
-}
-
-fn no_more() -> Problem {
-    let detail = "this token is not valid, or not any more; `platformer token create` makes one";
-    Problem::new(StatusCode::UNAUTHORIZED, "no-token", detail)
 }
 
 fn admit(guard: &Guard, request: &Request, app: Option<&AppName>) -> Result<Option<Caller>, Problem> {
@@ -258,14 +196,6 @@ fn as_text(problem: Problem) -> Response {
     (problem.http, kind, format!("{}\n", problem.detail)).into_response()
 }
 
-fn refuse(problem: Problem) -> Response {
-    match problem.http {
-        StatusCode::UNAUTHORIZED => ([(header::WWW_AUTHENTICATE, "Bearer")], problem).into_response(),
-        StatusCode::TOO_MANY_REQUESTS => ([(header::RETRY_AFTER, "60")], problem).into_response(),
-        _ => problem.into_response(),
-    }
-}
-
 /// The framework's own refusals, which are plain text, as problem documents.
 async fn as_problem(response: Response) -> Response {
     let plain = response.headers().get(header::CONTENT_TYPE).is_none_or(|v| v.as_bytes().starts_with(b"text/plain"));
@@ -315,11 +245,6 @@ pub fn cookie(headers: &HeaderMap, name: &str) -> Option<String> {
         let (key, value) = pair.trim().split_once('=')?;
         (key == name).then(|| value.to_owned())
     })
-}
-
-pub fn peer(extensions: &Extensions) -> IpAddr {
-    // A request without an address is nobody's that is known.
-    extensions.get::<Peer>().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |Peer(address)| *address)
 }
 
 /// Whether an unsafe request comes from our own page or from no page at all. With a cookie it has to say so: a

@@ -1,14 +1,12 @@
 //! Bodies that are being received: however many begin one and never end it, the next one is received.
 
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::body::{Body, Bytes, HttpBody};
-use hyper::body::{Frame, SizeHint};
+use axum::body::Body;
 
 use super::doors::{Door, Doors, Inside};
+use super::hooked::{Came, Hooked};
 use crate::ports::limits::{Asker, Full, Limits, Resource};
 
 /// A body of which nothing has come for so long makes room for the next one of its asker.
@@ -40,53 +38,33 @@ impl Bodies {
     }
 }
 
-/// A body on its way. Until it has come whole, or nobody reads on, it may have to make room.
-pub struct Received {
-    body: Body,
-    door: Arc<Door>,
-}
-
-impl Received {
-    pub fn new(body: Body, door: Arc<Door>) -> Self {
-        Self { body, door }
-    }
-}
-
-impl HttpBody for Received {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        let polled = Pin::new(&mut self.body).poll_frame(context);
-        match &polled {
-            Poll::Ready(Some(Ok(_))) => self.door.hear(),
-            Poll::Ready(_) => self.door.stay(),
-            Poll::Pending => {}
+/// The body on its way. Until it has come whole, or nobody reads on, it may have to make room.
+pub fn received(body: Body, door: Arc<Door>) -> Body {
+    let reading = Reading(door);
+    Hooked::body(body, move |came| {
+        match came {
+            Came::Part => reading.0.hear(),
+            Came::End => reading.0.stay(),
         }
-        polled
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
+        Ok(())
+    })
 }
 
-impl Drop for Received {
+/// Somebody who reads a body.
+struct Reading(Arc<Door>);
+
+impl Drop for Reading {
     fn drop(&mut self) {
-        self.door.stay();
+        self.0.stay();
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::net::IpAddr;
+    use std::pin::Pin;
+
+    use axum::body::HttpBody;
 
     use super::*;
     const EACH: usize = 16;
@@ -138,7 +116,7 @@ mod tests {
         let bodies = Bodies::with(&Limits::default(), Duration::ZERO);
         let all = begun(&bodies, at(1));
         for inside in &all {
-            let mut body = Received::new(Body::from("whole"), inside.door.clone());
+            let mut body = received(Body::from("whole"), inside.door.clone());
             while std::future::poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await.is_some() {}
             std::mem::forget(body);
         }

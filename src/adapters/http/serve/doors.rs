@@ -5,14 +5,10 @@
 //! the asker that has the most of them. So however many begin a request and never end it, the next one is served.
 
 use std::collections::{HashMap, VecDeque};
-use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::body::{Body, Bytes, HttpBody};
-use hyper::body::{Frame, SizeHint};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -146,37 +142,5 @@ pub struct Asked(Arc<Door>);
 impl Drop for Asked {
     fn drop(&mut self) {
         self.0.busy.store(false, SeqCst);
-    }
-}
-
-/// An answer's body; the request is answered when it is dropped.
-pub struct Answer {
-    body: Body,
-    _asked: Asked,
-}
-
-impl Answer {
-    pub fn new(body: Body, asked: Asked) -> Self {
-        Self { body, _asked: asked }
-    }
-}
-
-impl HttpBody for Answer {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }

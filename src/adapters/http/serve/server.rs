@@ -18,8 +18,9 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 
-use crate::adapters::http::route::access::Peer;
-use crate::adapters::http::serve::doors::{Answer, Door, Doors};
+use crate::adapters::http::route::asker::Peer;
+use crate::adapters::http::serve::doors::{Door, Doors};
+use crate::adapters::http::serve::hooked::Hooked;
 
 /// Who sent a request, by the address of its connection and its headers.
 pub type Who<A> = fn(&A, &HeaderMap) -> IpAddr;
@@ -64,7 +65,13 @@ where
             async move {
                 let answer = answer.await?;
                 Ok::<_, Infallible>(match asked {
-                    Some(asked) => answer.map(|body| Body::new(Answer::new(body, asked))),
+                    // Answered it is when its body has been dropped.
+                    Some(asked) => answer.map(|body| {
+                        Hooked::body(body, move |_| {
+                            let _ = &asked;
+                            Ok(())
+                        })
+                    }),
                     None => answer,
                 })
             }

@@ -19,7 +19,7 @@ use url::form_urlencoded;
 use crate::adapters::http::api::sync::{source, sync};
 use crate::adapters::http::context::Context;
 use crate::adapters::http::error::Problem;
-use crate::adapters::http::route::access::Peer;
+use crate::adapters::http::route::asker::Peer;
 use crate::adapters::http::route::sent::read_json;
 use crate::core::app::Source;
 use crate::core::digest::sha256;
