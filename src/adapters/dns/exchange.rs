@@ -15,8 +15,8 @@ use super::relay::{Answer, Verdict, is_bare_refusal};
 use super::wire::{self, HEADER, UDP_PAYLOAD};
 
 /// A server that says nothing for so long is passed over.
-const PATIENCE: Duration = Duration::from_secs(2);
-/// The question is sent again each time this has passed, since the network may have lost it.
+pub const PATIENCE: Duration = Duration::from_secs(2);
+/// The question is sent again when this has passed, since the network may have lost it, and then after twice as long.
 const AGAIN: Duration = Duration::from_millis(600);
 
 /// What is asked of every server in turn.
@@ -33,25 +33,25 @@ pub struct Ask {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Silence;
 
-/// Asks one server. The answer is well-formed and to this question; what it says is for the caller to judge.
-pub async fn exchange(server: SocketAddr, ask: &Ask) -> Result<Answer, Silence> {
-    match attempt(server, ask, true).await? {
+/// Asks one server, for so long at most. The answer is well-formed and to this question; what it says is for the caller to judge.
+pub async fn exchange(server: SocketAddr, ask: &Ask, patience: Duration) -> Result<Answer, Silence> {
+    match attempt(server, ask, true, patience).await? {
         Some(answer) if answer.verdict() != Verdict::Misunderstood => Ok(answer),
         // Old servers do not know EDNS (RFC 6891 §6.2.2).
-        Some(_) | None => attempt(server, ask, false).await?.ok_or(Silence),
+        Some(_) | None => attempt(server, ask, false, patience).await?.ok_or(Silence),
     }
 }
 
 /// `None` where it says that it does not understand, and not even what.
-async fn attempt(server: SocketAddr, ask: &Ask, edns: bool) -> Result<Option<Answer>, Silence> {
+async fn attempt(server: SocketAddr, ask: &Ask, edns: bool, patience: Duration) -> Result<Option<Answer>, Silence> {
     let id = next_id();
     let message = ask.message(id, edns);
-    let answer = timeout(PATIENCE, over_udp(server, &message, id, ask)).await.ok().and_then(Result::ok);
+    let answer = timeout(patience, over_udp(server, &message, id, ask)).await.ok().and_then(Result::ok);
     let answer = answer.ok_or(Silence)?;
     if answer.as_ref().is_none_or(|answer| answer.verdict() != Verdict::Truncated) {
         return Ok(answer);
     }
-    let whole = timeout(PATIENCE, over_tcp(server, &message, id, ask)).await.ok().and_then(Result::ok);
+    let whole = timeout(patience, over_tcp(server, &message, id, ask)).await.ok().and_then(Result::ok);
     whole.map(Some).ok_or(Silence)
 }
 
@@ -62,7 +62,7 @@ async fn over_udp(server: SocketAddr, message: &[u8], id: [u8; 2], ask: &Ask) ->
     let socket = UdpSocket::bind((any, 0)).await?;
     socket.connect(server).await?;
     let mut buffer = [0; UDP_PAYLOAD as usize];
-    loop {
+    for pause in std::iter::successors(Some(AGAIN), |pause| Some(*pause * 2)) {
         socket.send(message).await?;
         let heard = async {
             loop {
@@ -76,10 +76,11 @@ async fn over_udp(server: SocketAddr, message: &[u8], id: [u8; 2], ask: &Ask) ->
                 }
             }
         };
-        if let Ok(answer) = timeout(AGAIN, heard).await {
+        if let Ok(answer) = timeout(pause, heard).await {
             return answer;
         }
     }
+    Ok(None)
 }
 
 async fn over_tcp(server: SocketAddr, message: &[u8], id: [u8; 2], ask: &Ask) -> io::Result<Answer> {

@@ -13,7 +13,7 @@ use arc_swap::ArcSwap;
 use moka::Expiry;
 use moka::sync::Cache;
 
-use super::exchange::{Ask, Silence, exchange};
+use super::exchange::{Ask, PATIENCE, Silence, exchange};
 use super::relay::{Answer, Verdict};
 use super::wire::{self, AD, CD, Question, RD, Transport};
 use crate::ports::limits::{Held, Limits, Resource};
@@ -23,7 +23,7 @@ const CACHE: u64 = 4 << 20;
 /// A server that was silent is tried this often, until it answers.
 const TRIED: Duration = Duration::from_secs(5);
 /// How often all of them are asked, before nobody knows.
-const ROUNDS: usize = 2;
+const ROUNDS: u32 = 2;
 
 const SERVER_FAILURE: u8 = 2;
 const REFUSED: u8 = 5;
@@ -112,11 +112,13 @@ impl Forwarder {
         let (mut silent, mut order): (Vec<_>, Vec<_>) =
             servers.iter().partition(|server| server.is_silent.load(Relaxed));
         order.append(&mut silent);
+        // Where nobody else can be asked, an answer that is late is taken.
+        let (rounds, patience) = if servers.len() == 1 { (1, PATIENCE * ROUNDS) } else { (ROUNDS, PATIENCE) };
         let mut failed = None;
-        for _ in 0..ROUNDS {
+        for _ in 0..rounds {
             let mut again = Vec::new();
             for server in order {
-                match exchange(server.address, ask).await {
+                match exchange(server.address, ask, patience).await {
                     Ok(answer) if answer.verdict() == Verdict::Answered => {
                         server.is_silent.store(false, Relaxed);
                         return Some(answer);
@@ -141,7 +143,7 @@ impl Forwarder {
 async fn revive(server: Weak<Server>) {
     let about_the_root = Ask { flags: [RD, 0], section: [0, 0, 2, 0, 1].into(), dnssec_ok: false };
     while let Some(address) = server.upgrade().filter(|s| s.is_silent.load(Relaxed)).map(|server| server.address) {
-        if exchange(address, &about_the_root).await.is_ok() {
+        if exchange(address, &about_the_root, PATIENCE).await.is_ok() {
             if let Some(server) = server.upgrade() {
                 server.is_silent.store(false, Relaxed);
             }

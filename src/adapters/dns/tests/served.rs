@@ -215,6 +215,27 @@ async fn what_does_not_fit_is_fetched_over_tcp_and_given_in_full_to_who_asks_so(
 }
 
 #[tokio::test]
+async fn the_only_server_there_is_may_take_its_time() {
+    let udp = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let address = udp.local_addr().unwrap();
+    let slow = tokio::spawn(async move {
+        let mut buffer = [0; 1500];
+        let (length, from) = udp.recv_from(&mut buffer).await.unwrap();
+        // Longer than one of several is waited for.
+        sleep(Duration::from_millis(2500)).await;
+        udp.send_to(&says(&buffer[..length], NO_ERROR, Some([1; 4])).unwrap(), from).await.unwrap();
+        let mut again = 0;
+        while udp.try_recv(&mut buffer).is_ok() {
+            again += 1;
+        }
+        again
+    });
+    let (server, ..) = ours(&[address]).await;
+    assert_eq!(code(server, b"slow.example").await, NO_ERROR);
+    assert!(slow.await.unwrap() <= 2, "it is asked over and over");
+}
+
+#[tokio::test]
 async fn silent_connections_are_limited_and_given_back() {
     let (server, _, limits) = ours(&[]).await;
     let level = || limits.levels().into_iter().find(|l| l.limit.name == "dns_connections").unwrap();
