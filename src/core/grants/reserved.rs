@@ -10,6 +10,16 @@ use crate::core::names::{Domain, HostName, PathPrefix, RESERVED};
 /// The parts of the platform that answer at a name of their own, at the balancer.
 pub const PARTS: [&str; 5] = ["repository", "loadbalancer", "dns", "services", "dashboard"];
 
+/// What this machine is called in `/etc/hosts` and by Docker, wherever that is.
+const MACHINE: [&str; 6] = [
+    "localhost.localdomain",
+    "ip6-localhost",
+    "ip6-loopback",
+    "host.docker.internal",
+    "gateway.docker.internal",
+    "kubernetes.docker.internal",
+];
+
 /// Below this path nginx finds the pages that stand in for an app.
 const OWN_PATH: &str = "/_platformer";
 
@@ -28,10 +38,11 @@ pub(super) fn whose(host: &HostName, ground: &Ground<'_>) -> Option<Why> {
     if host.is_address() {
         return Some(Why::Address);
     }
-    if let Some(part) = host.reserved_under(ground.domain) {
+    let is_bare = |part: &&str| **part == *host.as_str();
+    if let Some(part) = host.reserved_under(ground.domain).or_else(|| PARTS.into_iter().find(is_bare)) {
         return Some(Why::Platform(part));
     }
-    ground.machine.contains(host).then_some(Why::Machine)
+    (ground.machine.contains(host) || MACHINE.contains(&host.as_str())).then_some(Why::Machine)
 }
 
 pub(super) fn is_own_path(path: &PathPrefix) -> bool {

@@ -82,6 +82,9 @@ fn own_names_and_addresses_are_granted_to_nobody() {
         "stable.platform",
         "dashboard.localhost",
         "server.corp",
+        "repository",
+        "host.docker.internal",
+        "localhost.localdomain",
         "stable.shop.platform",
         "candidate.shop.localhost",
     ];

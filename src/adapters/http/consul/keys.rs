@@ -41,7 +41,10 @@ pub fn look(context: &Context, key: &str, below: bool) -> (u64, Vec<Pair>) {
 
 /// The platform's own pairs: of one app, or of all.
 fn ours(view: &View, only: Option<AppName>) -> impl Iterator<Item = Pair> {
-    let apps = view.releases.iter().filter(move |(app, _)| only.as_ref().is_none_or(|only| only == *app));
+    // What was removed is remembered for its history, and has no keys.
+    let is_there = |app: &AppName| view.status.app(app).is_some();
+    let is_meant = move |app: &AppName| only.as_ref().is_none_or(|only| only == app);
+    let apps = view.releases.iter().filter(move |(app, _)| is_meant(app) && is_there(app));
     let of_apps = apps.flat_map(|(app, releases)| releases.keys.pairs(app));
     of_apps.chain(router_keys::placeholders()).map(|(key, value)| Pair {
         key: key.into(),
