@@ -23,7 +23,7 @@ async fn what_makes_no_sense_is_refused_and_changes_nothing() {
         (vec!["abort", "hello"], 5, "nothing is being deployed"),
         (vec!["resume", "hello"], 5, "nothing is being deployed"),
         (vec!["rollback", "hello"], 5, "no earlier release"),
-        (vec!["rollback", "hello", "0.9"], 5, "not kept"),
+        (vec!["rollback", "hello", "0.9"], 5, "there was no release 0.9"),
         (vec!["split", "hello", "1.0.0=67", "1.1.0=34"], 2, "add up to 101"),
         (vec!["split", "hello", "1.0.0=-1", "1.1.0=101"], 2, "share"),
         (vec!["split", "hello", "1.0.0=66.667", "1.1.0=33.333"], 2, "two decimals"),
