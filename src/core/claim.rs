@@ -135,7 +135,8 @@ fn read_wish(container: &Container, declared: impl Fn(&str) -> bool) -> Result<O
         None if container.label(label::APP).is_some() => suffix_of(&container.name, app.as_str()),
         None => named_version,
     };
-    let (hosts, bad_hosts) = list(container, label::HOST, MOST_HOSTS, |text| HostName::parse(&lower(text)))?;
+    let (hosts, bad_hosts) =
+        list(container, label::HOST, MOST_HOSTS, |text| HostName::parse(&text.to_ascii_lowercase()))?;
     let (paths, bad_paths) = list(container, label::PATH, MOST_PATHS, |text| PathPrefix::parse(without_slash(text)))?;
     Ok(Some(Instance {
         app,
@@ -152,11 +153,6 @@ fn parse<T>(label: &str, text: &str, parser: fn(&str) -> Result<T, super::names:
     parser(text).map_err(|e| {
         (format!("label {label}: {e}"), format!("correct the label {label} and start the container again"))
     })
-}
-
-/// Hosts are the same in upper and lower case.
-fn lower(host: &str) -> String {
-    host.to_ascii_lowercase()
 }
 
 /// A path covers what is below it, with and without the slash.

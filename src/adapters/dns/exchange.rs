@@ -62,7 +62,8 @@ async fn over_udp(server: SocketAddr, message: &[u8], id: [u8; 2], ask: &Ask) ->
     let socket = UdpSocket::bind((any, 0)).await?;
     socket.connect(server).await?;
     let mut buffer = [0; UDP_PAYLOAD as usize];
-    for pause in std::iter::successors(Some(AGAIN), |pause| Some(*pause * 2)) {
+    let mut pause = AGAIN;
+    loop {
         socket.send(message).await?;
         let heard = async {
             loop {
@@ -79,8 +80,8 @@ async fn over_udp(server: SocketAddr, message: &[u8], id: [u8; 2], ask: &Ask) ->
         if let Ok(answer) = timeout(pause, heard).await {
             return answer;
         }
+        pause *= 2;
     }
-    Ok(None)
 }
 
 async fn over_tcp(server: SocketAddr, message: &[u8], id: [u8; 2], ask: &Ask) -> io::Result<Answer> {

@@ -67,7 +67,7 @@ impl Default for AppFile {
 }
 
 /// Each pair of host and path costs nginx a kilobyte in each of its processes.
-pub const MOST_PAIRS: usize = 10_000;
+const MOST_PAIRS: usize = 10_000;
 
 impl App {
     /// The app that a bare name declares: the base image, every default.

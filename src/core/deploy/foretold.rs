@@ -16,8 +16,7 @@ pub fn foretold(deployment: Deployment, wanted: u16, surge: u16) -> Deployment {
         };
         plan.push(format!("drain {old} and stop it first, {why}; a page says so meanwhile"));
     }
-    let is_one_by_one = deployment.strategy == Strategy::Rolling && !deployment.stop_first && !deployment.waits;
-    let first = if deployment.strategy == Strategy::Rolling { wanted.min(surge) } else { wanted };
+    let (is_one_by_one, first) = (deployment.is_one_by_one(), deployment.first(wanted, surge));
     plan.push(format!("start {first} of {app}@{release} and wait until ready, at most {}", deployment.ready_timeout));
     if let Some(gate) = &deployment.gate {
         plan.push(format!(

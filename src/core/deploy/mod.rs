@@ -122,6 +122,16 @@ impl Deployment {
         self.halt.filter(|_| self.is_active()).map_or_else(|| self.stage.into(), DeploymentState::from)
     }
 
+    /// Whether the old instances go one by one, each as a new one is ready, and not all at once.
+    pub fn is_one_by_one(&self) -> bool {
+        self.strategy == Strategy::Rolling && !self.stop_first && !self.waits
+    }
+
+    /// How many of `wanted` instances are started before the first traffic, where `surge` more may run than that.
+    pub fn first(&self, wanted: u16, surge: u16) -> u16 {
+        if self.strategy == Strategy::Rolling { wanted.min(surge) } else { wanted }
+    }
+
     /// Whether the release is the candidate: wanted, and not stable yet.
     pub fn is_candidate(&self) -> bool {
         self.stage.is_before_promotion()

@@ -17,8 +17,6 @@ pub fn ahead(route: &AppRoute, deployment: &Deployment, wanted: u16, surge: u16,
     let instances = |count: u16| -> Vec<SocketAddr> {
         (1..=count.min(250)).map(|n| SocketAddr::from(([192, 0, 2, n.to_le_bytes()[0]], port))).collect()
     };
-    let is_rolling = deployment.strategy == Strategy::Rolling;
-    let is_one_by_one = is_rolling && !deployment.stop_first && !deployment.waits;
     let mut current = AppRoute {
         candidate: Some(release.clone()),
         preview: Some(deployment.preview.clone()),
@@ -30,11 +28,11 @@ pub fn ahead(route: &AppRoute, deployment: &Deployment, wanted: u16, surge: u16,
         current.releases.remove(from);
         steps.push((format!("{from} is stopped"), current.clone()));
     }
-    let first = if is_rolling { wanted.min(surge) } else { wanted };
+    let first = deployment.first(wanted, surge);
     current.releases.insert(release.clone(), instances(first));
     current.split = at_share(&current, deployment, Percent::NONE);
     steps.push((format!("{release} is ready, at 0 %"), current.clone()));
-    if is_one_by_one {
+    if deployment.is_one_by_one() {
         for new in replaced(first, wanted) {
             let old = usize::from(wanted - new);
             current.releases.insert(release.clone(), instances(new));

@@ -268,9 +268,7 @@ impl World {
                 let was_able = self.is_able(&id);
                 let health = health(self.health.get(&id), presumed);
                 self.health.insert(id.clone(), health);
-                if was_able && !self.is_able(&id) {
-                    self.has_lost(Subject::Container(id), now);
-                }
+                self.may_have_lost(&id, was_able, now);
             }
             Subject::Endpoint(name, id) => {
                 let key = (name, id);

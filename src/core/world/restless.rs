@@ -48,6 +48,13 @@ impl World {
         self.measured(container, app, address).0 == Condition::Ready
     }
 
+    /// Notes the loss of a container that could be given requests before something was told of it.
+    pub(super) fn may_have_lost(&mut self, id: &ContainerId, was_able: bool, now: Timestamp) {
+        if was_able && !self.is_able(id) {
+            self.has_lost(Subject::Container(id.clone()), now);
+        }
+    }
+
     /// Notes that a container or endpoint has just lost its readiness.
     pub(super) fn has_lost(&mut self, subject: Subject, now: Timestamp) {
         let debt = Debt::grown(self.restless.get(&subject).copied(), now);

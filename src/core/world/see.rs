@@ -56,9 +56,7 @@ impl World {
         if left != app {
             self.left(left, now);
         }
-        if was_able && !self.is_able(&id) {
-            self.has_lost(Subject::Container(id), now);
-        }
+        self.may_have_lost(&id, was_able, now);
     }
 
     pub(super) fn forget(&mut self, id: &ContainerId, now: Timestamp) {
@@ -147,9 +145,7 @@ impl World {
             let (id, was_able) = (container.id.clone(), self.is_able(&container.id));
             if let Some(known) = self.containers.get_mut(&id).filter(|k| *k.container != container) {
                 known.container = Arc::new(container);
-                if was_able && !self.is_able(&id) {
-                    self.has_lost(Subject::Container(id), now);
-                }
+                self.may_have_lost(&id, was_able, now);
             }
         }
     }

@@ -104,16 +104,21 @@ pub async fn remove(
     // One that cannot be read is taken away all the same.
     let text = match context.library.read_config(&app).await {
         Err(LibraryError::Bad(_)) => String::new(),
-        _ => read(&context, &app).await?,
+        found => known(&context, &app, found)?,
     };
     unchanged(&headers, &text)?;
     context.library.remove_config(&app).await?;
     Ok(Json(json!({ "done": format!("{app} has no config any more; releases that were made with it keep theirs") })))
 }
 
-/// The config's text; where there is none and no app either, the name was probably a slip.
+/// The config's text.
 async fn read(context: &Context, app: &AppName) -> Result<String, Problem> {
-    match context.library.read_config(app).await {
+    known(context, app, context.library.read_config(app).await)
+}
+
+/// What was found; where there is none and no app either, the name was probably a slip.
+fn known(context: &Context, app: &AppName, found: Result<String, LibraryError>) -> Result<String, Problem> {
+    match found {
         Err(missing @ LibraryError::Missing(_)) => {
             exists(&context.snapshot.view(), app)?;
             Err(missing.into())

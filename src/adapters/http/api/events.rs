@@ -38,7 +38,7 @@ pub async fn stream(
     Query(wanted): Query<Wanted>,
     headers: HeaderMap,
 ) -> Result<Sse<impl Stream<Item = Result<Frame, Infallible>>>, Problem> {
-    let held = context.limits.take(Resource::Stream, counted.0.clone())?;
+    let held = context.limits.take(Resource::Stream, counted.0)?;
     let last = headers.get("last-event-id").and_then(|v| v.to_str().ok()).and_then(|v| v.parse().ok());
     let last = last.unwrap_or_else(|| if wanted.new.is_some() { context.snapshot.newest_event() } else { 0 });
     let reading = Reading { context, last, waiting: VecDeque::new(), coming: None };

@@ -37,7 +37,7 @@ pub async fn stream(
     State(context): State<Context>,
     counted: Counted,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Problem> {
-    let held = context.limits.take(Resource::Stream, counted.0.clone())?;
+    let held = context.limits.take(Resource::Stream, counted.0)?;
     let (views, keys) = (context.snapshot.changes(), context.kv.changed());
     let watching = Watching { context, views, keys, seen: None, told_at: None };
     let changes = stream::unfold(watching, |mut watching| async {
